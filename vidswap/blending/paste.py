@@ -1,0 +1,133 @@
+"""Stitch a swapped crop back onto its frame: inverse warp and blend (AP-GAN, III.D, eq. 13).
+
+Convention: pixel centres at integers; `affine` (2, 3) takes frame pixels to pixels of the 256-pixel
+crop, as in alignment; the crop is sampled bilinearly (bicubically when enlarged).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.blending.mask import ALPHA, mirrored_sigmoid_mask
+from vidswap.faces.align import CROP_SIZE, invert_affine, warp_points
+
+# Eq. 12 is still 0.044 at the crop's edge; its last pixels are ramped to zero: no seam shows.
+EDGE_RAMP = 6  # pixels
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """New pixels for a box of the frame: `rgb` (bottom - top, right - left, 3) uint8."""
+
+    box: Box  # left, top, right, bottom in frame pixels
+    rgb: NDArray[np.uint8]
+
+
+@lru_cache(maxsize=4)
+def blending_mask(size: int = CROP_SIZE) -> NDArray[np.float32]:
+    """Eq. 12 (size, size), ramped to zero over the last `EDGE_RAMP` pixels; read-only."""
+    position = np.arange(size)
+    edge = np.minimum(position, size - 1 - position) * (CROP_SIZE / size) / EDGE_RAMP
+    ramp = np.clip(edge, 0.0, 1.0)
+    mask = mirrored_sigmoid_mask(size, alpha=ALPHA * CROP_SIZE / size)
+    mask = (mask * np.minimum(ramp[:, None], ramp[None, :])).astype(np.float32)
+    mask.setflags(write=False)
+    return mask
+
+
+def paste_face(
+    frame: NDArray[np.uint8],
+    swapped: NDArray[np.uint8],
+    affine: NDArray[np.floating],
+    mask: NDArray[np.float32] | None = None,
+) -> Patch | None:
+    """Blend a swapped crop Y onto its frame.
+
+    `frame` (H, W, 3) and `swapped` (S, S, 3) are uint8 RGB; `mask` (256, 256) in [0, 1] defaults to
+    eq. 12. The blend happens in the frame's own pixels, so that the target is never resampled.
+    Returns None when the crop lies outside the frame. `frame` is left as it is.
+    """
+    mask = blending_mask() if mask is None else mask
+    box = crop_box(affine, frame.shape[1], frame.shape[0])
+    if box is None:
+        return None
+    left, top, right, bottom = box
+    size = (right - left, bottom - top)
+    in_box = np.array(affine, np.float64)
+    in_box[:, 2] += in_box[:, :2] @ (left, top)
+    shrink = float(np.sqrt(abs(np.linalg.det(in_box[:, :2]))))  # crop pixels a frame pixel
+    face = _inverse_warp(swapped, in_box, size, shrink)
+    weight = _inverse_warp(mask, in_box, size, shrink)
+    rgb = np.ascontiguousarray(frame[top:bottom, left:right])
+    blend(rgb, face, weight)
+    return Patch(box, rgb)
+
+
+def crop_box(affine: NDArray[np.floating], width: int, height: int) -> Box | None:
+    """The frame's box (left, top, right, bottom) that the crop covers, or None outside it."""
+    corners = np.array([[0, 0], [CROP_SIZE, 0], [CROP_SIZE, CROP_SIZE], [0, CROP_SIZE]]) - 0.5
+    points = warp_points(invert_affine(affine), corners)
+    low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0)) + 1
+    left, top = max(0, int(low[0])), max(0, int(low[1]))
+    right, bottom = min(width, int(high[0])), min(height, int(high[1]))
+    return (left, top, right, bottom) if right > left and bottom > top else None
+
+
+def _inverse_warp(
+    picture: NDArray[Any],
+    affine: NDArray[np.float64],
+    size: tuple[int, int],
+    shrink: float,
+) -> NDArray[Any]:
+    """Sample a square crop at the frame's pixels; outside the crop is zero.
+
+    A crop much finer than the frame is area-averaged first: bilinear sampling alone would alias.
+    """
+    factor = picture.shape[0] / CROP_SIZE
+    finer = max(1, int(shrink * factor))
+    if finer > 1:
+        side = picture.shape[0] // finer
+        picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+        factor = side / CROP_SIZE
+    # cv2 wants the map from output (frame) to input (crop) pixels, which `affine` is.
+    to_crop = affine * factor
+    to_crop[:, 2] += (factor - 1.0) / 2.0
+    enlarged = shrink * factor < 0.8 and picture.ndim == 3
+    kernel = cv2.INTER_CUBIC if enlarged else cv2.INTER_LINEAR
+    # Pixels beyond the crop repeat its edge, so that no black is mixed in; there the mask is zero.
+    border = cv2.BORDER_REPLICATE if picture.ndim == 3 else cv2.BORDER_CONSTANT
+    return cv2.warpAffine(
+        picture, to_crop, size, flags=kernel | cv2.WARP_INVERSE_MAP, borderMode=border
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def blend(frame: NDArray[np.uint8], face: NDArray[np.uint8], weight: NDArray[np.float32]) -> None:
+    """Eq. 13 in place: frame = weight * face + (1 - weight) * frame, rounded to nearest.
+
+    One pass without float copies of the pictures; `blend_reference` is the same in NumPy.
+    """
+    height, width, channels = frame.shape
+    for y in range(height):
+        for x in range(width):
+            w = weight[y, x]
+            if w > 0.0:
+                for c in range(channels):
+                    old = np.float32(frame[y, x, c])
+                    frame[y, x, c] = np.uint8(old + w * (np.float32(face[y, x, c]) - old) + 0.5)
+
+
+def blend_reference(
+    frame: NDArray[np.uint8], face: NDArray[np.uint8], weight: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """Eq. 13 as it is written; returns the blended picture (H, W, 3) uint8."""
+    mask = weight[:, :, None].astype(np.float64)
+    mixed = mask * face + (1.0 - mask) * frame
+    return np.floor(mixed + 0.5).astype(np.uint8)

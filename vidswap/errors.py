@@ -1,0 +1,82 @@
+"""The one exception family: every error says what was got, what is allowed and what to do.
+
+The command line prints the message as a single line and leaves with `exit_code`.
+"""
+
+
+class VidswapError(Exception):
+    """Base of all errors a user can cause or mend."""
+
+    exit_code = 1
+
+
+class BadOptionError(VidswapError):
+    """An option's value, or a combination of options, is not allowed."""
+
+    exit_code = 2
+
+
+class InputNotFoundError(VidswapError):
+    """A named input file or folder does not exist."""
+
+    exit_code = 3
+
+
+class NotAVideoError(VidswapError):
+    """A file is neither a video nor a picture that can be decoded."""
+
+    exit_code = 4
+
+
+class NoFaceInSourceError(VidswapError):
+    """No usable face in any of the sources."""
+
+    exit_code = 5
+
+
+class SeveralFacesError(VidswapError):
+    """The source shows several people and none was chosen."""
+
+    exit_code = 6
+
+
+class OutputExistsError(VidswapError):
+    """The output exists and overwriting was not asked for."""
+
+    exit_code = 7
+
+
+class OutputNotWritableError(VidswapError):
+    """The output's folder is missing or cannot be written."""
+
+    exit_code = 8
+
+
+class DiskFullError(VidswapError):
+    """The disk filled up while the output was written."""
+
+    exit_code = 9
+
+
+class CodecError(VidswapError):
+    """An unknown codec, or one that the container or this build cannot take."""
+
+    exit_code = 10
+
+
+class CheckpointError(VidswapError):
+    """A checkpoint is missing, damaged or of another architecture."""
+
+    exit_code = 11
+
+
+class MissingLibraryError(VidswapError):
+    """A system library or Python package is absent."""
+
+    exit_code = 12
+
+
+class MissingWeightsError(VidswapError):
+    """Weights of a third-party net are absent and cannot be downloaded."""
+
+    exit_code = 13

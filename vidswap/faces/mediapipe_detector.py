@@ -1,0 +1,360 @@
+"""The default detector: the nets that the mediapipe wheel ships, run one call at a time.
+
+mediapipe's own `FaceMesh` hides a second detector and the previous frame's landmarks. Here its
+nets run in three small graphs fed with pictures cut out by us, so that every call depends on its
+arguments alone: BlazeFace full range and short range (Bazarevsky et al., 2019) find faces, and the
+attention mesh (Grishchenko et al., 2020) gives 478 landmarks of one face with irises and lips.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.errors import MissingLibraryError
+from vidswap.faces import mesh
+from vidswap.faces.align import invert_affine, similarity_transform, warp_points
+from vidswap.faces.detection import Detection, Face, FloatArray, Image, box_overlap
+from vidswap.faces.system_libraries import check_system_libraries
+
+FULL_RANGE_SIZE = 192  # pixels, side of the full-range detector's input
+SHORT_RANGE_SIZE = 128  # pixels, side of the short-range detector's input
+MESH_SIZE = 192  # pixels, side of the landmark net's input
+
+MIN_DETECTION_SCORE = 0.5
+MIN_PRESENCE = 0.5  # below this the landmark net says that it sees no face
+
+ROI_SCALE = 1.5  # the landmark net's square, in sides of the face's box: what it was trained with
+SAME_FACE_OVERLAP = 0.3  # intersection over union from which two detections are one face
+TILE_ASPECT = 1.25  # pictures longer than this are also searched in two square halves
+
+_DETECTOR_GRAPH = """
+    input_stream: "image"
+    output_stream: "detections"
+    executor {{ name: "" type: "ApplicationThreadExecutor" }}
+    node {{
+      calculator: "FaceDetection{kind}Cpu"
+      input_stream: "IMAGE:image"
+      output_stream: "DETECTIONS:detections"
+    }}
+"""
+
+_MESH_GRAPH = f"""
+    input_stream: "image"
+    output_stream: "landmarks"
+    output_stream: "presence"
+    executor {{ name: "" type: "ApplicationThreadExecutor" }}
+    node {{
+      calculator: "TfLiteCustomOpResolverCalculator"
+      output_side_packet: "OP_RESOLVER:resolver"
+    }}
+    node {{
+      calculator: "ImageToTensorCalculator"
+      input_stream: "IMAGE:image"
+      output_stream: "TENSORS:input"
+      options {{ [mediapipe.ImageToTensorCalculatorOptions.ext] {{
+        output_tensor_width: {MESH_SIZE}
+        output_tensor_height: {MESH_SIZE}
+        output_tensor_float_range {{ min: 0 max: 1 }}
+      }} }}
+    }}
+    node {{
+      calculator: "InferenceCalculatorCpu"
+      input_stream: "TENSORS:input"
+      output_stream: "TENSORS:output"
+      input_side_packet: "OP_RESOLVER:resolver"
+      options {{ [mediapipe.InferenceCalculatorOptions.ext] {{
+        model_path: "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite"
+        delegate {{ xnnpack {{ num_threads: 1 }} }}
+      }} }}
+    }}
+    node {{
+      calculator: "SplitTensorVectorCalculator"
+      input_stream: "output"
+      output_stream: "mesh_tensors"
+      output_stream: "presence_tensor"
+      options {{ [mediapipe.SplitVectorCalculatorOptions.ext] {{
+        ranges {{ begin: 0 end: 6 }}
+        ranges {{ begin: 6 end: 7 }}
+      }} }}
+    }}
+    node {{
+      calculator: "TensorsToFloatsCalculator"
+      input_stream: "TENSORS:presence_tensor"
+      output_stream: "FLOAT:presence"
+      options {{ [mediapipe.TensorsToFloatsCalculatorOptions.ext] {{ activation: SIGMOID }} }}
+    }}
+    node {{
+      calculator: "TensorsToFaceLandmarksWithAttention"
+      input_stream: "TENSORS:mesh_tensors"
+      output_stream: "LANDMARKS:landmarks"
+    }}
+"""
+
+
+class MediapipeDetector:
+    """Full-range and short-range BlazeFace together: faces from 3 % to all of the picture's side.
+
+    The full-range net sees the whole picture and, where that is long, its two square halves, in
+    which faces are larger; the short-range net adds faces that fill the picture. Faces lying on
+    their side are not found.
+    """
+
+    def __init__(self, min_score: float = MIN_DETECTION_SCORE) -> None:
+        self._full_range = _start_graph(
+            _DETECTOR_GRAPH.format(kind="FullRange"),
+            {_score_option("fullrange"): min_score},
+        )
+        self._short_range = _start_graph(
+            _DETECTOR_GRAPH.format(kind="ShortRange"),
+            {_score_option("shortrange"): min_score},
+        )
+
+    def detect(self, rgb: Image) -> list[Detection]:
+        """Faces in `rgb` (H, W, 3) uint8, the best score first; an empty list if there is none."""
+        whole = (0, 0, rgb.shape[1], rgb.shape[0])
+        found = _search(self._full_range, rgb, whole, FULL_RANGE_SIZE)
+        found += _search(self._short_range, rgb, whole, SHORT_RANGE_SIZE)
+        for tile in _square_tiles(rgb.shape[1], rgb.shape[0]):
+            found += [
+                detection
+                for detection in _search(self._full_range, rgb, tile, FULL_RANGE_SIZE)
+                if not _touches_inner_edge(detection.box, tile, rgb.shape)
+            ]
+        return _distinct(found)
+
+    def close(self) -> None:
+        """Free the nets."""
+        self._full_range.close()
+        self._short_range.close()
+
+
+class MediapipeLandmarks:
+    """The 478-point attention mesh in a region given by the caller."""
+
+    def __init__(self, min_presence: float = MIN_PRESENCE) -> None:
+        self._min_presence = min_presence
+        self._graph = _start_graph(_MESH_GRAPH, {})
+
+    def landmarks(self, rgb: Image, region: Detection | Face) -> Face | None:
+        """The face near `region` in `rgb` (H, W, 3) uint8, or None if there is none.
+
+        A detection only gives the first guess: the mesh is found again in the region that the
+        first mesh spans, so that the answer does not depend on how the detector drew its box.
+        """
+        if isinstance(region, Face):
+            return self._mesh_in(rgb, _Square.around_face(region))
+        first = self._mesh_in(rgb, _Square.around_detection(region))
+        return None if first is None else self._mesh_in(rgb, _Square.around_face(first))
+
+    def close(self) -> None:
+        """Free the net."""
+        self._graph.close()
+
+    def _mesh_in(self, rgb: Image, square: "_Square") -> Face | None:
+        to_net = square.affine_to(MESH_SIZE)
+        answer = self._graph.process(_cut_square(rgb, square, to_net))
+        if answer.presence is None or answer.presence < self._min_presence:
+            return None
+        normalised = np.array([(p.x, p.y, p.z) for p in answer.landmarks.landmark])
+        points = warp_points(invert_affine(to_net), normalised[:, :2] * MESH_SIZE - 0.5)
+        return Face(
+            landmarks=points.astype(np.float32),
+            landmarks_z=(normalised[:, 2] * square.side).astype(np.float32),
+            score=float(answer.presence),
+        )
+
+
+@dataclass(frozen=True)
+class _Square:
+    """A square region of the frame, turned with the face: centre (2,), unit axis to its right."""
+
+    centre: NDArray[np.float64]
+    right: NDArray[np.float64]
+    side: float
+
+    @classmethod
+    def around_detection(cls, detection: Detection) -> "_Square":
+        box = detection.box.astype(np.float64)
+        corners = np.array([[box[0], box[1]], [box[2], box[3]]])
+        right = _unit(detection.keypoints[1] - detection.keypoints[0])
+        return cls(corners.mean(axis=0), right, float(np.ptp(corners, axis=0).max()) * ROI_SCALE)
+
+    @classmethod
+    def around_face(cls, face: Face) -> "_Square":
+        points = face.landmarks.astype(np.float64)
+        right = _unit(points[mesh.LEFT_EYE[0]] - points[mesh.RIGHT_EYE[0]])
+        axes = np.stack([right, [-right[1], right[0]]])
+        turned = points @ axes.T
+        low, high = turned.min(axis=0), turned.max(axis=0)
+        return cls((low + high) / 2 @ axes, right, float((high - low).max()) * ROI_SCALE)
+
+    def affine_to(self, size: int) -> NDArray[np.float64]:
+        """The affine (2, 3) from frame pixels to a `size` x `size` picture of this square."""
+        half = self.side / 2
+        down = np.array([-self.right[1], self.right[0]])
+        corners = self.centre + half * np.stack(
+            [-self.right - down, self.right - down, self.right + down, -self.right + down]
+        )
+        edges = np.array([[0, 0], [size, 0], [size, size], [0, size]]) - 0.5
+        return similarity_transform(corners, edges)
+
+
+def _unit(vector: NDArray[np.floating]) -> NDArray[np.float64]:
+    length = float(np.linalg.norm(vector))
+    return np.asarray(vector, np.float64) / length if length > 1e-6 else np.array([1.0, 0.0])
+
+
+def _cut_square(rgb: Image, square: _Square, to_net: NDArray[np.float64]) -> Image:
+    """The landmark net's input; large faces are sampled finer and averaged, against aliasing."""
+    fine = int(np.clip(np.ceil(square.side / MESH_SIZE), 1, 4))
+    affine = to_net * fine
+    affine[:, 2] += (fine - 1) / 2
+    side = MESH_SIZE * fine
+    crop = cv2.warpAffine(
+        rgb, affine, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    if fine > 1:
+        crop = cv2.resize(crop, (MESH_SIZE, MESH_SIZE), interpolation=cv2.INTER_AREA)
+    return np.asarray(crop, np.uint8)
+
+
+def _search(graph: Any, rgb: Image, box: tuple[int, int, int, int], size: int) -> list[Detection]:
+    """Detections of one net in a part (left, top, right, bottom) of the frame."""
+    left, top, right, bottom = box
+    longest = max(right - left, bottom - top)
+    width = max(1, round((right - left) * size / longest))
+    height = max(1, round((bottom - top) * size / longest))
+    shrunk = cv2.resize(rgb[top:bottom, left:right], (width, height), interpolation=cv2.INTER_AREA)
+    canvas = np.zeros((size, size, 3), np.uint8)
+    canvas[:height, :width] = shrunk
+    scale = np.array([(right - left) / width, (bottom - top) / height])
+    offset = np.array([left - 0.5, top - 0.5])
+    detections = []
+    for found in graph.process(canvas).detections or []:
+        location = found.location_data
+        rect = location.relative_bounding_box
+        corners = np.array(
+            [[rect.xmin, rect.ymin], [rect.xmin + rect.width, rect.ymin + rect.height]]
+        )
+        keypoints = np.array([(p.x, p.y) for p in location.relative_keypoints])
+        detections.append(
+            Detection(
+                box=_to_pixels(corners, size, scale, offset).reshape(4),
+                keypoints=_to_pixels(keypoints, size, scale, offset),
+                score=float(found.score[0]),
+            )
+        )
+    return detections
+
+
+def _to_pixels(
+    points: NDArray[np.float64],
+    size: int,
+    scale: NDArray[np.float64],
+    offset: NDArray[np.float64],
+) -> FloatArray:
+    return (points * size * scale + offset).astype(np.float32)
+
+
+def _square_tiles(width: int, height: int) -> list[tuple[int, int, int, int]]:
+    """The two overlapping square ends of a long picture; none for one that is nearly square."""
+    short = min(width, height)
+    if max(width, height) < TILE_ASPECT * short:
+        return []
+    if width > height:
+        return [(0, 0, short, short), (width - short, 0, width, short)]
+    return [(0, 0, short, short), (0, height - short, short, height)]
+
+
+def _touches_inner_edge(
+    box: FloatArray, tile: tuple[int, int, int, int], shape: tuple[int, ...]
+) -> bool:
+    """Whether a box reaches over a tile's edge that is not also the frame's: a face cut in two."""
+    left, top, right, bottom = tile
+    return bool(
+        (box[0] < left and left > 0)
+        or (box[1] < top and top > 0)
+        or (box[2] > right and right < shape[1])
+        or (box[3] > bottom and bottom < shape[0])
+    )
+
+
+def _distinct(found: list[Detection]) -> list[Detection]:
+    """Keep the best-scored detection of every face."""
+    kept: list[Detection] = []
+    for detection in sorted(found, key=lambda d: d.score, reverse=True):
+        if all(box_overlap(detection.box, other.box) < SAME_FACE_OVERLAP for other in kept):
+            kept.append(detection)
+    return kept
+
+
+def _score_option(kind: str) -> str:
+    return (
+        f"facedetection{kind}cpu__facedetection{kind}__facedetection__"
+        "TensorsToDetectionsCalculator.min_score_thresh"
+    )
+
+
+def _start_graph(graph: str, options: dict[str, float]) -> Any:
+    """Start a mediapipe graph (text format) with calculator options set."""
+    solution_base, config = _load_mediapipe()
+    with _silenced_stderr():
+        return solution_base(
+            graph_config=config(graph), calculator_params=options
+        )
+
+
+def _load_mediapipe() -> tuple[Any, Any]:
+    """mediapipe's graph runner and its text-format parser.
+
+    Imported on first use: the import takes a second and reads its log level from the environment.
+    """
+    check_system_libraries()
+    os.environ.setdefault("GLOG_minloglevel", "2")  # errors only
+    try:
+        from google.protobuf import text_format
+        from mediapipe.calculators.core import split_vector_calculator_pb2  # noqa: F401
+        from mediapipe.calculators.tensor import (
+            image_to_tensor_calculator_pb2,  # noqa: F401
+            inference_calculator_pb2,  # noqa: F401
+            tensors_to_detections_calculator_pb2,  # noqa: F401
+            tensors_to_floats_calculator_pb2,  # noqa: F401
+        )
+        from mediapipe.framework import calculator_pb2
+        from mediapipe.python.solution_base import SolutionBase
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"mediapipe cannot be imported ({error}); install it with: pip install mediapipe==0.10.9"
+        ) from error
+
+    def parse(text: str) -> Any:
+        return text_format.Parse(text, calculator_pb2.CalculatorGraphConfig())
+
+    return SolutionBase, parse
+
+
+_stderr_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Send file descriptor 2 to nowhere: TensorFlow Lite greets there and has no switch for it."""
+    with _stderr_lock:
+        sys.stderr.flush()
+        kept = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)

@@ -1,0 +1,222 @@
+"""Streaming decode: one Frame at a time, in the order they are shown."""
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+from av.packet import Packet
+from av.stream import Discard
+from av.video.stream import VideoStream
+
+from vidswap.errors import BadOptionError, NotAVideoError
+from vidswap.media.colour import ColourTags
+from vidswap.media.container import open_clip, reason, stated_end
+from vidswap.media.frame import Frame
+from vidswap.media.orientation import Orientation
+
+MAX_THREADS = 4  # each holds a decoded frame
+_BACK_OFFS = (0, 2, 10)  # seconds before the wanted time, until the seek lands early enough
+_BREAK_SECONDS = 0.5  # a clip this much shorter than its header says has broken off
+_USUAL_RATE = Fraction(25)  # where the file states none
+
+
+def thread_count() -> int:
+    """Codec threads: one a core, at most MAX_THREADS."""
+    return min(MAX_THREADS, os.cpu_count() or 1)
+
+
+class VideoReader:
+    """Frames of a clip from `start` up to, not including, `end`.
+
+    `start` and `end` are in seconds from the beginning of the clip; None means its ends. Use it
+    as a context manager and iterate once. It holds the codec's own frames and the one given.
+
+    Raises InputNotFoundError, NotAVideoError, and BadOptionError for a range without frames.
+
+    Attributes: `width`, `height` (upright), `coded_width`, `coded_height`, `pixel_format`,
+    `colour`, `orientation`, `time_base`, `average_rate`, `sample_aspect_ratio`; `beginning` and
+    `stop`, the times in the file, in seconds, where the range begins and ends (`stop` may be
+    None); `truncated`, which is None, or once iterated says in one line how the clip broke off.
+    """
+
+    def __init__(self, path: Path, start: float | None = None, end: float | None = None) -> None:
+        _check_range(start, end)
+        self.path = path
+        self.truncated: str | None = None
+        self._container, self._stream = open_clip(path)
+        try:
+            self._describe_stream(start, end)
+            self._decoded = self._seek(self.beginning)
+            self._first = self._first_frame(start, end)
+            self._describe_frame(self._first[0])
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        coded, pts = self._first
+        yield self._frame(coded, pts)
+        for coded, pts in self._decoded:
+            if self.stop is not None and pts * self.time_base >= self.stop:
+                return
+            yield self._frame(coded, pts)
+        self._compare_with_header((pts + coded.duration) * self.time_base)
+
+    def frame_at(self, pts: int, *, seek: bool) -> Frame | None:
+        """First frame at or after a time in units of `time_base`, None past the last.
+
+        With `seek` by way of the nearest key frame, else by decoding on from where it stands.
+        Not to be mixed with iterating.
+        """
+        if seek:
+            self._decoded = self._seek(pts * self.time_base)
+        for coded, found in self._decoded:
+            if found >= pts:
+                return self._frame(coded, found)
+        return None
+
+    def close(self) -> None:
+        """Release the file."""
+        self._container.close()
+
+    def _describe_stream(self, start: float | None, end: float | None) -> None:
+        stream = self._stream
+        for other in self._container.streams:
+            if other is not stream:
+                other.discard = Discard.all
+        stream.thread_type = "AUTO"
+        stream.thread_count = thread_count()
+        self.time_base = stream.time_base or Fraction(1, 90_000)
+        self.average_rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
+        self.sample_aspect_ratio = stream.sample_aspect_ratio
+        zero = Fraction(self._container.start_time or 0, av.time_base)
+        self.beginning = None if start is None else zero + _seconds(start)
+        self.stop = None if end is None else zero + _seconds(end)
+
+    def _describe_frame(self, coded: av.VideoFrame) -> None:
+        self.orientation = Orientation.of(coded)
+        self.colour = ColourTags.of(coded)
+        self.pixel_format = coded.format.name
+        self.coded_width, self.coded_height = coded.width, coded.height
+        size = (coded.width, coded.height)
+        self.width, self.height = size[::-1] if self.orientation.transpose else size
+
+    def _frame(self, coded: av.VideoFrame, pts: int) -> Frame:
+        return Frame.from_decoded(
+            coded, pts=pts, time_base=self.time_base, orientation=self.orientation
+        )
+
+    def _first_frame(self, start: float | None, end: float | None) -> tuple[av.VideoFrame, int]:
+        first = next(self._decoded, None)
+        if first is None and start is None:
+            why = f" ({self.truncated})" if self.truncated else ""
+            raise NotAVideoError(f"no frame of {self.path} can be decoded{why}; it may be damaged")
+        if first is None or (self.stop is not None and first[1] * self.time_base >= self.stop):
+            raise BadOptionError(
+                f"{self.path} has no frame from {start or 0} s to "
+                f"{'its end' if end is None else f'{end} s'}; see `vidswap info` for its length"
+            )
+        return first
+
+    def _seek(self, seconds: Fraction | None) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Decoded frames and their times from the first at or after a time, None for all."""
+        if seconds is None:
+            yield from self._decode()
+            return
+        wanted = seconds / self.time_base
+        for back_off in _BACK_OFFS:
+            decoded = self._decode_from(seconds - back_off)
+            first = next(decoded, None)
+            if first is not None and first[1] <= wanted:
+                break
+        else:
+            decoded = self._decode_from(None)
+            first = next(decoded, None)
+        if first is not None and first[1] >= wanted:
+            yield first
+        yield from (found for found in decoded if found[1] >= wanted)
+
+    def _decode_from(self, seconds: Fraction | None) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Decode from the key frame at or before a time in the file, None for its first."""
+        self.truncated = None
+        try:
+            if seconds is not None:
+                self._container.seek(int(seconds / self.time_base), stream=self._stream)
+            else:
+                self._container.seek(self._container.start_time or 0)
+        except av.FFmpegError:
+            self._container.close()
+            self._container, self._stream = open_clip(self.path)
+        return self._decode()
+
+    def _decode(self) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Frames in order of ever greater times; damage is noted in `truncated`, not raised."""
+        step = max(1, round(1 / (self.average_rate * self.time_base)))
+        last: int | None = None
+        for packet in self._packets():
+            try:
+                frames = self._stream.decode(packet)
+            except av.FFmpegError as error:
+                self._note(f"damaged {_at(last, self.time_base)} ({reason(error)})")
+                continue
+            for coded in frames:
+                pts = coded.pts
+                if pts is None:
+                    pts = 0 if last is None else last + step
+                if last is not None and pts <= last:
+                    pts = last + 1
+                last = pts
+                yield coded, pts
+
+    def _packets(self) -> Iterator["Packet[VideoStream] | None"]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                self._note(f"cannot be read to its end ({reason(error)})")
+                yield None  # gives the frames that the decoder still holds
+                return
+            if packet is None:
+                return
+            if packet.is_corrupt:
+                self._note(f"damaged near {float((packet.dts or 0) * self.time_base):.2f} s")
+            yield packet
+
+    def _note(self, damage: str) -> None:
+        self.truncated = self.truncated or f"{self.path} is {damage}"
+
+    def _compare_with_header(self, seconds: Fraction) -> None:
+        stated = stated_end(self._container, self._stream)
+        if stated is not None and self.stop is None and stated - seconds > _BREAK_SECONDS:
+            self._note(f"cut short: it ends at {float(seconds):.2f} s of {float(stated):.2f} s")
+
+
+def _seconds(value: float) -> Fraction:
+    return Fraction(value).limit_denominator(1_000_000)
+
+
+def _check_range(start: float | None, end: float | None) -> None:
+    if start is not None and start < 0:
+        raise BadOptionError(f"start {start} s is negative; it counts from the clip's beginning")
+    if end is not None and end <= (start or 0):
+        raise BadOptionError(f"end {end} s is not after start {start or 0} s")
+
+
+def _at(pts: int | None, time_base: Fraction) -> str:
+    return "at its beginning" if pts is None else f"after {float(pts * time_base):.2f} s"

@@ -1,0 +1,258 @@
+"""Streaming encode: the frames of a clip back into a clip, with its times and its sound."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+
+from vidswap.errors import CodecError
+from vidswap.media.codecs import (
+    VideoCodec,
+    codec_for,
+    container_for,
+    encoder_format,
+    encoder_options,
+)
+from vidswap.media.colour import encoded_tags
+from vidswap.media.container import reason
+from vidswap.media.decoder import VideoReader, thread_count
+from vidswap.media.frame import Frame
+from vidswap.media.output import check_output, temporary_path, writing_errors
+from vidswap.media.planes import converted, copy_of
+from vidswap.media.sound import StreamCopier
+
+DEFAULT_CRF = 18  # hardly told from the original in h264
+_NOT_COPIED = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
+
+
+class VideoWriter:
+    """Writes frames, in order of time, as a clip like the one they came from.
+
+    Size, pixel format, frame times, time base, start offset, colour tags, rotation and sample
+    aspect ratio are the template's as far as codec and container can hold them; its sound is
+    copied packet by packet. With a template that has a `start` the output begins at time 0; with
+    a `start` or `end` it holds the sound of that range. `dropped` lists streams left out.
+
+    path: the suffix chooses the container.
+    template: the reader the frames come from, or a clip's path.
+    codec: one of `codecs.CODECS`, None for the container's usual one.
+    crf: quality, 0 is best; ignored by ffv1 (lossless) and prores.
+    preset: the encoder's own speed setting, None for a quick one.
+    metadata: added to the container's, which are copied from the template.
+
+    The file appears under its name only when `close` (or leaving the `with` block without an
+    exception) has completed it; `abort` or an exception removes what was written.
+
+    Raises CodecError, BadOptionError, OutputExistsError, OutputNotWritableError, DiskFullError.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        template: VideoReader | Path,
+        *,
+        codec: str | None = None,
+        crf: int = DEFAULT_CRF,
+        preset: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        chosen = codec_for(path, codec)
+        options = encoder_options(chosen, crf, preset)
+        check_output(path, overwrite)
+        self.path = path
+        self._template = _opened(template)
+        self._muxer = container_for(path).muxer
+        self._shift = self._template.beginning or Fraction(0)
+        self._time_base = self._template.time_base
+        self._durations: dict[int, int] = {}  # of the frames that are in the encoder, by pts
+        self._last_pts: int | None = None
+        self._closed = False
+        self._copier: StreamCopier | None = None
+        self._part = temporary_path(path)
+        self._part.unlink(missing_ok=True)
+        self._output = self._open_output()
+        try:
+            with self._encoding_errors():
+                self._stream = self._add_video(chosen, options)
+                self._copier = self._add_copies()
+                self._output.metadata.update(metadata or {})
+                self._stream.codec_context.open()
+                self._begin_file()
+        except BaseException:
+            self.abort()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    @property
+    def dropped(self) -> list[str]:
+        """Streams of the source that the output does not have, a line each."""
+        return list(self._copier.dropped) if self._copier else []
+
+    def write(self, frame: Frame) -> None:
+        """Encode the next frame. Raises CodecError where times do not increase or sizes differ."""
+        pts = round((frame.pts * frame.time_base - self._shift) / self._time_base)
+        if self._last_pts is not None and pts <= self._last_pts:
+            raise CodecError(
+                f"the frame at {frame.seconds:.3f} s comes after a later one; frames go in order"
+            )
+        self._last_pts = pts
+        coded = self._to_encode(frame)
+        coded.pts = pts
+        coded.time_base = self._time_base
+        coded.duration = round(frame.duration * frame.time_base / self._time_base)
+        coded.pict_type = PictureType.NONE  # the decoded one would force the encoder's choice
+        self._durations[pts] = coded.duration
+        with self._encoding_errors():
+            for packet in self._stream.encode(coded):
+                self._mux(packet)
+
+    def close(self) -> None:
+        """Finish the file and give it its name; does nothing after `close` or `abort`."""
+        if self._closed:
+            return
+        try:
+            with self._encoding_errors():
+                for packet in self._stream.encode(None):
+                    self._mux(packet)
+                if self._copier is not None:
+                    self._copier.copy_until(None)
+                self._output.close()
+                self._part.replace(self.path)
+        except BaseException:
+            self.abort()
+            raise
+        self._release()
+
+    def abort(self) -> None:
+        """Give up: nothing is left of the file; does nothing after `close` or `abort`."""
+        if self._closed:
+            return
+        with suppress(av.FFmpegError, OSError):
+            self._output.close()
+        self._release()
+        self._part.unlink(missing_ok=True)
+
+    def _release(self) -> None:
+        self._closed = True
+        if self._copier is not None:
+            self._copier.close()
+
+    def _open_output(self) -> OutputContainer:
+        # The muxer would move all times so that none is negative; players expect the priming of a
+        # sound codec before time 0.
+        options = {"avoid_negative_ts": "disabled"}
+        if self._muxer in ("mp4", "mov"):
+            options["movflags"] = "use_metadata_tags"  # keeps keys that QuickTime does not name
+            options["video_track_timescale"] = str(self._time_base.denominator)
+        return av.open(f"file:{self._part}", "w", format=self._muxer, container_options=options)
+
+    def _add_video(self, codec: VideoCodec, options: dict[str, str]) -> VideoStream:
+        template = self._template
+        size = (template.coded_width, template.coded_height)
+        pixel_format = encoder_format(codec, template.pixel_format, *size)
+        stream = self._output.add_stream(
+            codec.encoder,
+            rate=Fraction(template.average_rate),
+            options=options,
+            width=size[0],
+            height=size[1],
+            time_base=self._time_base,
+        )
+        assert isinstance(stream, VideoStream)
+        stream.pix_fmt = pixel_format
+        stream.thread_count = thread_count()
+        if template.sample_aspect_ratio:
+            stream.codec_context.sample_aspect_ratio = template.sample_aspect_ratio
+        tags = encoded_tags(template.colour, template.pixel_format, pixel_format, template.height)
+        tags.tag(stream.codec_context)
+        if not template.orientation.is_identity:
+            stream.set_display_matrix(template.orientation.display_matrix())
+        return stream
+
+    def _begin_file(self) -> None:
+        """Write the header, which is where a muxer says that it cannot hold a stream after all."""
+        try:
+            self._output.start_encoding()
+        except OSError:
+            raise
+        except av.FFmpegError as error:
+            streams = ", ".join(f"{s.type} {s.codec_context.codec.canonical_name}" for s in self._output.streams)
+            raise CodecError(
+                f"{self.path.suffix} files cannot hold this mix of {streams} "
+                f"({reason(error)}); write to .mkv"
+            ) from error
+
+    def _add_copies(self) -> StreamCopier:
+        template = self._template
+        copier = StreamCopier(template.path, self._output, template.beginning, template.stop)
+        for key, value in copier.metadata.items():
+            if key.lower() not in _NOT_COPIED:
+                self._output.metadata[key] = value
+        if template.beginning is None and template.stop is None:
+            self._output.set_chapters(copier.chapters)
+        return copier
+
+    def _to_encode(self, frame: Frame) -> av.VideoFrame:
+        """The frame's planes in the encoder's pixel format."""
+        coded = frame.coded()
+        context = self._stream.codec_context
+        if (coded.width, coded.height) != (context.width, context.height):
+            raise CodecError(
+                f"the frame at {frame.seconds:.3f} s is {coded.width}x{coded.height} in a clip of "
+                f"{context.width}x{context.height}; cut the clip where its size changes"
+            )
+        wanted = context.pix_fmt or ""
+        if coded.format.name == wanted:
+            return coded
+        if coded.format.name.replace("yuvj", "yuv") == wanted:
+            return copy_of(coded, pixel_format=wanted, width=context.width, height=context.height)
+        return converted(coded, wanted, frame.height)
+
+    def _mux(self, packet: "Packet[VideoStream]") -> None:
+        if packet.pts is not None and (duration := self._durations.pop(packet.pts, 0)):
+            packet.duration = duration
+        time = packet.dts if packet.dts is not None else packet.pts
+        if self._copier is not None and time is not None:
+            self._copier.copy_until(time * packet.time_base)
+        self._output.mux_one(packet)
+
+    @contextmanager
+    def _encoding_errors(self) -> Iterator[None]:
+        with writing_errors(self.path):
+            try:
+                yield
+            except OSError:
+                raise
+            except av.FFmpegError as error:
+                raise CodecError(
+                    f"{self.path} cannot be encoded ({reason(error)}); try another codec or preset"
+                ) from error
+
+
+def _opened(template: VideoReader | Path) -> VideoReader:
+    if isinstance(template, VideoReader):
+        return template
+    with VideoReader(template) as reader:
+        return reader

@@ -1,0 +1,53 @@
+"""Where results go: checked before any work, written under a temporary name, moved at the end."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+
+from vidswap.errors import DiskFullError, OutputExistsError, OutputNotWritableError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def check_output(path: Path, overwrite: bool = False) -> None:
+    """Raise unless a file can be made at `path`; nothing is written.
+
+    OutputExistsError where it exists and `overwrite` is false, OutputNotWritableError where its
+    folder is missing or cannot be written or it is a folder itself.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise OutputNotWritableError(f"{path} is a folder; name a file")
+    if not folder.is_dir():
+        raise OutputNotWritableError(f"no such folder: {folder}; make it or name another")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputNotWritableError(f"folder {folder} cannot be written; name another")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} exists; give --overwrite or name another file")
+
+
+def temporary_path(path: Path) -> Path:
+    """The name a file is written under until it is complete, next to its final one."""
+    return path.with_name(f".{path.stem}.part{path.suffix}")
+
+
+@contextmanager
+def writing_errors(path: Path) -> Iterator[None]:
+    """Turn the system's complaints about writing `path` into DiskFullError and the like."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFullError(
+                f"no space left for {path}; free some or name another disk (nothing was kept)"
+            ) from error
+        raise OutputNotWritableError(f"{path} cannot be written: {_words(error)}") from error
+
+
+def _words(error: OSError) -> str:
+    text = error.strerror if isinstance(error, av.FFmpegError) else os.strerror(error.errno or 0)
+    return str(text).lower()

@@ -1,0 +1,253 @@
+"""Decoded planes: to R'G'B' for the nets, and a changed box of R'G'B' back into them.
+
+Chroma is repeated on the way out and averaged on the way back, so the two undo each other: a
+sample whose pixels were not changed keeps the very value that was decoded.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import Interpolation
+
+from vidswap.media.colour import ColourTags, known_matrix, known_range, rgb_to_ycbcr
+from vidswap.media.orientation import Box
+
+# Repeats chroma samples and rounds exactly: at most one code from the H.273 equations, against
+# 1 to 3 codes of darkening on swscale's quick path.
+_EXACT = Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+_AVERAGING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+# Packed formats: byte offset of R, G and B in a pixel.
+_PACKED = {
+    "rgb24": (0, 1, 2),
+    "bgr24": (2, 1, 0),
+    "rgba": (0, 1, 2),
+    "bgra": (2, 1, 0),
+    "argb": (1, 2, 3),
+    "abgr": (3, 2, 1),
+    "rgb0": (0, 1, 2),
+    "bgr0": (2, 1, 0),
+    "0rgb": (1, 2, 3),
+    "0bgr": (3, 2, 1),
+}
+_GREY = re.compile(r"gray(?:(\d+)le)?")
+_PLANAR = re.compile(r"yuv[aj]?(4\d\d)p(?:(\d+)le)?")
+_SEMI_PLANAR = {"nv12": ("420", 1, 2), "nv21": ("420", 2, 1), "nv16": ("422", 1, 2)}
+# Pixels a chroma sample spans, across and down.
+_SUBSAMPLING = {"444": (1, 1), "440": (1, 2), "422": (2, 1), "420": (2, 2), "411": (4, 1)}
+
+
+# What to convert formats to that boxes cannot be written to.
+_STAND_INS = {
+    "p010le": "yuv420p10le",
+    "p210le": "yuv422p10le",
+    "p410le": "yuv444p10le",
+    "yuyv422": "yuv422p",
+    "uyvy422": "yuv422p",
+    "yvyu422": "yuv422p",
+}
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where a Y'CbCr or grey format keeps its samples."""
+
+    bits: int
+    span: tuple[int, int]  # pixels a chroma sample covers, across and down
+    places: tuple[tuple[int, int, int], ...]  # of each component: plane, offset, step in samples
+
+
+def _layout(pixel_format: str) -> _Layout | None:
+    """Layout of a Y'CbCr or grey format that boxes can be written to, else None."""
+    if grey := _GREY.fullmatch(pixel_format):
+        return _Layout(int(grey[1] or 8), (1, 1), ((0, 0, 1),))
+    if planar := _PLANAR.fullmatch(pixel_format):
+        places = ((0, 0, 1), (1, 0, 1), (2, 0, 1))
+        return _Layout(int(planar[2] or 8), _SUBSAMPLING[planar[1]], places)
+    if pixel_format in _SEMI_PLANAR:
+        sampling, cb, cr = _SEMI_PLANAR[pixel_format]
+        return _Layout(8, _SUBSAMPLING[sampling], ((0, 0, 1), (1, cb, 2), (1, cr, 2)))
+    return None
+
+
+def chroma_span(pixel_format: str) -> tuple[int, int]:
+    """Pixels that share a chroma sample, across and down; (1, 1) for R'G'B' and grey."""
+    layout = _layout(pixel_format)
+    return layout.span if layout else (1, 1)
+
+
+def writable_format(coded: av.VideoFrame) -> str:
+    """The frame's own pixel format if boxes can be written to it, else one to convert it to."""
+    name = coded.format.name
+    if name in _PACKED or _layout(name):
+        return name
+    return _STAND_INS.get(name, "rgb24" if coded.format.is_rgb else "yuv444p")
+
+
+def rows_of(coded: av.VideoFrame, index: int) -> npt.NDArray[np.uint8]:
+    """Writable view of the bytes of plane `index`, shape (rows, bytes in a line, padding too).
+
+    The first row is the top one, also where the decoder stores the picture bottom-up.
+    """
+    plane = coded.planes[index]
+    buffer: Any = plane  # a buffer, which its stub does not say
+    rows: npt.NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)
+    rows = rows.reshape(plane.height, abs(plane.line_size))
+    return rows if plane.line_size > 0 else rows[::-1]
+
+
+def copy_of(coded: av.VideoFrame, *, pixel_format: str, width: int, height: int) -> av.VideoFrame:
+    """A frame of its own memory with the same samples from the top left corner, and same tags.
+
+    `pixel_format` is the frame's own or one of the same layout (`yuvj420p` for `yuv420p`).
+    """
+    copy = av.VideoFrame(width, height, pixel_format)
+    for index in range(len(coded.planes)):
+        source, target = rows_of(coded, index), rows_of(copy, index)
+        rows = min(source.shape[0], target.shape[0])
+        line = min(source.shape[1], target.shape[1])
+        target[:rows, :line] = source[:rows, :line]
+    copy_tags(coded, copy)
+    return copy
+
+
+def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
+    """Carry times and colour tags over."""
+    target.pts = source.pts
+    if source.time_base is not None:
+        target.time_base = source.time_base
+    target.duration = source.duration
+    ColourTags.of(source).tag(target)
+
+
+def to_rgb(coded: av.VideoFrame, viewer_height: int) -> npt.NDArray[np.uint8]:
+    """R'G'B' of a decoded frame in coded orientation, shape (H, W, 3), [0, 255].
+
+    `viewer_height` (rows as a viewer sees them) chooses the matrix of an untagged frame.
+    """
+    width, height = coded.width, coded.height
+    across, down = chroma_span(coded.format.name)
+    if width % across or height % down:
+        # swscale would stretch the last, half covered chroma sample over the whole picture.
+        coded = copy_of(
+            coded,
+            pixel_format=coded.format.name,
+            width=width + -width % across,
+            height=height + -height % down,
+        )
+    rgb = converted(coded, "rgb24", viewer_height)
+    return rows_of(rgb, 0)[:height, : width * 3].reshape(height, width, 3)
+
+
+def converted(coded: av.VideoFrame, pixel_format: str, viewer_height: int) -> av.VideoFrame:
+    """The frame in another pixel format: same matrix and range, except that R'G'B' is full range.
+
+    `viewer_height` as in `to_rgb`.
+    """
+    tags = ColourTags.of(coded)
+    matrix = known_matrix(tags, viewer_height)
+    source_range = known_range(tags, coded.format.name)
+    fewer_chroma = chroma_span(pixel_format) > chroma_span(coded.format.name)
+    return coded.reformat(
+        format=pixel_format,
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=source_range,
+        dst_color_range=known_range(tags, pixel_format),
+        interpolation=_AVERAGING if fewer_chroma else _EXACT,
+        threads=1,
+    )
+
+
+def write_box(
+    coded: av.VideoFrame,
+    box: Box,
+    before: npt.NDArray[np.uint8],
+    after: npt.NDArray[np.uint8],
+    viewer_height: int,
+) -> av.VideoFrame:
+    """A copy of `coded` in which the pixels of `box` that differ between two pictures are new.
+
+    `before` and `after` are the whole frame's R'G'B' (H, W, 3) in coded orientation; `box` is in
+    coded pixels. Luma changes only where a pixel does, chroma only where one of the pixels it
+    covers does. A format without a writer is converted as a whole first (`writable_format`).
+    """
+    pixel_format = writable_format(coded)
+    if pixel_format != coded.format.name:
+        coded = converted(coded, pixel_format, viewer_height)
+    target = copy_of(coded, pixel_format=pixel_format, width=coded.width, height=coded.height)
+    layout = _layout(pixel_format)
+    across, down = layout.span if layout else (1, 1)
+    left, top = box[0] - box[0] % across, box[1] - box[1] % down
+    right = min(box[2] + -box[2] % across, coded.width)
+    bottom = min(box[3] + -box[3] % down, coded.height)
+    window = np.s_[top:bottom, left:right]
+    new = after[window]
+    changed = (before[window] != new).any(axis=2)
+    if layout is None:
+        _write_packed(target, (left, top), new, changed)
+    else:
+        tags = ColourTags.of(coded)
+        affine = rgb_to_ycbcr(
+            known_matrix(tags, viewer_height), known_range(tags, pixel_format), layout.bits
+        )
+        _write_components(target, layout, (left, top), new, changed, affine)
+    return target
+
+
+def _write_packed(
+    target: av.VideoFrame,
+    corner: tuple[int, int],
+    rgb: npt.NDArray[np.uint8],
+    changed: npt.NDArray[np.bool_],
+) -> None:
+    offsets = _PACKED[target.format.name]
+    step = 3 if target.format.name in ("rgb24", "bgr24") else 4
+    left, top = corner
+    height, width = changed.shape
+    lines = rows_of(target, 0)[top : top + height]
+    for channel, offset in enumerate(offsets):
+        first = left * step + offset
+        samples = lines[:, first : first + width * step : step][:, :width]
+        np.copyto(samples, rgb[..., channel], where=changed)
+
+
+def _write_components(
+    target: av.VideoFrame,
+    layout: _Layout,
+    corner: tuple[int, int],
+    rgb: npt.NDArray[np.uint8],
+    changed: npt.NDArray[np.bool_],
+    affine: npt.NDArray[np.float32],
+) -> None:
+    """Write Y', Cb and Cr of a window whose corner lies on the chroma grid."""
+    left, top = corner
+    dtype = np.dtype(np.uint8 if layout.bits == 8 else "<u2")
+    codes = np.asarray(cv2.transform(rgb.astype(np.float32), affine), dtype=np.float32)
+    for component, (plane, offset, step) in enumerate(layout.places):
+        across, down = (1, 1) if component == 0 else layout.span
+        values, mask = codes[..., component], changed
+        if (across, down) != (1, 1):
+            values = _block_means(values, across, down)
+            mask = _block_means(changed.astype(np.float32), across, down) > 0
+        height, width = values.shape
+        lines = rows_of(target, plane).view(dtype) if dtype.itemsize > 1 else rows_of(target, plane)
+        first = left // across * step + offset
+        samples = lines[top // down :, first::step][:height, :width]
+        rounded = np.clip(np.rint(values), 0, 2**layout.bits - 1).astype(dtype)
+        np.copyto(samples, rounded, where=mask)
+
+
+def _block_means(
+    values: npt.NDArray[np.float32], across: int, down: int
+) -> npt.NDArray[np.float32]:
+    """Means of blocks; a block cut by the right or bottom edge repeats its last column or row."""
+    height, width = values.shape
+    padded = cv2.copyMakeBorder(values, 0, -height % down, 0, -width % across, cv2.BORDER_REPLICATE)
+    blocks = (padded.shape[1] // across, padded.shape[0] // down)
+    return np.asarray(cv2.resize(padded, blocks, interpolation=cv2.INTER_AREA))

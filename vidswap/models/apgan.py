@@ -1,0 +1,230 @@
+"""AP-GAN's generator: a U-Net with ID blocks and PE blocks (AP-GAN, III.A, Fig. 2 and 3).
+
+The net is built around its 128-pixel core. The 256-pixel level reads and writes picture residuals
+around that core, so weights trained at 128 pixels carry over unchanged (progressive size).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidswap.identity.dlib_resnet import EMBEDDING_SIZE, POOLED_SIZE, STAGE_CHANNELS
+from vidswap.identity.encoder import IdEmbedding
+
+# The stage of the identity encoder whose resolution is nearest to that of a generator stage.
+STAGE_OF_RESOLUTION = {4: 3, 8: 2, 16: 1, 32: 0, 64: 0, 128: 0}
+NORM_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Architecture of the generator.
+
+    `size` is the side of its pictures, 128 or 256; `channels` the width at each resolution;
+    `refined` the resolutions that get a second, residual ID block.
+    """
+
+    size: int = 256
+    channels: tuple[tuple[int, int], ...] = (
+        (256, 16), (128, 16), (64, 48), (32, 96), (16, 192), (8, 320), (4, 320),
+    )  # fmt: skip
+    refined: tuple[int, ...] = (8, 16)
+    id_width: int = 256
+    pe_width: int = 8
+
+    def width(self, resolution: int) -> int:
+        return dict(self.channels)[resolution]
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+class AdaLIN(nn.Module):
+    """Instance and layer normalisation mixed by a learned rho (eq. 1-3), before gamma and beta."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.rho = nn.Parameter(torch.full((channels,), 0.9))
+
+    def scale_shift(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The gain and bias (B, C, 1, 1) with which the normalised map is `x * gain + bias`.
+
+        Both normalisations are affine in x, so their mixture is applied in one pass.
+        """
+        # Statistics in float32: eq. 2's difference of squares loses all digits in half precision.
+        variance, mean = torch.var_mean(x.float(), dim=(2, 3), keepdim=True, correction=0)
+        layer_mean = mean.mean(dim=1, keepdim=True)
+        layer_variance = (variance + mean**2).mean(dim=1, keepdim=True) - layer_mean**2
+        rho = self.rho.float().clamp(0.0, 1.0)[:, None, None]
+        instance_gain = rho * torch.rsqrt(variance + NORM_EPSILON)
+        layer_gain = (1.0 - rho) * torch.rsqrt(layer_variance + NORM_EPSILON)
+        return instance_gain + layer_gain, -(instance_gain * mean + layer_gain * layer_mean)
+
+
+class IdBlock(nn.Module):
+    """3x3 convolution, AdaLIN with gamma and beta from the id embedding, leaky ReLU."""
+
+    def __init__(self, in_channels: int, channels: int, id_width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.norm = AdaLIN(channels)
+        self.affine = nn.Linear(id_width, 2 * channels)
+        nn.init.normal_(self.affine.weight, std=0.5 / id_width**0.5)
+        nn.init.zeros_(self.affine.bias)
+
+    def forward(self, x: Tensor, identity: Tensor) -> Tensor:
+        x = self.conv(x)
+        gain, bias = self.norm.scale_shift(x)
+        gamma, beta = self.affine(identity).float()[:, :, None, None].chunk(2, dim=1)
+        gain, bias = gain * (1.0 + gamma), bias * (1.0 + gamma) + beta
+        return F.leaky_relu(torch.addcmul(bias.to(x.dtype), x, gain.to(x.dtype)), 0.2)
+
+
+class PeBlock(nn.Module):
+    """3x3 convolution, AdaLIN with gamma and beta maps from the boundary map, leaky ReLU."""
+
+    def __init__(self, in_channels: int, channels: int, pe_width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.norm = AdaLIN(channels)
+        self.embed = nn.Conv2d(3, pe_width, 3, padding=1)
+        self.affine = nn.Conv2d(pe_width, 2 * channels, 3, padding=1)
+
+    def forward(self, x: Tensor, boundary_map: Tensor) -> Tensor:
+        x = self.conv(x)
+        gain, bias = self.norm.scale_shift(x)
+        x = torch.addcmul(bias.to(x.dtype), x, gain.to(x.dtype))
+        gamma, beta = self.affine(F.leaky_relu(self.embed(boundary_map), 0.2)).chunk(2, dim=1)
+        return F.leaky_relu(torch.addcmul(x + beta, x, gamma), 0.2)
+
+
+class IdMapping(nn.Module):
+    """The id code of one resolution: the id vector joined with that stage's id feature (III.A)."""
+
+    def __init__(self, feature_channels: int, width: int) -> None:
+        super().__init__()
+        self.feature = nn.Linear(feature_channels, width // 2)
+        self.join = nn.Linear(POOLED_SIZE + EMBEDDING_SIZE + width // 2, width)
+
+    def forward(self, vector: Tensor, feature: Tensor) -> Tensor:
+        return F.leaky_relu(self.join(torch.cat([vector, self.feature(feature)], dim=1)), 0.2)
+
+
+class Down(nn.Module):
+    """4x4 stride-2 convolution, instance normalisation, leaky ReLU."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 4, stride=2, padding=1, bias=False)
+        self.norm = nn.InstanceNorm2d(channels, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(self.norm(self.conv(x)), 0.2)
+
+
+class Generator(nn.Module):
+    """U-Net G: target face, boundary map and id embedding to the swapped face."""
+
+    id_mean: Tensor
+    id_std: Tensor
+
+    def __init__(self, config: GeneratorConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or GeneratorConfig()
+        if config.size not in (128, 256):
+            raise ValueError(f"generator size {config.size}; allowed: 128, 256")
+        self.core_resolutions = (128, 64, 32, 16, 8, 4)
+        width = config.width
+        self.stem = nn.Conv2d(3, width(128), 3, padding=1)
+        self.down = nn.ModuleDict()
+        self.id_mapping = nn.ModuleDict()
+        self.up = nn.ModuleDict()
+        self.refine = nn.ModuleDict()
+        for finer, coarser in zip(self.core_resolutions, self.core_resolutions[1:], strict=False):
+            self.down[str(coarser)] = Down(width(finer), width(coarser))
+        for resolution in reversed(self.core_resolutions):
+            stage = STAGE_OF_RESOLUTION[resolution]
+            self.id_mapping[str(resolution)] = IdMapping(STAGE_CHANNELS[stage], config.id_width)
+            in_channels = (
+                width(4) if resolution == 4 else width(resolution // 2) + width(resolution)
+            )
+            self.up[str(resolution)] = IdBlock(in_channels, width(resolution), config.id_width)
+            if resolution in config.refined:
+                self.refine[str(resolution)] = IdBlock(
+                    width(resolution), width(resolution), config.id_width
+                )
+        self.pe_128 = PeBlock(width(128), width(128), config.pe_width)
+        self.to_rgb = nn.Conv2d(width(128), 3, 3, padding=1)
+        if config.size == 256:
+            self.stem_256 = nn.Conv2d(3, width(256), 3, padding=1)
+            self.down_128 = nn.Conv2d(width(256), width(128), 4, stride=2, padding=1)
+            self.pe_256 = PeBlock(width(128) + width(256), width(256), config.pe_width)
+            self.to_rgb_256 = nn.Conv2d(width(256), 3, 3, padding=1)
+            # The 256-pixel level starts as no change to what the 128-pixel core does.
+            for conv in (self.down_128, self.to_rgb_256):
+                nn.init.zeros_(conv.weight)
+                assert conv.bias is not None
+                nn.init.zeros_(conv.bias)
+        # Mean and deviation of the id vector and the id features over many people: the encoder's
+        # own units are far from unit variance.
+        n_id = POOLED_SIZE + sum(STAGE_CHANNELS)
+        self.register_buffer("id_mean", torch.zeros(n_id))
+        self.register_buffer("id_std", torch.ones(n_id))
+
+    def forward(self, target: Tensor, boundary_map: Tensor, identity: IdEmbedding) -> Tensor:
+        """Swap a batch.
+
+        `target` F_t (B, 3, S, S) RGB in [-1, 1]; `boundary_map` B_t (B, 3, S, S) in [0, 1];
+        `identity` of the sources, batch B. Returns Y (B, 3, S, S) in [-1, 1].
+        """
+        codes = self.id_codes(identity)
+        large = self.config.size == 256
+        target_128 = F.avg_pool2d(target, 2) if large else target
+        map_128 = F.avg_pool2d(boundary_map, 2) if large else boundary_map
+        x = self.stem(target_128)
+        if large:
+            skip_256 = F.leaky_relu(self.stem_256(target), 0.2)
+            x = x + self.down_128(skip_256)
+        x = F.leaky_relu(x, 0.2)
+        skips = {128: x}
+        for resolution in self.core_resolutions[1:]:
+            x = self.down[str(resolution)](x)
+            skips[resolution] = x
+        for resolution in reversed(self.core_resolutions):
+            name = str(resolution)
+            if resolution > 4:
+                x = torch.cat([_upsample(x), skips[resolution]], dim=1)
+            x = self.up[name](x, codes[resolution])
+            if resolution in self.config.refined:
+                x = x + self.refine[name](x, codes[resolution])
+        x = self.pe_128(x, map_128)
+        rgb = self.to_rgb(x)
+        if large:
+            x = self.pe_256(torch.cat([_upsample(x), skip_256], dim=1), boundary_map)
+            rgb = _upsample_smooth(rgb) + self.to_rgb_256(x)
+        return torch.tanh(rgb.float())
+
+    def id_codes(self, identity: IdEmbedding) -> dict[int, Tensor]:
+        """The id code (B, id_width) of every resolution that has ID blocks."""
+        dtype = self.stem.weight.dtype
+        raw = torch.cat([identity.vector, *identity.features], dim=1).float()
+        standard = ((raw - self.id_mean.float()) / self.id_std.float()).to(dtype)
+        vector, *features = standard.split([POOLED_SIZE, *STAGE_CHANNELS], dim=1)
+        embedding = 8.0 * F.normalize(identity.embedding.float(), dim=1).to(dtype)
+        vector = torch.cat([vector, embedding], dim=1)
+        return {
+            r: self.id_mapping[str(r)](vector, features[STAGE_OF_RESOLUTION[r]])
+            for r in self.core_resolutions
+        }
+
+
+def _upsample(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def _upsample_smooth(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

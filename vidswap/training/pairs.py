@@ -1,0 +1,193 @@
+"""Training batches: target faces with boundary maps, and the id embeddings of their sources."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidswap.faces import mesh
+from vidswap.faces.boundary_map import draw_boundary_map
+from vidswap.training.face_shards import FaceRecord
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """A batch on the CPU.
+
+    `targets` (B, 3, S, S) in [-1, 1]; `boundary_maps` (B, 3, S, S) in [0, 1]; `sources` (B,) rows
+    of the id embeddings; `same_person` (B,) whether target and source are one person's;
+    `keep` (B, 1, S, S) how much of the target's picture must come back (eq. 7's lambda_1).
+    """
+
+    targets: Tensor
+    boundary_maps: Tensor
+    sources: Tensor
+    same_person: Tensor
+    keep: Tensor
+
+
+@dataclass(frozen=True)
+class PairConfig:
+    """How pairs are drawn and augmented. Angles in degrees, shifts in 256ths of the crop."""
+
+    size: int = 128
+    batch: int = 16
+    same_picture: float = 0.2  # share of a batch with source = target
+    same_person: float = 0.12  # share with another picture of the same person
+    rotation: float = 5.0
+    scale: float = 0.05
+    shift: float = 5.0
+    brightness: float = 0.12
+    keep_face: float = 0.04  # lambda_1 inside the face of another person ...
+    keep_features: float = 0.2  # ... in eyes and mouth, which carry gaze and speech ...
+    keep_outside: float = 1.0  # ... and around the face
+
+
+class PairSampler:
+    """Draws batches without end from the training people; deterministic for a seed."""
+
+    def __init__(
+        self,
+        faces: NDArray[np.uint8],
+        landmarks: NDArray[np.float16],
+        mesh_index: NDArray[np.int64],
+        records: list[FaceRecord],
+        config: PairConfig,
+        seed: int,
+    ) -> None:
+        self.faces, self.landmarks, self.mesh_index = faces, landmarks, mesh_index
+        self.config = config
+        self.random = np.random.default_rng(seed)
+        self.rows = np.array([i for i, r in enumerate(records) if not r.held_out])
+        people: dict[str, list[int]] = defaultdict(list)
+        for row in self.rows:
+            people[records[row].person].append(int(row))
+        self.albums = [album for album in people.values() if len(album) > 1]
+        self.mirror = mirrored_mesh(landmarks, mesh_index)
+
+    def batch(self) -> PairBatch:
+        """The next batch."""
+        config = self.config
+        targets, sources, same = self._draw_pairs()
+        pictures, maps, keeps = [], [], []
+        for target, is_same in zip(targets, same, strict=True):
+            picture, landmarks = self._augmented(int(target))
+            pictures.append(picture)
+            maps.append(draw_boundary_map(landmarks, config.size))
+            keeps.append(keep_map(landmarks, bool(is_same), config))
+        to_tensor = np.stack(pictures).transpose(0, 3, 1, 2)
+        return PairBatch(
+            torch.from_numpy(np.ascontiguousarray(to_tensor)).float() / 127.5 - 1.0,
+            torch.from_numpy(np.stack(maps).transpose(0, 3, 1, 2).copy()).float() / 255.0,
+            torch.from_numpy(sources),
+            torch.from_numpy(same),
+            torch.from_numpy(np.stack(keeps))[:, None],
+        )
+
+    def _draw_pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        config = self.config
+        n_picture = round(config.same_picture * config.batch)
+        n_person = round(config.same_person * config.batch) if self.albums else 0
+        targets = self.random.choice(self.rows, config.batch)
+        sources = self.random.choice(self.rows, config.batch)
+        sources[:n_picture] = targets[:n_picture]
+        for i in range(n_picture, n_picture + n_person):
+            album = self.albums[self.random.integers(len(self.albums))]
+            targets[i], sources[i] = self.random.choice(album, 2, replace=False)
+        same = np.zeros(config.batch, bool)
+        same[: n_picture + n_person] = True
+        return targets, sources, same
+
+    def _augmented(self, row: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """A picture at the batch's size and its mesh (478, 2) in 256-pixel coordinates."""
+        config, random = self.config, self.random
+        landmarks = np.zeros((mesh.N_LANDMARKS, 2), np.float32)
+        landmarks[self.mesh_index] = self.landmarks[row]
+        angle = random.uniform(-config.rotation, config.rotation)
+        matrix = cv2.getRotationMatrix2D(
+            (127.5, 127.5), angle, 1.0 + random.uniform(-config.scale, config.scale)
+        )
+        matrix = np.asarray(matrix, np.float64)
+        matrix[:, 2] += random.uniform(-config.shift, config.shift, 2)
+        if random.random() < 0.5:
+            landmarks = landmarks[self.mirror]
+            matrix = matrix @ np.array([[-1, 0, 255], [0, 1, 0], [0, 0, 1]])
+        moved = landmarks @ matrix[:, :2].T + matrix[:, 2]
+        picture = _warp_between_sizes(self.faces[row], matrix, config.size)
+        gain = 1.0 + random.uniform(-config.brightness, config.brightness, 3) * [1, 0.3, 0.3]
+        colour = gain[0] * (1.0 + np.array([gain[1] - 1.0, 0.0, gain[2] - 1.0]))
+        picture = cv2.convertScaleAbs(picture * colour.astype(np.float32))
+        return picture, moved.astype(np.float32)
+
+
+def _warp_between_sizes(
+    picture: NDArray[np.uint8], matrix: NDArray[np.float64], size: int
+) -> NDArray[np.uint8]:
+    """Warp a stored picture by a matrix given in 256-pixel coordinates; pixel edges correspond."""
+
+    def scaling(factor: float) -> NDArray[np.float64]:
+        shift = (factor - 1.0) / 2.0
+        return np.array([[factor, 0, shift], [0, factor, shift], [0, 0, 1]])
+
+    full = np.vstack([matrix, [0, 0, 1]])
+    full = scaling(size / 256.0) @ full @ scaling(256.0 / picture.shape[0])
+    warped = cv2.warpAffine(
+        picture, full[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return warped.astype(np.uint8, copy=False)
+
+
+def keep_map(
+    landmarks: NDArray[np.float32], same_person: bool, config: PairConfig
+) -> NDArray[np.float32]:
+    """Eq. 7's lambda_1 as a map (S, S): one for the same person, lower inside another's face."""
+    size = config.size
+    if same_person:
+        return np.ones((size, size), np.float32)
+    # Drawn at 128: the map is smooth.
+    points = np.rint((landmarks + 0.5) / 2.0 * 16.0 - 8.0).astype(np.int32)
+    keep: NDArray[Any] = np.full((128, 128), config.keep_outside, np.float32)
+    oval = points[list(mesh.FACE_OVAL)]
+    cv2.fillPoly(keep, [oval], config.keep_face, cv2.LINE_8, 4)
+    keep = cv2.GaussianBlur(keep, (0, 0), 3.0)
+    for contour in (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.INNER_LIPS):
+        cv2.fillPoly(keep, [points[list(contour)]], config.keep_features, cv2.LINE_8, 4)
+    if size != 128:
+        keep = cv2.resize(keep, (size, size), interpolation=cv2.INTER_LINEAR)
+    return keep
+
+
+def mirrored_mesh(
+    landmarks: NDArray[np.float16], mesh_index: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """For every mesh point the one on the other side (478,), from the mean face's symmetry."""
+    mean = landmarks[:4096].astype(np.float64).mean(axis=0)
+    centred = mean - [mean[:, 0].mean(), 0]
+    distance = np.linalg.norm(centred[:, None] - centred[None] * [-1, 1], axis=2)
+    mirror = np.arange(mesh.N_LANDMARKS)
+    mirror[mesh_index] = mesh_index[distance.argmin(axis=1)]
+    mirror[list(mesh.RIGHT_IRIS[:1] + mesh.LEFT_IRIS[:1])] = [473, 468]
+    return mirror
+
+
+def prefetched(sampler: PairSampler, depth: int = 3) -> Iterator[PairBatch]:
+    """Batches drawn one thread ahead of the training step."""
+    ready: queue.Queue[PairBatch] = queue.Queue(depth)
+
+    def draw() -> None:
+        while True:
+            ready.put(sampler.batch())
+
+    threading.Thread(target=draw, daemon=True).start()
+    while True:
+        yield ready.get()
