@@ -343,7 +343,7 @@ class _Job:
             writer = stack.enter_context(
                 VideoWriter(
                     output, reader, codec=options.codec, crf=options.crf,
-                    metadata=self._marks(), overwrite=options.overwrite,
+                    metadata=marks_of(self.options, self.nets), overwrite=options.overwrite,
                 )
             )  # fmt: skip
             swapped = self._swapped(reader)
@@ -371,20 +371,12 @@ class _Job:
         self._report()
         changed = self.counts.faces_swapped > 0
         with self.clock("encode"):
-            write_picture(output, frame.rgb, self._marks() if changed else None)
+            write_picture(output, frame.rgb, marks_of(self.options, self.nets) if changed else None)
         return self._no_face_warning(target)
 
     def _swapped(self, frames: Iterable[Frame]) -> Any:
         identity = self.source.identity
         return swap_frames(frames, identity, self.nets, self.options, self.counts, self.clock)
-
-    def _marks(self) -> dict[str, str]:
-        settings = {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(self.options).items()
-            if name not in ("overwrite", "checkpoint")
-        }
-        return synthetic_metadata(__version__, self.nets.generator.sha256, settings)
 
     def _report(self) -> None:
         if self.progress is not None:
@@ -395,6 +387,16 @@ class _Job:
             return []
         wanted = "no face" if self.options.face in ("largest", "all") else "not the chosen person"
         return [f"{target}: {wanted} found; the output is the target unchanged"]
+
+
+def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
+    """The container metadata that says how a result was made."""
+    settings = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in asdict(options).items()
+        if name not in ("overwrite", "checkpoint")
+    }
+    return synthetic_metadata(__version__, nets.generator.sha256, settings)
 
 
 def _check_paths(target: Path, output: Path, options: SwapOptions) -> bool:

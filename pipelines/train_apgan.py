@@ -128,10 +128,11 @@ class Trainer:
             self._update(self.discriminator_optimiser, self.discriminator, loss_d)
 
             self.discriminator.requires_grad_(False)
-            with torch.no_grad():
-                real = self.discriminator(targets, maps)
+            # The real features are those of just before the discriminator's update: one pass less.
             fake = self.discriminator(outputs, maps)
-            identity_dlib, identity_mobilefacenet = self._identity_losses(outputs, sources)
+            # A face reconstructed from itself has its identity by the reconstruction loss.
+            n = batch.n_same_picture
+            identity_dlib, identity_mobilefacenet = self._identity_losses(outputs[n:], sources[n:])
             terms = {
                 "adversarial": generator_hinge(fake),
                 "identity_dlib": identity_dlib,
@@ -207,8 +208,12 @@ class Trainer:
             missing, unexpected = getattr(self, name).load_state_dict(state[name], strict=False)
             if unexpected or (same_size and missing):
                 raise ValueError(f"state of another architecture: {unexpected or missing}")
-        self.discriminator.load_state_dict(state["discriminator"])
-        if same_size:
+        if not same_size:
+            # What saw 128 pixels goes on seeing 128; only the finest scale is new.
+            grown = grow_discriminator(self.discriminator.state_dict(), state["discriminator"])
+            self.discriminator.load_state_dict(grown)
+        else:
+            self.discriminator.load_state_dict(state["discriminator"])
             self.generator_optimiser.load_state_dict(state["generator_optimiser"])
             self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
             for optimiser, rate in (
@@ -219,6 +224,20 @@ class Trainer:
                     group["lr"] = rate
         self.images = state["images"]
         torch.set_rng_state(state["torch_rng"])
+
+
+def grow_discriminator(large: dict[str, Tensor], small: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights for twice the picture size: each scale of `small` moves to the next coarser place.
+
+    Tensors whose shape does not fit keep `large`'s values, as does the new finest scale.
+    """
+    grown = dict(large)
+    for name, tensor in small.items():
+        prefix, index, rest = name.split(".", 2)
+        moved = f"{prefix}.{int(index) + 1}.{rest}"
+        if moved in large and large[moved].shape == tensor.shape:
+            grown[moved] = tensor
+    return grown
 
 
 def _set_id_statistics(generator: Generator, id_rows: NDArray[np.float32]) -> None:
@@ -335,8 +354,13 @@ def config_from_json(text: str) -> TrainConfig:
     parts = {"generator": config.generator, "pairs": config.pairs, "weights": config.weights}
     for name, part in parts.items():
         if name in given:
-            given[name] = replace(part, **given[name])
-    return replace(config, **given)
+            given[name] = replace(part, **{k: _tuples(v) for k, v in given[name].items()})
+    return replace(config, **{name: _tuples(value) for name, value in given.items()})
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as the tuples a frozen configuration holds."""
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 @click.command()

@@ -68,9 +68,7 @@ def test_sound_that_starts_late_stays_late(tmp_path: Path, copied: Copy) -> None
     assert frame_times(out)[0] == 0
 
 
-def test_sound_the_container_cannot_hold_is_refused_by_name(
-    talking: Path, tmp_path: Path
-) -> None:
+def test_sound_the_container_cannot_hold_is_refused_by_name(talking: Path, tmp_path: Path) -> None:
     with VideoReader(talking) as reader, pytest.raises(CodecError, match=r"webm.*\(aac\)"):
         VideoWriter(tmp_path / "out.webm", reader)
     assert list(tmp_path.iterdir()) == []

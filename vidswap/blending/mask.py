@@ -18,4 +18,5 @@ def mirrored_sigmoid_mask(
     mid = size / 2.0
     distance = np.abs(np.arange(size) - mid)
     square = np.maximum(distance[:, None], distance[None, :])
-    return (1.0 / (1.0 + np.exp(alpha * (square - gamma * mid)))).astype(np.float32)
+    mask: NDArray[np.float64] = 1.0 / (1.0 + np.exp(alpha * (square - gamma * mid)))
+    return mask.astype(np.float32)

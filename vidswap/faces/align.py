@@ -4,6 +4,8 @@ Convention: pixel centres are at integers, x to the right, y down. An `affine` i
 matrix that takes frame pixels to crop pixels: crop = affine @ (x, y, 1).
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +36,8 @@ Image = NDArray[np.uint8]
 
 def arcface_points_in_crop(points_112: FloatArray) -> FloatArray:
     """Map points (N, 2) from ArcFace's 112-pixel template to the 256-pixel crop."""
-    return (np.asarray(points_112) - ARCFACE_CENTRE) * ARCFACE_SCALE + CROP_CENTRE
+    in_crop: FloatArray = (np.asarray(points_112) - ARCFACE_CENTRE) * ARCFACE_SCALE + CROP_CENTRE
+    return in_crop
 
 
 def five_points(landmarks: FloatArray) -> FloatArray:
@@ -98,7 +101,7 @@ def align_face(rgb: Image, affine: FloatArray, size: int = CROP_SIZE) -> Image:
         left, top, right, bottom = _crop_footprint(affine, size, rgb.shape)
         if right - left >= 2 and bottom - top >= 2:
             factor = int(shrink)
-            patch = rgb[top:bottom, left:right]
+            patch: NDArray[Any] = rgb[top:bottom, left:right]
             width, height = max(1, patch.shape[1] // factor), max(1, patch.shape[0] // factor)
             patch = cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
             sx, sy = (right - left) / width, (bottom - top) / height
@@ -106,9 +109,11 @@ def align_face(rgb: Image, affine: FloatArray, size: int = CROP_SIZE) -> Image:
                 [[sx, 0, left + sx / 2 - 0.5], [0, sy, top + sy / 2 - 0.5], [0, 0, 1]]
             )
             rgb, affine = patch, affine @ to_frame
-    return cv2.warpAffine(
+    crop: Any = cv2.warpAffine(
         rgb, affine, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
+    aligned: Image = crop
+    return aligned
 
 
 def scale_affine(affine: FloatArray, factor: float) -> NDArray[np.float64]:

@@ -4,6 +4,8 @@ Few landmarks are used so that identity leaks little: the opening of the eyes, t
 eyeballs, the line of the nose bridge and the shape of the mouth say what pose and expression are.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +32,7 @@ def draw_boundary_map(landmarks: NDArray[np.floating], size: int = 256) -> NDArr
     uint8, zero where there is no line, each feature in its own pixel value, anti-aliased. It is
     always drawn at 256 and scaled (III.A, "scaling it to reach the resolution of M").
     """
-    canvas = np.zeros((256, 256, 3), np.uint8)
+    canvas: NDArray[Any] = np.zeros((256, 256, 3), np.uint8)
     _polyline(canvas, landmarks[list(mesh.NOSE_BRIDGE)], NOSE_BRIDGE_VALUE, closed=False)
     _polyline(canvas, landmarks[list(mesh.OUTER_LIPS)], OUTER_LIPS_VALUE)
     _polyline(canvas, landmarks[list(mesh.INNER_LIPS)], INNER_LIPS_VALUE)
@@ -65,7 +67,7 @@ def _eye(
     for channel, value in enumerate(eyeball_value):
         if value:
             plane = np.ascontiguousarray(canvas[:, :, channel])
-            canvas[:, :, channel] = cv2.max(plane, cv2.multiply(visible, value / 255))
+            canvas[:, :, channel] = cv2.max(plane, cv2.convertScaleAbs(visible, alpha=value / 255))
     _polyline(canvas, lids, contour_value)
 
 
@@ -80,4 +82,7 @@ def _polyline(
 
 def _fixed(points: NDArray[np.floating]) -> NDArray[np.int32]:
     """Pixels as OpenCV's fixed-point coordinates; far outliers are clipped to what it can hold."""
-    return np.rint(np.clip(points, -2000, 2000) * 2**_SUBPIXEL_BITS).astype(np.int32)
+    fixed: NDArray[np.int32] = np.rint(np.clip(points, -2000, 2000) * 2**_SUBPIXEL_BITS).astype(
+        np.int32
+    )
+    return fixed

@@ -39,6 +39,10 @@ CODECS = {
     "ffv1": VideoCodec("ffv1", None, None, None, (("level", "3"),)),
 }
 
+# Encoders that want whole chroma samples: h264 and hevc crop by whole ones (ITU-T H.264 7.4.2.1.1),
+# prores_ks leaves the half covered last column unwritten.
+_WHOLE_CHROMA = ("libx264", "libx265", "prores_ks")
+
 # Only containers that keep frame times and display rotation: AVI keeps neither.
 CONTAINERS = {
     ".mp4": Container("mp4", "h264", ("h264", "hevc", "av1", "vp9")),
@@ -92,8 +96,7 @@ def encoder_format(codec: VideoCodec, pixel_format: str, width: int, height: int
     """Pixel format to encode with: the clip's own, else the nearest that the encoder takes.
 
     "Nearest" loses neither chroma resolution nor bits where any format avoids it, and then adds
-    the least. 4:2:0 in h264 and hevc needs an even size (ITU-T H.264 table 6-1: a cropping unit
-    is two rows or columns), so odd sizes go to a format with finer chroma there.
+    the least. Odd sizes go to a format with finer chroma where the encoder needs that.
     """
     offered = [f.name for f in av.codec.Codec(codec.encoder, "w").video_formats or ()]
     usable = [name for name in offered if _fits(codec, name, width, height)]
@@ -102,36 +105,50 @@ def encoder_format(codec: VideoCodec, pixel_format: str, width: int, height: int
         if name in usable:
             return name
     wanted = _traits(plain)
-    ranked = sorted(usable, key=lambda name: (_shortfall(wanted, _traits(name)), name))
-    if not ranked:
+    candidates = [name for name in usable if not name.startswith("yuvj")]
+    if not candidates:
         raise CodecError(f"{codec.encoder} takes no frames of {width}x{height}; use ffv1 in .mkv")
-    return ranked[0]
+    return min(candidates, key=lambda name: _cost(wanted, _traits(name)))
 
 
 def _fits(codec: VideoCodec, pixel_format: str, width: int, height: int) -> bool:
-    if codec.encoder not in ("libx264", "libx265"):
+    if codec.encoder not in _WHOLE_CHROMA:
         return True
     across, down = chroma_span(pixel_format)
     return width % across == 0 and height % down == 0
 
 
-def _traits(pixel_format: str) -> tuple[int, int, bool, bool]:
-    """Bits a component, pixels a chroma sample covers, has chroma, is Y'CbCr or grey."""
-    fmt = av.VideoFormat(pixel_format)
-    across, down = chroma_span(pixel_format)
-    return fmt.components[0].bits, across * down, len(fmt.components) > 2, not fmt.is_rgb
+@dataclass(frozen=True)
+class _Traits:
+    bits: int
+    across: int  # pixels a chroma sample covers
+    down: int
+    coloured: bool
+    is_rgb: bool
+    has_alpha: bool
 
 
-def _shortfall(
-    wanted: tuple[int, int, bool, bool], got: tuple[int, int, bool, bool]
-) -> tuple[int, ...]:
+def _traits(pixel_format: str) -> _Traits:
+    known = av.VideoFormat(pixel_format)
+    count = len(known.components)
+    return _Traits(
+        bits=known.components[0].bits,
+        across=chroma_span(pixel_format)[0],
+        down=chroma_span(pixel_format)[1],
+        coloured=count > 2,
+        is_rgb=known.is_rgb,
+        has_alpha=count in (2, 4),
+    )
+
+
+def _cost(wanted: _Traits, got: _Traits) -> tuple[int, ...]:
     """Sort key: colour lost, colour model changed, chroma lost, bits lost, then what is added."""
-    bits, span, colour, luma_chroma = wanted
     return (
-        int(colour and not got[2]),
-        int(luma_chroma != got[3]),
-        max(0, got[1] - span),
-        max(0, bits - got[0]),
-        max(0, span - got[1]) + int(got[2] and not colour),
-        max(0, got[0] - bits),
+        int(wanted.coloured and not got.coloured),
+        int(wanted.is_rgb != got.is_rgb),
+        max(0, got.across - wanted.across) + max(0, got.down - wanted.down),
+        max(0, wanted.bits - got.bits),
+        int(got.has_alpha and not wanted.has_alpha) + int(got.coloured and not wanted.coloured),
+        max(0, wanted.across - got.across) + max(0, wanted.down - got.down),
+        max(0, got.bits - wanted.bits),
     )

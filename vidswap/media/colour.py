@@ -95,6 +95,8 @@ def encoded_tags(
     """
     if pixel_format.startswith("yuvj"):
         return replace(tags, range=FULL_RANGE)
+    if pixel_format.startswith("gray") and encoded_format.startswith("gray") and not tags.range:
+        return replace(tags, range=FULL_RANGE)  # decoders hand some grey clips out as yuv420p
     was_rgb = pixel_format.startswith(_RGB)
     if was_rgb and not encoded_format.startswith(_RGB):
         return replace(

@@ -12,6 +12,8 @@ from vidswap.errors import InputNotFoundError, NotAVideoError
 
 # A playlist inside a file must not make the demuxer fetch other files or addresses.
 _LOCAL_ONLY = {"protocol_whitelist": "file"}
+# Demuxers that draw any text as a picture, or that read other files than the one named.
+_NOT_CLIPS = ("tty", "bin", "xbin", "adf", "idf", "concat", "hls", "dash")
 
 
 def check_input(path: Path) -> None:
@@ -41,6 +43,10 @@ def open_clip(path: Path) -> tuple[InputContainer, VideoStream]:
             f"{path} is not a video or picture that can be read ({reason(error)}); "
             "it may be damaged or of another kind"
         ) from error
+    if container.format.name in _NOT_CLIPS:
+        kind = container.format.long_name
+        container.close()
+        raise NotAVideoError(f"{path} is not a video or picture but text ({kind})")
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"

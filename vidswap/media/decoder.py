@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,7 +22,11 @@ from vidswap.media.orientation import Orientation
 MAX_THREADS = 4  # each holds a decoded frame
 _BACK_OFFS = (0, 2, 10)  # seconds before the wanted time, until the seek lands early enough
 _BREAK_SECONDS = 0.5  # a clip this much shorter than its header says has broken off
+_GUESSED_TIMES = ("mpeg",)  # program streams: after a seek the demuxer makes times up
 _USUAL_RATE = Fraction(25)  # where the file states none
+
+
+_Decoded = tuple[av.VideoFrame, int]  # a frame and its time in ticks
 
 
 def thread_count() -> int:
@@ -50,9 +55,10 @@ class VideoReader:
         self._container, self._stream = open_clip(path)
         try:
             self._describe_stream(start, end)
-            self._decoded = self._seek(self.beginning)
-            self._first = self._first_frame(start, end)
-            self._describe_frame(self._first[0])
+            decoded = self._seek(self.beginning)
+            first = self._first_frame(next(decoded, None), start, end)
+            self._describe_frame(first[0])
+            self._decoded = chain([first], decoded)
         except BaseException:
             self.close()
             raise
@@ -69,21 +75,22 @@ class VideoReader:
         self.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        coded, pts = self._first
-        yield self._frame(coded, pts)
+        seconds = Fraction(0)
         for coded, pts in self._decoded:
             if self.stop is not None and pts * self.time_base >= self.stop:
                 return
+            seconds = (pts + coded.duration) * self.time_base
             yield self._frame(coded, pts)
-        self._compare_with_header((pts + coded.duration) * self.time_base)
+        self._compare_with_header(seconds)
 
     def frame_at(self, pts: int, *, seek: bool) -> Frame | None:
         """First frame at or after a time in units of `time_base`, None past the last.
 
-        With `seek` by way of the nearest key frame, else by decoding on from where it stands.
+        With `seek` by way of the nearest key frame, where the container has exact times there,
+        else by decoding on from where it stands.
         Not to be mixed with iterating.
         """
-        if seek:
+        if seek and self._seeks_exactly:
             self._decoded = self._seek(pts * self.time_base)
         for coded, found in self._decoded:
             if found >= pts:
@@ -99,6 +106,7 @@ class VideoReader:
         for other in self._container.streams:
             if other is not stream:
                 other.discard = Discard.all
+        self._seeks_exactly = self._container.format.name not in _GUESSED_TIMES
         stream.thread_type = "AUTO"
         stream.thread_count = thread_count()
         self.time_base = stream.time_base or Fraction(1, 90_000)
@@ -121,8 +129,9 @@ class VideoReader:
             coded, pts=pts, time_base=self.time_base, orientation=self.orientation
         )
 
-    def _first_frame(self, start: float | None, end: float | None) -> tuple[av.VideoFrame, int]:
-        first = next(self._decoded, None)
+    def _first_frame(
+        self, first: _Decoded | None, start: float | None, end: float | None
+    ) -> _Decoded:
         if first is None and start is None:
             why = f" ({self.truncated})" if self.truncated else ""
             raise NotAVideoError(f"no frame of {self.path} can be decoded{why}; it may be damaged")
@@ -133,12 +142,15 @@ class VideoReader:
             )
         return first
 
-    def _seek(self, seconds: Fraction | None) -> Iterator[tuple[av.VideoFrame, int]]:
+    def _seek(self, seconds: Fraction | None) -> Iterator[_Decoded]:
         """Decoded frames and their times from the first at or after a time, None for all."""
         if seconds is None:
             yield from self._decode()
             return
         wanted = seconds / self.time_base
+        if not self._seeks_exactly:
+            yield from (found for found in self._decode() if found[1] >= wanted)
+            return
         for back_off in _BACK_OFFS:
             decoded = self._decode_from(seconds - back_off)
             first = next(decoded, None)
@@ -151,7 +163,7 @@ class VideoReader:
             yield first
         yield from (found for found in decoded if found[1] >= wanted)
 
-    def _decode_from(self, seconds: Fraction | None) -> Iterator[tuple[av.VideoFrame, int]]:
+    def _decode_from(self, seconds: Fraction | None) -> Iterator[_Decoded]:
         """Decode from the key frame at or before a time in the file, None for its first."""
         self.truncated = None
         try:
@@ -164,7 +176,7 @@ class VideoReader:
             self._container, self._stream = open_clip(self.path)
         return self._decode()
 
-    def _decode(self) -> Iterator[tuple[av.VideoFrame, int]]:
+    def _decode(self) -> Iterator[_Decoded]:
         """Frames in order of ever greater times; damage is noted in `truncated`, not raised."""
         step = max(1, round(1 / (self.average_rate * self.time_base)))
         last: int | None = None

@@ -1,5 +1,6 @@
 """Streaming encode: the frames of a clip back into a clip, with its times and its sound."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -30,6 +31,7 @@ from vidswap.media.planes import converted, copy_of
 from vidswap.media.sound import StreamCopier
 
 DEFAULT_CRF = 18  # hardly told from the original in h264
+_MOVIE_TICKS = 100_000  # a second, at least
 _NOT_COPIED = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 
 
@@ -165,12 +167,17 @@ class VideoWriter:
         options = {"avoid_negative_ts": "disabled"}
         if self._muxer in ("mp4", "mov"):
             options["movflags"] = "use_metadata_tags"  # keeps keys that QuickTime does not name
-            options["video_track_timescale"] = str(self._time_base.denominator)
+            ticks = self._time_base.denominator
+            options["video_track_timescale"] = str(ticks)
+            # Start offsets are kept in these; milliseconds, the default, would round them.
+            options["movie_timescale"] = str(ticks * -(-_MOVIE_TICKS // ticks))
         return av.open(f"file:{self._part}", "w", format=self._muxer, container_options=options)
 
     def _add_video(self, codec: VideoCodec, options: dict[str, str]) -> VideoStream:
         template = self._template
         size = (template.coded_width, template.coded_height)
+        if codec.encoder == "libsvtav1":
+            os.environ.setdefault("SVT_LOG", "1")  # errors only; it writes to stderr by itself
         pixel_format = encoder_format(codec, template.pixel_format, *size)
         stream = self._output.add_stream(
             codec.encoder,
@@ -198,7 +205,9 @@ class VideoWriter:
         except OSError:
             raise
         except av.FFmpegError as error:
-            streams = ", ".join(f"{s.type} {s.codec_context.codec.canonical_name}" for s in self._output.streams)
+            streams = ", ".join(
+                f"{s.type} {s.codec_context.codec.canonical_name}" for s in self._output.streams
+            )
             raise CodecError(
                 f"{self.path.suffix} files cannot hold this mix of {streams} "
                 f"({reason(error)}); write to .mkv"

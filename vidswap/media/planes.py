@@ -6,6 +6,7 @@ sample whose pixels were not changed keeps the very value that was decoded.
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import av
@@ -37,7 +38,7 @@ _PACKED = {
 }
 _GREY = re.compile(r"gray(?:(\d+)le)?")
 _PLANAR = re.compile(r"yuv[aj]?(4\d\d)p(?:(\d+)le)?")
-_SEMI_PLANAR = {"nv12": ("420", 1, 2), "nv21": ("420", 2, 1), "nv16": ("422", 1, 2)}
+_SEMI_PLANAR = {"nv12": ("420", 0, 1), "nv21": ("420", 1, 0), "nv16": ("422", 0, 1)}
 # Pixels a chroma sample spans, across and down.
 _SUBSAMPLING = {"444": (1, 1), "440": (1, 2), "422": (2, 1), "420": (2, 2), "411": (4, 1)}
 
@@ -75,10 +76,11 @@ def _layout(pixel_format: str) -> _Layout | None:
     return None
 
 
+@cache
 def chroma_span(pixel_format: str) -> tuple[int, int]:
     """Pixels that share a chroma sample, across and down; (1, 1) for R'G'B' and grey."""
-    layout = _layout(pixel_format)
-    return layout.span if layout else (1, 1)
+    known = av.VideoFormat(pixel_format, 16, 16)
+    return 16 // known.chroma_width(16), 16 // known.chroma_height(16)
 
 
 def writable_format(coded: av.VideoFrame) -> str:
@@ -131,17 +133,8 @@ def to_rgb(coded: av.VideoFrame, viewer_height: int) -> npt.NDArray[np.uint8]:
     `viewer_height` (rows as a viewer sees them) chooses the matrix of an untagged frame.
     """
     width, height = coded.width, coded.height
-    across, down = chroma_span(coded.format.name)
-    if width % across or height % down:
-        # swscale would stretch the last, half covered chroma sample over the whole picture.
-        coded = copy_of(
-            coded,
-            pixel_format=coded.format.name,
-            width=width + -width % across,
-            height=height + -height % down,
-        )
-    rgb = converted(coded, "rgb24", viewer_height)
-    return rows_of(rgb, 0)[:height, : width * 3].reshape(height, width, 3)
+    rgb = rows_of(converted(coded, "rgb24", viewer_height), 0)
+    return rgb[:height, : width * 3].reshape(height, width, 3)
 
 
 def converted(coded: av.VideoFrame, pixel_format: str, viewer_height: int) -> av.VideoFrame:
@@ -149,19 +142,51 @@ def converted(coded: av.VideoFrame, pixel_format: str, viewer_height: int) -> av
 
     `viewer_height` as in `to_rgb`.
     """
+    source_span, target_span = chroma_span(coded.format.name), chroma_span(pixel_format)
+    span = (max(source_span[0], target_span[0]), max(source_span[1], target_span[1]))
     tags = ColourTags.of(coded)
     matrix = known_matrix(tags, viewer_height)
-    source_range = known_range(tags, coded.format.name)
-    fewer_chroma = chroma_span(pixel_format) > chroma_span(coded.format.name)
-    return coded.reformat(
+    result = _aligned(coded, span).reformat(
         format=pixel_format,
         src_colorspace=matrix,
         dst_colorspace=matrix,
-        src_color_range=source_range,
+        src_color_range=known_range(tags, coded.format.name),
         dst_color_range=known_range(tags, pixel_format),
-        interpolation=_AVERAGING if fewer_chroma else _EXACT,
+        interpolation=_EXACT if span == source_span else _AVERAGING,
         threads=1,
     )
+    if (result.width, result.height) == (coded.width, coded.height):
+        return result
+    return copy_of(result, pixel_format=pixel_format, width=coded.width, height=coded.height)
+
+
+def _aligned(coded: av.VideoFrame, span: tuple[int, int]) -> av.VideoFrame:
+    """The frame with whole chroma blocks, its last column and row repeated to fill them.
+
+    Where chroma is shared the planes are always copied, which leaves behind where the chroma
+    samples lie: swscale's repetition would follow it and shift every second column. A size that
+    is not whole would make it stretch the chroma planes.
+    """
+    if span == (1, 1):
+        return coded
+    width, height = coded.width, coded.height
+    wide, high = width + -width % span[0], height + -height % span[1]
+    aligned = copy_of(coded, pixel_format=coded.format.name, width=wide, height=high)
+    if (wide, high) != (width, height):
+        for index, plane in enumerate(coded.planes):
+            rows = rows_of(aligned, index)
+            sample = _sample_bytes(coded.format, index)
+            end = plane.width * sample
+            last = rows[:, end - sample : end]
+            rows[:, end:] = np.tile(last, rows.shape[1] // sample + 1)[:, : rows.shape[1] - end]
+            rows[plane.height :] = rows[plane.height - 1]
+    return aligned
+
+
+def _sample_bytes(pixel_format: av.VideoFormat, index: int) -> int:
+    """Bytes from one sample of a plane to the next, all its components together."""
+    parts = [part for part in pixel_format.components if part.plane == index]
+    return sum(-(-part.bits // 8) for part in parts)
 
 
 def write_box(

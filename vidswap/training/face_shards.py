@@ -71,7 +71,7 @@ def iterate_faces(
         if record.shard not in shards:
             shards[record.shard] = zipfile.ZipFile(folder / record.shard)
         encoded = np.frombuffer(shards[record.shard].read(record.file), np.uint8)
-        bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        bgr: Any = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
         if bgr.shape[:2] != (size, size):
             shrinks = bgr.shape[0] > size
             bgr = cv2.resize(

@@ -55,7 +55,7 @@ class GraphNet(nn.Module):
         for step in self.steps:
             if isinstance(step.operation, _ConstantOperation):
                 step.operation.constants = [fn(c) for c in step.operation.constants]
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
 

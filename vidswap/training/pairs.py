@@ -26,7 +26,8 @@ class PairBatch:
 
     `targets` (B, 3, S, S) in [-1, 1]; `boundary_maps` (B, 3, S, S) in [0, 1]; `sources` (B,) rows
     of the id embeddings; `same_person` (B,) whether target and source are one person's;
-    `keep` (B, 1, S, S) how much of the target's picture must come back (eq. 7's lambda_1).
+    `keep` (B, 1, S, S) how much of the target's picture must come back (eq. 7's lambda_1). The
+    first `n_same_picture` pairs have the target's own picture as source.
     """
 
     targets: Tensor
@@ -34,6 +35,7 @@ class PairBatch:
     sources: Tensor
     same_person: Tensor
     keep: Tensor
+    n_same_picture: int
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class PairSampler:
             torch.from_numpy(sources),
             torch.from_numpy(same),
             torch.from_numpy(np.stack(keeps))[:, None],
+            round(config.same_picture * config.batch),
         )
 
     def _draw_pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
@@ -114,10 +117,10 @@ class PairSampler:
         landmarks = np.zeros((mesh.N_LANDMARKS, 2), np.float32)
         landmarks[self.mesh_index] = self.landmarks[row]
         angle = random.uniform(-config.rotation, config.rotation)
-        matrix = cv2.getRotationMatrix2D(
+        turn = cv2.getRotationMatrix2D(
             (127.5, 127.5), angle, 1.0 + random.uniform(-config.scale, config.scale)
         )
-        matrix = np.asarray(matrix, np.float64)
+        matrix = np.asarray(turn, np.float64)
         matrix[:, 2] += random.uniform(-config.shift, config.shift, 2)
         if random.random() < 0.5:
             landmarks = landmarks[self.mirror]
@@ -156,7 +159,7 @@ def keep_map(
         return np.ones((size, size), np.float32)
     # Drawn at 128: the map is smooth.
     points = np.rint((landmarks + 0.5) / 2.0 * 16.0 - 8.0).astype(np.int32)
-    keep: NDArray[Any] = np.full((128, 128), config.keep_outside, np.float32)
+    keep: Any = np.full((128, 128), config.keep_outside, np.float32)
     oval = points[list(mesh.FACE_OVAL)]
     cv2.fillPoly(keep, [oval], config.keep_face, cv2.LINE_8, 4)
     keep = cv2.GaussianBlur(keep, (0, 0), 3.0)
@@ -164,7 +167,8 @@ def keep_map(
         cv2.fillPoly(keep, [points[list(contour)]], config.keep_features, cv2.LINE_8, 4)
     if size != 128:
         keep = cv2.resize(keep, (size, size), interpolation=cv2.INTER_LINEAR)
-    return keep
+    smooth: NDArray[np.float32] = keep
+    return smooth
 
 
 def mirrored_mesh(

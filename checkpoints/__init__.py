@@ -1,0 +1,1 @@
+"""Weights as safetensors, each with its model card."""

@@ -1,0 +1,61 @@
+"""One frame of a swap, before and after, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.faces_of_interest import FaceChooser
+from pipelines.nets import load_nets
+from pipelines.stage_clock import StageClock
+from pipelines.swap import (
+    SwapOptions,
+    blend_faces,
+    find_faces,
+    generate,
+    marks_of,
+    read_source,
+)
+from vidswap.errors import BadOptionError
+from vidswap.media.decoder import VideoReader
+from vidswap.media.frame import Frame
+from vidswap.media.output import check_output
+from vidswap.media.picture import is_picture, read_picture, write_picture
+from vidswap.media.probe import probe
+
+
+def preview_frame(
+    sources: Sequence[Path], target: Path, output: Path, at: float | None, options: SwapOptions
+) -> float:
+    """Write the frame at `at` seconds (default: the middle) before and after a swap as PNG.
+
+    Returns the time of the frame in seconds. Raises a VidswapError as `swap_video` does.
+    """
+    if output.suffix.lower() != ".png":
+        raise BadOptionError(f"{output}: a preview is a PNG; name the output with .png")
+    check_output(output, options.overwrite)
+    frame = read_frame(target, at)
+    with closing(
+        load_nets(options.checkpoint, options.detector, options.device, options.precision)
+    ) as nets:
+        identity = read_source(nets, sources, options).identity
+        clock = StageClock()
+        found = find_faces([frame], nets, FaceChooser.of(options.face, nets), clock)
+        (item,) = generate(found, identity, nets, 1, clock)
+        after = blend_faces(item)
+        marks = marks_of(replace(options, start=at), nets) if item.faces else None
+    write_picture(output, np.concatenate([frame.rgb, after.rgb], axis=1), marks)
+    return frame.seconds
+
+
+def read_frame(target: Path, at: float | None) -> Frame:
+    """The frame of a clip at `at` seconds, by default in its middle, or the picture itself."""
+    if is_picture(target):
+        return read_picture(target)
+    info = probe(target)
+    with VideoReader(target, start=info.duration / 2.0 if at is None else at) as reader:
+        return next(iter(reader))
