@@ -8,6 +8,8 @@ from pathlib import Path
 import av
 import pytest
 
+from vidswap.media import VideoReader, VideoWriter
+
 from .clips import frame_times, make_clip
 
 Copy = Callable[..., Path]
@@ -76,3 +78,28 @@ def test_webm_source_without_sound_becomes_mp4_on_its_millisecond_grid(
         tmp_path / "in.webm", codec="libvpx-vp9", time_base=1 / rate, rate=rate, frames=12
     )
     assert frame_times(copied(source, "out.mp4")) == frame_times(source)
+
+
+def test_a_path_will_do_as_template(talking: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    with VideoReader(talking) as reader, VideoWriter(out, talking) as writer:
+        for frame in reader:
+            writer.write(frame)
+    assert frame_times(out) == frame_times(talking)
+
+
+def test_chapters_are_kept_for_a_whole_clip_only(tmp_path: Path, copied: Copy) -> None:
+    plain = make_clip(tmp_path / "plain.mkv", frames=50)
+    source = tmp_path / "in.mkv"
+    with av.open(str(plain)) as old, av.open(str(source), "w") as new:
+        stream = new.add_stream_from_template(old.streams[0])
+        half = {"time_base": Fraction(1, 1000), "metadata": {"title": "one"}}
+        new.set_chapters([{"id": 1, "start": 0, "end": 1000, **half}])
+        for packet in old.demux():
+            if packet.size:
+                packet.stream = stream
+                new.mux(packet)
+    with av.open(str(copied(source, "whole.mkv"))) as container:
+        assert [c["metadata"]["title"] for c in container.chapters()] == ["one"]
+    with av.open(str(copied(source, "part.mkv", end=1.0))) as container:
+        assert container.chapters() == []

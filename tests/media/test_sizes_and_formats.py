@@ -4,6 +4,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -163,3 +164,9 @@ def test_sample_aspect_ratio_is_kept(tmp_path: Path, copied: Copy, name: str) ->
     source = make_clip(tmp_path / "in.mp4", frames=3, aspect=Fraction(4, 3))
     with VideoReader(copied(source, name)) as reader:
         assert reader.sample_aspect_ratio == Fraction(4, 3)
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov"])
+def test_hevc_has_the_tag_that_apple_players_need(talking: Path, copied: Copy, name: str) -> None:
+    with av.open(str(copied(talking, name, codec="hevc"))) as container:
+        assert container.streams.video[0].codec_context.codec_tag == "hvc1"

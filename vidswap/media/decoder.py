@@ -25,7 +25,6 @@ _BREAK_SECONDS = 0.5  # a clip this much shorter than its header says has broken
 _GUESSED_TIMES = ("mpeg",)  # program streams: after a seek the demuxer makes times up
 _USUAL_RATE = Fraction(25)  # where the file states none
 
-
 _Decoded = tuple[av.VideoFrame, int]  # a frame and its time in ticks
 
 
@@ -58,7 +57,7 @@ class VideoReader:
             decoded = self._seek(self.beginning)
             first = self._first_frame(next(decoded, None), start, end)
             self._describe_frame(first[0])
-            self._decoded = chain([first], decoded)
+            self._decoded: Iterator[_Decoded] = chain([first], decoded)
         except BaseException:
             self.close()
             raise

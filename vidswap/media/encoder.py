@@ -73,8 +73,9 @@ class VideoWriter:
         self.path = path
         self._template = _opened(template)
         self._muxer = container_for(path).muxer
-        self._shift = self._template.beginning or Fraction(0)
         self._time_base = self._template.time_base
+        # Whole ticks, so that no two frames are rounded to the same one.
+        self._shift = round((self._template.beginning or Fraction(0)) / self._time_base)
         self._durations: dict[int, int] = {}  # of the frames that are in the encoder, by pts
         self._last_pts: int | None = None
         self._closed = False
@@ -114,7 +115,7 @@ class VideoWriter:
 
     def write(self, frame: Frame) -> None:
         """Encode the next frame. Raises CodecError where times do not increase or sizes differ."""
-        pts = round((frame.pts * frame.time_base - self._shift) / self._time_base)
+        pts = round(frame.pts * frame.time_base / self._time_base) - self._shift
         if self._last_pts is not None and pts <= self._last_pts:
             raise CodecError(
                 f"the frame at {frame.seconds:.3f} s comes after a later one; frames go in order"
@@ -192,6 +193,8 @@ class VideoWriter:
         stream.thread_count = thread_count()
         if template.sample_aspect_ratio:
             stream.codec_context.sample_aspect_ratio = template.sample_aspect_ratio
+        if codec.encoder == "libx265" and self._muxer in ("mp4", "mov"):
+            stream.codec_context.codec_tag = "hvc1"  # Apple's players refuse the other, hev1
         tags = encoded_tags(template.colour, template.pixel_format, pixel_format, template.height)
         tags.tag(stream.codec_context)
         if not template.orientation.is_identity:
