@@ -300,7 +300,7 @@ def swap_faces(
         maps = torch.nn.functional.interpolate(maps, size=(size, size), mode="area")
     with torch.inference_mode():
         outputs = nets.generator.net(targets, maps, identity.expand(len(faces)))
-    pixels = outputs.float().add_(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+        pixels = outputs.add_(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
     return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
 

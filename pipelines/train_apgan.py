@@ -52,11 +52,11 @@ from vidswap.training.pairs import PairBatch, PairConfig, PairSampler, prefetche
 class LossWeights:
     """Weights of eq. 11; the identity loss has one weight an encoder."""
 
-    adversarial: float = 0.7
-    identity_dlib: float = 5.0
-    identity_mobilefacenet: float = 5.0
-    reconstruction: float = 20.0
-    occlusion: float = 1.5
+    adversarial: float = 1.2
+    identity_dlib: float = 3.0
+    identity_mobilefacenet: float = 3.0
+    reconstruction: float = 40.0
+    occlusion: float = 2.0
     style: float = 3.0
 
 

@@ -1,6 +1,6 @@
 """Small synthetic clips, made with PyAV while a test runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -31,6 +31,7 @@ def moving_picture(index: int, width: int, height: int) -> np.ndarray:
 def make_clip(
     path: Path,
     *,
+    picture: Callable[[int, int, int], np.ndarray] = moving_picture,
     size: tuple[int, int] = (96, 64),
     frames: int = 24,
     pts: Sequence[int] | None = None,
@@ -52,7 +53,7 @@ def make_clip(
 ) -> Path:
     """Write a clip and give its path back.
 
-    size: coded (width, height). pts: times of the frames in ticks of `time_base`, else 0, 1, 2...
+    picture: draws frame number, width, height. size: coded (width, height). pts: times of the frames in ticks of `time_base`, else 0, 1, 2...
     rotation: display matrix in degrees counter-clockwise, with a left-right mirror if `mirrored`.
     tags: range, primaries, transfer, matrix. sound: one codec a track.
     """
@@ -88,7 +89,7 @@ def make_clip(
         ]
         pending.sort(key=lambda packet: packet.dts * packet.time_base)
         for index, time in enumerate(times):
-            frame = _video_frame(index, size, pixel_format, tags)
+            frame = _video_frame(picture(index, *size), pixel_format, tags)
             frame.pts, frame.time_base = time, time_base
             while pending and pending[0].dts * pending[0].time_base <= time * time_base:
                 output.mux(pending.pop(0))
@@ -146,9 +147,9 @@ def planes_of(frame: av.VideoFrame) -> list[np.ndarray]:
 
 
 def _video_frame(
-    index: int, size: tuple[int, int], pixel_format: str, tags: tuple[int, int, int, int] | None
+    rgb: np.ndarray, pixel_format: str, tags: tuple[int, int, int, int] | None
 ) -> av.VideoFrame:
-    picture = av.VideoFrame.from_ndarray(moving_picture(index, *size), format="rgb24")
+    picture = av.VideoFrame.from_ndarray(rgb, format="rgb24")
     matrix = 1 if tags is not None and tags[3] == 1 else 5
     full = tags is not None and tags[0] == 2
     return picture.reformat(

@@ -256,7 +256,7 @@ def _search(graph: Any, rgb: Image, box: tuple[int, int, int, int], size: int) -
     corner = np.array([left, top])
 
     def in_picture(normalised: NDArray[np.float64]) -> FloatArray:
-        return (normalised * size * scale + corner - 0.5).astype(np.float32)
+        return np.asarray(normalised * size * scale + corner - 0.5, np.float32)
 
     detections = []
     for found in graph.process(canvas).detections or []:
@@ -296,7 +296,7 @@ def _square_tiles(width: int, height: int) -> list[tuple[int, int, int, int]]:
 def _crosses_inner_edge(
     box: FloatArray, tile: tuple[int, int, int, int], width: int, height: int
 ) -> bool:
-    """Whether a box reaches over a tile's edge that is not also the picture's: a face cut in two."""
+    """Whether a box reaches over an edge of the tile that lies inside the picture: half a face."""
     left, top, right, bottom = tile
     return bool(
         (box[0] < left and left > 0)
@@ -310,9 +310,22 @@ def _distinct(found: list[Detection]) -> list[Detection]:
     """Keep the best-scored detection of every face."""
     kept: list[Detection] = []
     for detection in sorted(found, key=lambda d: d.score, reverse=True):
-        if all(box_overlap(detection.box, other.box) < SAME_FACE_OVERLAP for other in kept):
+        if not any(_is_same(detection, other) for other in kept):
             kept.append(detection)
     return kept
+
+
+def _is_same(one: Detection, other: Detection) -> bool:
+    return (
+        box_overlap(one.box, other.box) > SAME_FACE_OVERLAP
+        or _has_centre_in(one.box, other.box)
+        or _has_centre_in(other.box, one.box)
+    )
+
+
+def _has_centre_in(inner: FloatArray, outer: FloatArray) -> bool:
+    x, y = inner.reshape(2, 2).mean(axis=0)
+    return bool(outer[0] < x < outer[2] and outer[1] < y < outer[3])
 
 
 def _score_option(kind: str) -> str:
@@ -354,7 +367,7 @@ def _load_mediapipe() -> tuple[Any, Any]:
         from mediapipe.python.solution_base import SolutionBase
     except ImportError as error:
         raise MissingLibraryError(
-            f"mediapipe cannot be imported ({error}); install it with: pip install mediapipe==0.10.9"
+            f"mediapipe cannot be imported ({error}); pip install mediapipe==0.10.9"
         ) from error
 
     def parse(text: str) -> Any:

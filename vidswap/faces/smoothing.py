@@ -80,7 +80,9 @@ def _register(landmarks: NDArray[np.floating], here: FloatArray) -> tuple[FloatA
     affines, shapes = [], []
     for there in np.asarray(landmarks, np.float64):
         affines.append(similarity_transform(here[RIGID_POINTS], there[RIGID_POINTS]))
-        shapes.append(warp_points(similarity_transform(there[RIGID_POINTS], here[RIGID_POINTS]), there))
+        shapes.append(
+            warp_points(similarity_transform(there[RIGID_POINTS], here[RIGID_POINTS]), there)
+        )
     return np.stack(affines), np.stack(shapes)
 
 

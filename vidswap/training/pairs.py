@@ -44,13 +44,13 @@ class PairConfig:
 
     size: int = 128
     batch: int = 16
-    same_picture: float = 0.2  # share of a batch with source = target
+    same_picture: float = 0.25  # share of a batch with source = target
     same_person: float = 0.12  # share with another picture of the same person
     rotation: float = 5.0
     scale: float = 0.05
     shift: float = 5.0
     brightness: float = 0.12
-    keep_face: float = 0.04  # lambda_1 inside the face of another person ...
+    keep_face: float = 0.06  # lambda_1 inside the face of another person ...
     keep_features: float = 0.2  # ... in eyes and mouth, which carry gaze and speech ...
     keep_outside: float = 1.0  # ... and around the face
 
