@@ -165,35 +165,44 @@ def _summary(result: SwapResult) -> str:
 
 
 class _ProgressBar:
-    """Frames done, frames a second and time left, on standard error."""
+    """Frames done, frames a second and time left, on standard error when that is a terminal."""
 
     def __init__(
         self, target: Path, start: float | None, end: float | None, silent: bool
     ) -> None:
-        from tqdm import tqdm
-
-        total = None if silent else _expected_frames(target, start, end)
-        self._bar = tqdm(total=total, unit="frame", disable=silent, dynamic_ncols=True)
+        self._target, self._start, self._end = target, start, end
+        self._silent = silent
+        self._bar: Any = None
 
     def show(self, counts: SwapCounts) -> None:
+        """Called after every frame; the bar appears with the first, when errors are behind."""
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=None if self._silent else self._expected_frames(),
+                unit="frame",
+                disable=True if self._silent else None,  # None: off unless a terminal
+                dynamic_ncols=True,
+            )
         self._bar.update(counts.frames - self._bar.n)
+
+    def _expected_frames(self) -> int:
+        """How many frames the range should have, by the clip's header."""
+        from vidswap.media.probe import probe
+
+        info = probe(self._target)
+        if self._start is None and self._end is None:
+            return info.frames
+        seconds = min(self._end or info.duration, info.duration) - (self._start or 0.0)
+        return max(1, round(seconds * info.fps))
 
     def __enter__(self) -> _ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-
-def _expected_frames(target: Path, start: float | None, end: float | None) -> int:
-    """How many frames the range should have, by the clip's header."""
-    from vidswap.media.probe import probe
-
-    info = probe(target)
-    if start is None and end is None:
-        return info.frames
-    seconds = min(end or info.duration, info.duration) - (start or 0.0)
-    return max(1, round(seconds * info.fps))
+        if self._bar is not None:
+            self._bar.close()
 
 
 @main.command()

@@ -48,7 +48,8 @@ def preview_frame(
         (item,) = generate(found, identity, nets, 1, clock)
         after = blend_faces(item)
         marks = marks_of(replace(options, start=at), nets) if item.faces else None
-    write_picture(output, np.concatenate([frame.rgb, after.rgb], axis=1), marks)
+    side_by_side = np.concatenate([frame.rgb, after.rgb], axis=1)
+    write_picture(output, side_by_side, marks, overwrite=options.overwrite)
     return frame.seconds
 
 

@@ -33,7 +33,12 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import DEFAULT_CRF, VideoWriter
 from vidswap.media.frame import Frame
 from vidswap.media.output import check_output, temporary_path, writing_errors
-from vidswap.media.picture import is_picture, picture_format, read_picture, write_picture
+from vidswap.media.picture import (
+    check_picture_suffix,
+    is_picture,
+    read_picture,
+    write_picture,
+)
 from vidswap.media.provenance import synthetic_metadata
 from vidswap.version import __version__
 
@@ -145,7 +150,8 @@ def swap_video(
     target, output = Path(target), Path(output)
     started = time.monotonic()
     clock = StageClock()
-    picture = _check_paths(target, output, options)
+    source_paths = [Path(s) for s in sources]
+    picture = _check_paths(source_paths, target, output, options)
     with ExitStack() as stack:
         with clock("load"):
             nets = load_nets(
@@ -153,7 +159,7 @@ def swap_video(
             )
         stack.callback(nets.close)
         with clock("source"):
-            source = read_source(nets, [Path(s) for s in sources], options)
+            source = read_source(nets, source_paths, options)
         job = _Job(nets, source, options, clock, progress)
         warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
     counts = job.counts
@@ -371,7 +377,8 @@ class _Job:
         self._report()
         changed = self.counts.faces_swapped > 0
         with self.clock("encode"):
-            write_picture(output, frame.rgb, marks_of(self.options, self.nets) if changed else None)
+            marks = marks_of(self.options, self.nets) if changed else None
+            write_picture(output, frame.rgb, marks, overwrite=self.options.overwrite)
         return self._no_face_warning(target)
 
     def _swapped(self, frames: Iterable[Frame]) -> Any:
@@ -399,13 +406,16 @@ def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
     return synthetic_metadata(__version__, nets.generator.sha256, settings)
 
 
-def _check_paths(target: Path, output: Path, options: SwapOptions) -> bool:
+def _check_paths(
+    sources: Sequence[Path], target: Path, output: Path, options: SwapOptions
+) -> bool:
     """Refuse before any work what must fail at its end; returns whether the target is a picture."""
-    if not target.exists():
-        raise InputNotFoundError(f"{target}: no such file")
+    for path in (*sources, target):
+        if not path.exists():
+            raise InputNotFoundError(f"{path}: no such file")
     picture = target.is_file() and is_picture(target)
     if picture:
-        picture_format(output)
+        check_picture_suffix(output)
     else:
         container_for(output)
         codec_for(output, options.codec)

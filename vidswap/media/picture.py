@@ -51,6 +51,15 @@ def read_picture(path: Path) -> Frame:
     return Frame.from_rgb(np.asarray(rgb, dtype=np.uint8))
 
 
+def check_picture_suffix(path: Path) -> None:
+    """Raise CodecError unless the suffix names a format that `write_picture` knows."""
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        raise CodecError(
+            f"no picture format is known for {path.name!r}; end it in one of "
+            f"{', '.join(PICTURE_SUFFIXES)}"
+        )
+
+
 def write_picture(
     path: Path,
     rgb: npt.NDArray[np.uint8],
@@ -64,14 +73,9 @@ def write_picture(
     Raises CodecError for another suffix, and what `check_output` raises; the file appears
     under its name only when complete.
     """
-    suffix = path.suffix.lower()
-    if suffix not in PICTURE_SUFFIXES:
-        raise CodecError(
-            f"no picture format is known for {path.name!r}; end it in one of "
-            f"{', '.join(PICTURE_SUFFIXES)}"
-        )
+    check_picture_suffix(path)
     check_output(path, overwrite)
-    encoded = _encoded(suffix, rgb, dict(metadata or {}))
+    encoded = _encoded(path.suffix.lower(), rgb, dict(metadata or {}))
     part = temporary_path(path)
     try:
         with writing_errors(path):
