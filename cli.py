@@ -167,9 +167,7 @@ def _summary(result: SwapResult) -> str:
 class _ProgressBar:
     """Frames done, frames a second and time left, on standard error when that is a terminal."""
 
-    def __init__(
-        self, target: Path, start: float | None, end: float | None, silent: bool
-    ) -> None:
+    def __init__(self, target: Path, start: float | None, end: float | None, silent: bool) -> None:
         self._target, self._start, self._end = target, start, end
         self._silent = silent
         self._bar: Any = None
@@ -244,17 +242,23 @@ def info(file: Path, as_json: bool, debug: bool) -> None:
 @main.command()
 @click.option("--frames", default=60, show_default=True, help="Frames of the timed clip.")
 @click.option("--memory", is_flag=True, help="Peak memory of a short and a long 1080p clip.")
+@click.option("--minutes", default=10.0, show_default=True, help="Length of the long clip.")
 @click.option("--checkpoint", type=PATH, help="Generator weights; default: the packaged.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
 def bench(
-    frames: int, memory: bool, checkpoint: Path | None, device: Any, debug: bool
+    frames: int,
+    memory: bool,
+    minutes: float,
+    checkpoint: Path | None,
+    device: Any,
+    debug: bool,
 ) -> None:
     """Time every stage at 1280x720 with one face, or measure memory; prints JSON."""
     from pipelines.bench import memory_benchmark, stage_benchmark
 
     if memory:
-        report = memory_benchmark(checkpoint)
+        report = memory_benchmark(checkpoint, minutes)
     else:
         report = stage_benchmark(frames, checkpoint, device)
     click.echo(json.dumps(report, indent=2))

@@ -67,7 +67,9 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
             "whole_run": round(1000.0 * running / result.frames, 2),
         },
         "frames_a_second": round(result.frames / running, 2),
-        "start_up_seconds": {name: round(result.seconds_by_stage[name], 2) for name in sorted(once)},
+        "start_up_seconds": {
+            name: round(result.seconds_by_stage[name], 2) for name in sorted(once)
+        },
         "peak_memory_mib": round(result.peak_memory_mib),
     }
 
@@ -127,7 +129,7 @@ def moving_frames(
     photo: NDArray[np.uint8], width: int, height: int, count: int
 ) -> Iterator[NDArray[np.uint8]]:
     """A photograph's face moved, letterboxed to (height, width, 3) by its own blurred picture."""
-    with closing(load_face_reader()) as reader:
+    with closing(SourceReader.load()) as reader:
         face = reader.faces(photo)[0]
     for frame in animate(photo, face, np.arange(count) / FPS):
         scale = height / frame.shape[0]

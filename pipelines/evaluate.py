@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -21,14 +22,15 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.nets import Nets, load_nets
-from pipelines.source import SourceReader, face_size
+from pipelines.source import SourceReader
 from pipelines.swap import SwapOptions, read_source, swap_frames
 from vidswap.errors import InputNotFoundError
 from vidswap.faces.align import align_face, face_affine
+from vidswap.faces.detection import Face
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
-from vidswap.metrics.swap_quality import SwapFrame, SwapQuality, measure_frame, summarise
+from vidswap.metrics.swap_quality import FrameEmbeddings, SwapQuality, measure_frame, summarise
 from vidswap.training.graph_readers import read_tfjs
 from vidswap.training.id_targets import arcface_crop
 
@@ -66,42 +68,64 @@ def evaluate_pair(
     source: Path, target: Path, nets: Nets, judge: Judge, every: int, max_frames: int
 ) -> tuple[SwapQuality, NDArray[np.uint8]]:
     """Swap `source` onto `target`; the measures, and a row of pictures (source, then pairs)."""
-    reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
     options = SwapOptions()
-    identity = read_source(nets, [source], options)
-    source_id = judge(identity.crop)
-    frames: list[SwapFrame] = []
-    crops: list[NDArray[np.uint8]] = []
+    source_face = read_source(nets, [source], options)
     originals: list[Frame] = []
 
     def remembered() -> Iterator[Frame]:
         with VideoReader(target) as clip:
-            for index, frame in enumerate(clip):
-                if index >= max_frames:
-                    return
+            for frame in islice(clip, max_frames):
                 originals.append(frame)
                 yield frame
 
-    swapped = swap_frames(remembered(), identity.identity, nets, options)
-    for index, after in enumerate(swapped):
-        before = originals[index]
-        if index % every:
-            continue
-        faces = reader.faces(before.rgb)
-        if not faces:
-            continue
-        face = max(faces, key=face_size)
-        again = nets.landmark_finder.landmarks(after.rgb, face)
-        if again is None:
-            continue
-        affine = face_affine(face.landmarks)
-        pair = align_face(before.rgb, affine), align_face(after.rgb, affine)
-        frames.append(measure_frame(face, again, (source_id, judge(pair[0]), judge(pair[1]))))
-        crops.append(np.concatenate(pair, axis=0))
-    chosen = [crops[i] for i in np.linspace(0, len(crops) - 1, 5).round().astype(int)]
-    blank = np.full_like(identity.crop, 255)
-    row = np.concatenate([np.concatenate([identity.crop, blank], axis=0), *chosen], axis=1)
-    return summarise(frames), row
+    # A reader of its own: the swap's nets are busy in the pipeline's threads.
+    pairs: list[MeasuredPair] = []
+    with closing(SourceReader.load()) as reader:
+        swapped = swap_frames(remembered(), source_face.identity, nets, options)
+        for index, after in enumerate(swapped):
+            if index % every == 0:
+                pairs += measured_pair(originals[index].rgb, after.rgb, reader)
+    source_id = np.mean([judge(crop) for crop in source_face.crops], axis=0)
+    before_ids = [judge(pair.crops[0]) for pair in pairs]
+    target_id = np.mean(before_ids, axis=0)
+    frames = [
+        measure_frame(
+            pair.before,
+            pair.after,
+            FrameEmbeddings(source_id, target_id, own, judge(pair.crops[1])),
+        )
+        for pair, own in zip(pairs, before_ids, strict=True)
+    ]
+    return summarise(frames), picture_row(source_face.crops[0], pairs)
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredPair:
+    """A frame's face before and after the swap, and both crops by the alignment of the first."""
+
+    before: Face
+    after: Face
+    crops: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def measured_pair(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], reader: SourceReader
+) -> list[MeasuredPair]:
+    """The largest face of a frame before and after, or nothing where either shows none."""
+    faces = reader.faces(before)
+    again = reader.landmark_finder.landmarks(after, faces[0]) if faces else None
+    if again is None:
+        return []
+    affine = face_affine(faces[0].landmarks)
+    return [MeasuredPair(faces[0], again, (align_face(before, affine), align_face(after, affine)))]
+
+
+def picture_row(source: NDArray[np.uint8], pairs: list[MeasuredPair]) -> NDArray[np.uint8]:
+    """The source, then five moments of the clip, before above after: (512, 6 x 256, 3) uint8."""
+    chosen = [pairs[i].crops for i in np.linspace(0, len(pairs) - 1, 5).round().astype(int)]
+    columns = [np.concatenate([source, np.full_like(source, 255)], axis=0)]
+    columns += [np.concatenate(crops, axis=0) for crops in chosen]
+    return np.concatenate(columns, axis=1)
 
 
 @click.command()
@@ -152,8 +176,10 @@ def main(
 
 def _line(name: str, values: dict[str, float]) -> str:
     return (
-        f"{name:32s} nearer to source {values['nearer_to_source']:4.0%}  "
+        f"{name:32s} nearer to source {values['nearer_to_source']:4.0%} "
+        f"(than own frame {values['nearer_than_frame']:4.0%})  "
         f"cos source {values['cosine_to_source']:.3f} target {values['cosine_to_target']:.3f} "
+        f"frame {values['cosine_to_frame']:.3f} "
         f"(untouched {values['target_to_source']:.3f})  pose {values['pose_degrees']:.2f} deg  "
         f"eyes r {values['eye_correlation']:.2f}  mouth r {values['mouth_correlation']:.2f}"
     )

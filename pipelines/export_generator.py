@@ -1,11 +1,10 @@
 """Write the averaged generator of a training state as an fp16 checkpoint.
 
-    python -m pipelines.export_generator runs/apgan-256/state.pt checkpoints/apgan-256.safetensors
+python -m pipelines.export_generator runs/apgan-256/state.pt checkpoints/apgan-256.safetensors
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click

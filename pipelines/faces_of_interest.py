@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from vidswap.faces.tracking import TrackedFace
 
 from pipelines.nets import Nets
 from pipelines.source import SourceReader, embed_crop
 from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.faces.align import align_face, face_affine
+from vidswap.faces.tracking import TrackedFace
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.identity.encoder import IdentityEncoder
 

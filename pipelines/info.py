@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.nets import load_detector
 from pipelines.source import SourceReader, face_size
 from vidswap.faces.pose import head_pose
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
-from vidswap.identity.encoder import IdentityEncoder
 from vidswap.media.probe import probe
 from vidswap.media.sampling import sample_frames
 
@@ -48,11 +46,7 @@ def describe(path: Path) -> dict[str, Any]:
     facts["time_base"] = str(facts["time_base"])
     frames = sample_frames(path, N_SAMPLES)
     people: list[Person] = []
-    with ExitStack() as stack:
-        detector, finder = load_detector("mediapipe")
-        stack.callback(detector.close)
-        stack.callback(finder.close)
-        reader = SourceReader(detector, finder, IdentityEncoder())
+    with closing(SourceReader.load()) as reader:
         for frame in frames:
             for face in reader.faces(frame.rgb):
                 embedding = reader.embed(frame.rgb, face)[1].embedding[0].numpy()

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from vidswap.faces.pose import head_pose
-from vidswap.faces.quality import is_sharp
 
+from pipelines.nets import DetectorName, load_detector
 from vidswap.errors import InputNotFoundError, NoFaceInSourceError, SeveralFacesError
 from vidswap.faces.align import align_face, face_affine
 from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder
+from vidswap.faces.pose import head_pose
+from vidswap.faces.quality import is_sharp
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
 from vidswap.media.frame import Frame
@@ -46,7 +47,7 @@ class SourceIdentity:
     identity: IdEmbedding
     used: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]  # (frame, reason)
-    crop: NDArray[np.uint8]  # the shot nearest to the mean, (256, 256, 3) RGB
+    crops: tuple[NDArray[np.uint8], ...]  # of the shots used, (256, 256, 3) RGB each
 
 
 class SourceReader:
@@ -56,6 +57,16 @@ class SourceReader:
         self, detector: FaceDetector, landmark_finder: LandmarkFinder, encoder: IdentityEncoder
     ) -> None:
         self.detector, self.landmark_finder, self.encoder = detector, landmark_finder, encoder
+
+    @classmethod
+    def load(cls, detector: DetectorName = "mediapipe") -> SourceReader:
+        """A reader with nets of its own, on the CPU; `close` frees them."""
+        return cls(*load_detector(detector), IdentityEncoder())
+
+    def close(self) -> None:
+        """Free the detector's native graphs."""
+        self.detector.close()
+        self.landmark_finder.close()
 
     def read(
         self, sources: Sequence[Path], k_shot: int = 10, choose: str | Path | None = None
@@ -174,7 +185,8 @@ def _mean_identity(
     left_out += [(s.name, "another person") for s, ok in zip(good, same, strict=True) if not ok]
     used = [s for s, ok in zip(good, same, strict=True) if ok]
     identity = IdEmbedding.concatenate([s.identity for s in used]).mean()
-    return SourceIdentity(identity, tuple(s.name for s in used), tuple(left_out), good[medoid].crop)
+    names_used, crops = tuple(s.name for s in used), tuple(s.crop for s in used)
+    return SourceIdentity(identity, names_used, tuple(left_out), crops)
 
 
 def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, Frame]]:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from vidswap.faces.tracking import FaceTracker
 
 from pipelines.faces_of_interest import FaceChooser
 from pipelines.nets import DetectorName, DeviceName, Nets, PrecisionName, load_nets
@@ -27,6 +26,7 @@ from vidswap.blending.paste import paste_face
 from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.boundary_map import draw_boundary_map
+from vidswap.faces.tracking import FaceTracker
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.codecs import codec_for, container_for
 from vidswap.media.decoder import VideoReader
@@ -406,9 +406,7 @@ def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
     return synthetic_metadata(__version__, nets.generator.sha256, settings)
 
 
-def _check_paths(
-    sources: Sequence[Path], target: Path, output: Path, options: SwapOptions
-) -> bool:
+def _check_paths(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
     """Refuse before any work what must fail at its end; returns whether the target is a picture."""
     for path in (*sources, target):
         if not path.exists():

@@ -37,12 +37,14 @@ from vidswap.training.id_targets import (
     split_embedding,
 )
 from vidswap.training.losses import (
+    apart_from_target,
     discriminator_hinge,
     generator_hinge,
     occlusion_perceptual,
     random_degradation,
     random_jitter,
     reconstruction,
+    saturation,
     style_perceptual,
 )
 from vidswap.training.pairs import PairBatch, PairConfig, PairSampler, prefetched
@@ -53,9 +55,11 @@ class LossWeights:
     """Weights of eq. 11; the identity loss has one weight an encoder."""
 
     adversarial: float = 1.2
-    identity_dlib: float = 3.0
-    identity_mobilefacenet: float = 3.0
+    identity_dlib: float = 4.0
+    identity_mobilefacenet: float = 4.0
     reconstruction: float = 40.0
+    identity_apart: float = 2.0
+    saturation: float = 0.1
     occlusion: float = 2.0
     style: float = 3.0
 
@@ -98,7 +102,8 @@ class Trainer:
         self.average.load_state_dict(self.generator.state_dict())
         self.discriminator = Discriminator(config.discriminator_widths)
         for net in (self.generator, self.average, self.discriminator):
-            net.to(device, memory_format=torch.channels_last)
+            net.to(device=device)
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.encoder = IdentityEncoder().to(device).requires_grad_(False)
         self.mobilefacenet = mobilefacenet.to(device)
         self.id_rows = torch.from_numpy(np.array(id_rows)).to(device)
@@ -119,8 +124,9 @@ class Trainer:
         keep = batch.keep.to(device)
         sources = batch.sources.to(device)
         with torch.autocast(device.type, torch.bfloat16):
-            outputs = self.generator(targets, maps, split_embedding(self.id_rows[sources]))
-            outputs = outputs.contiguous(memory_format=torch.channels_last)
+            identity = split_embedding(self.id_rows[sources])
+            logits = self.generator.logits(targets, maps, identity)
+            outputs = torch.tanh(logits).contiguous(memory_format=torch.channels_last)
 
             self.discriminator.requires_grad_(True)
             real = self.discriminator(targets, maps)
@@ -132,13 +138,17 @@ class Trainer:
             fake = self.discriminator(outputs, maps)
             # A face reconstructed from itself has its identity by the reconstruction loss.
             n = batch.n_same_picture
-            identity_dlib, identity_mobilefacenet = self._identity_losses(outputs[n:], sources[n:])
+            to_dlib, to_mobilefacenet, apart = self._identity_losses(
+                outputs[n:], sources[n:], batch.target_rows.to(device)[n:]
+            )
             terms = {
                 "adversarial": generator_hinge(fake),
-                "identity_dlib": identity_dlib,
-                "identity_mobilefacenet": identity_mobilefacenet,
+                "identity_dlib": to_dlib,
+                "identity_mobilefacenet": to_mobilefacenet,
+                "identity_apart": apart,
+                "saturation": saturation(logits),
                 "reconstruction": reconstruction(outputs, targets, keep),
-                "occlusion": occlusion_perceptual(real, fake, keep.clamp(min=0.1)),
+                "occlusion": occlusion_perceptual(real, fake, keep.clamp(min=0.05)),
                 "style": style_perceptual(real, fake),
             }
             loss_g = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()
@@ -151,32 +161,37 @@ class Trainer:
             **{name: float(value.detach()) for name, value in terms.items()},
         }
 
-    def _identity_losses(self, outputs: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
+    def _identity_losses(
+        self, outputs: Tensor, sources: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Eq. 6 with two encoders of different make, each on jittered views of half of the faces.
 
         The encoders cost as much as the discriminators; every face still meets either one.
         """
         n = outputs.shape[0]
         order = torch.randperm(n, device=outputs.device)
-        outputs, sources = outputs[order], sources[order]
+        outputs, sources, targets = outputs[order], sources[order], targets[order]
         views = random_jitter(n, scale=0.06, rotation=0.08, shift=0.05).to(outputs.device)
         half = n // 2
         dlib_view = random_degradation(dlib_crop(outputs[:half], views[:half]))
         embedding = self.encoder.embed_faces(dlib_view).embedding.float()
         wanted = split_embedding(self.id_rows[sources[:half]]).embedding
+        shown = split_embedding(self.id_rows[targets[:half]]).embedding
         # dlib's net is trained for Euclidean distance, where 0.6 parts two people.
         identity_dlib = ((embedding - wanted) ** 2).sum(dim=1).mean()
-        cosine = F.cosine_similarity(
-            self.mobilefacenet(random_degradation(outputs[half:]), views[half:]).float(),
-            self.mobilefacenet_rows[sources[half:]],
-        )
-        return identity_dlib, (1.0 - cosine).mean()
+        apart = apart_from_target(embedding, wanted, shown)
+        embedding = self.mobilefacenet(random_degradation(outputs[half:]), views[half:]).float()
+        wanted = self.mobilefacenet_rows[sources[half:]]
+        shown = self.mobilefacenet_rows[targets[half:]]
+        identity_mobilefacenet = (1.0 - F.cosine_similarity(embedding, wanted)).mean()
+        apart = apart + apart_from_target(embedding, wanted, shown)
+        return identity_dlib, identity_mobilefacenet, apart
 
     def _update(
         self, optimiser: torch.optim.Optimizer, net: torch.nn.Module, loss: Tensor
     ) -> float:
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(net.parameters(), self.config.clip_norm))
         if math.isfinite(norm):
             optimiser.step()
@@ -354,7 +369,11 @@ def config_from_json(text: str) -> TrainConfig:
     """A TrainConfig from JSON that names only what differs from the defaults."""
     given = json.loads(text)
     config = TrainConfig()
-    parts = {"generator": config.generator, "pairs": config.pairs, "weights": config.weights}
+    parts: dict[str, Any] = {
+        "generator": config.generator,
+        "pairs": config.pairs,
+        "weights": config.weights,
+    }
     for name, part in parts.items():
         if name in given:
             given[name] = replace(part, **{k: _tuples(v) for k, v in given[name].items()})

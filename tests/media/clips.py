@@ -53,9 +53,10 @@ def make_clip(
 ) -> Path:
     """Write a clip and give its path back.
 
-    picture: draws frame number, width, height. size: coded (width, height). pts: times of the frames in ticks of `time_base`, else 0, 1, 2...
-    rotation: display matrix in degrees counter-clockwise, with a left-right mirror if `mirrored`.
-    tags: range, primaries, transfer, matrix. sound: one codec a track.
+    picture: draws frame number, width, height. size: coded (width, height). pts: times of the
+    frames in ticks of `time_base`, else 0, 1, 2... rotation: display matrix in degrees
+    counter-clockwise, with a left-right mirror if `mirrored`. tags: range, primaries, transfer,
+    matrix. sound: one codec a track.
     """
     times = list(pts) if pts is not None else list(range(frames))
     with av.open(str(path), "w", container_options=container_options or {}) as output:

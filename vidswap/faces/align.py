@@ -101,7 +101,7 @@ def align_face(rgb: Image, affine: FloatArray, size: int = CROP_SIZE) -> Image:
         left, top, right, bottom = _crop_footprint(affine, size, rgb.shape)
         if right - left >= 2 and bottom - top >= 2:
             factor = int(shrink)
-            patch: NDArray[Any] = rgb[top:bottom, left:right]
+            patch: Any = rgb[top:bottom, left:right]
             width, height = max(1, patch.shape[1] // factor), max(1, patch.shape[0] // factor)
             patch = cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
             sx, sy = (right - left) / width, (bottom - top) / height

@@ -234,7 +234,9 @@ class _Square:
 
 def _unit(vector: NDArray[np.floating]) -> NDArray[np.float64]:
     length = float(np.linalg.norm(vector))
-    return np.asarray(vector, np.float64) / length if length > 1e-6 else np.array([1.0, 0.0])
+    if length < 1e-6:
+        return np.array([1.0, 0.0])
+    return np.asarray(vector, np.float64) / length
 
 
 def _cut_square(rgb: Image, square: _Square) -> Image:
@@ -268,7 +270,8 @@ def _shrunk_part(rgb: Image, square: _Square, factor: int) -> tuple[Image, NDArr
     high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + margin, rgb.shape[1::-1])
     width, height = np.maximum((high - low) // factor, 1)
     part = rgb[low[1] : low[1] + height * factor, low[0] : low[0] + width * factor]
-    shrunk = cv2.resize(part, (int(width), int(height)), interpolation=cv2.INTER_AREA)
+    size = (int(width), int(height))
+    shrunk = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
     centre = low + (factor - 1) / 2
     return shrunk, np.array([[factor, 0, centre[0]], [0, factor, centre[1]], [0, 0, 1.0]])
 

@@ -13,8 +13,13 @@ FloatArray = NDArray[np.float64]
 
 # Points that neither lids, lips nor brows move: eye corners, nose, temples, forehead, cheekbones.
 STABLE_POINTS = np.array(
-    [33, 133, 263, 362, 168, 6, 197, 195, 5, 4, 1, 2, 98, 327, 129, 358, 127, 356, 234, 454]
-    + [10, 109, 338, 54, 284, 93, 323, 117, 346, 50, 280, 101, 330]
+    [
+        *(33, 133, 263, 362),  # eye corners
+        *(168, 6, 197, 195, 5, 4, 1, 2, 98, 327, 129, 358),  # nose
+        *(127, 356, 234, 454, 93, 323),  # temples and in front of the ears
+        *(10, 109, 338, 54, 284),  # forehead
+        *(117, 346, 50, 280, 101, 330),  # cheekbones
+    ]
 )
 FIT_ROUNDS = 10
 

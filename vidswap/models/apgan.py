@@ -181,6 +181,10 @@ class Generator(nn.Module):
         `target` F_t (B, 3, S, S) RGB in [-1, 1]; `boundary_map` B_t (B, 3, S, S) in [0, 1];
         `identity` of the sources, batch B. Returns Y (B, 3, S, S) in [-1, 1].
         """
+        return torch.tanh(self.logits(target, boundary_map, identity))
+
+    def logits(self, target: Tensor, boundary_map: Tensor, identity: IdEmbedding) -> Tensor:
+        """What `forward` takes the hyperbolic tangent of, (B, 3, S, S) float32."""
         codes = self.id_codes(identity)
         large = self.config.size == 256
         target_128 = F.avg_pool2d(target, 2) if large else target
@@ -206,7 +210,8 @@ class Generator(nn.Module):
         if large:
             x = self.pe_256(torch.cat([_upsample(x), skip_256], dim=1), boundary_map)
             rgb = _upsample_smooth(rgb) + self.to_rgb_256(x)
-        return torch.tanh(rgb.float())
+        logits: Tensor = rgb.float()
+        return logits
 
     def id_codes(self, identity: IdEmbedding) -> dict[int, Tensor]:
         """The id code (B, id_width) of every resolution that has ID blocks."""

@@ -53,6 +53,24 @@ def style_perceptual(real: Scales, fake: Scales) -> Tensor:
     return torch.stack(losses).sum() / len(real)
 
 
+def saturation(logits: Tensor, limit: float = 3.0) -> Tensor:
+    """Penalty on values before the tanh beyond `limit`, where its gradient dies.
+
+    Instance normalisation tempts a net to spend a few spots of huge value on steering a map's
+    statistics; behind a tanh they are black holes that no other loss can move.
+    """
+    return (F.relu(logits.abs() - limit) ** 2).mean()
+
+
+def apart_from_target(output: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """Cosine of output to target embeddings (B, D), as far as it exceeds the source's own.
+
+    Eq. 6 pulls to the source alone; a face can be near to both.
+    """
+    own = F.cosine_similarity(source, target)
+    return F.relu(F.cosine_similarity(output, target) - own).mean()
+
+
 def gram(features: Tensor) -> Tensor:
     """Gram matrices (B, C, C) of features (B, C, H, W), divided by H W, in float32."""
     flat = features.float().flatten(2)

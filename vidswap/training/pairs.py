@@ -24,15 +24,16 @@ from vidswap.training.face_shards import FaceRecord
 class PairBatch:
     """A batch on the CPU.
 
-    `targets` (B, 3, S, S) in [-1, 1]; `boundary_maps` (B, 3, S, S) in [0, 1]; `sources` (B,) rows
-    of the id embeddings; `same_person` (B,) whether target and source are one person's;
-    `keep` (B, 1, S, S) how much of the target's picture must come back (eq. 7's lambda_1). The
-    first `n_same_picture` pairs have the target's own picture as source.
+    `targets` (B, 3, S, S) in [-1, 1]; `boundary_maps` (B, 3, S, S) in [0, 1]; `sources` and
+    `target_rows` (B,) are rows of the id embeddings; `same_person` (B,) whether target and source
+    are one person's; `keep` (B, 1, S, S) how much of the target's picture must come back (eq. 7's
+    lambda_1). The first `n_same_picture` pairs have the target's own picture as source.
     """
 
     targets: Tensor
     boundary_maps: Tensor
     sources: Tensor
+    target_rows: Tensor
     same_person: Tensor
     keep: Tensor
     n_same_picture: int
@@ -50,8 +51,8 @@ class PairConfig:
     scale: float = 0.05
     shift: float = 5.0
     brightness: float = 0.12
-    keep_face: float = 0.06  # lambda_1 inside the face of another person ...
-    keep_features: float = 0.2  # ... in eyes and mouth, which carry gaze and speech ...
+    keep_face: float = 0.02  # lambda_1 inside the face of another person ...
+    keep_features: float = 0.15  # ... in eyes and mouth, which carry gaze and speech ...
     keep_outside: float = 1.0  # ... and around the face
 
 
@@ -92,6 +93,7 @@ class PairSampler:
             torch.from_numpy(np.ascontiguousarray(to_tensor)).float() / 127.5 - 1.0,
             torch.from_numpy(np.stack(maps).transpose(0, 3, 1, 2).copy()).float() / 255.0,
             torch.from_numpy(sources),
+            torch.from_numpy(targets),
             torch.from_numpy(same),
             torch.from_numpy(np.stack(keeps))[:, None],
             round(config.same_picture * config.batch),
