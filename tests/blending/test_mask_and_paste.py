@@ -89,10 +89,11 @@ def test_a_swapped_crop_lands_where_it_was_cut() -> None:
     np.testing.assert_allclose(found / weights.sum(), expected, atol=0.2)
 
 
-def test_the_given_frame_is_not_written_to() -> None:
+@pytest.mark.parametrize("scale", [2.0, 0.6])  # a box inside the frame; the whole frame
+def test_the_given_frame_is_not_written_to(scale: float) -> None:
     frame = smooth_picture(200, 200, 2)
     copy = frame.copy()
-    paste_face(frame, np.full((256, 256, 3), 255, np.uint8), affine_of(2.0, 0, (100.0, 100.0)))
+    paste_face(frame, np.full((256, 256, 3), 255, np.uint8), affine_of(scale, 0, (100.0, 100.0)))
     np.testing.assert_array_equal(frame, copy)
 
 

@@ -65,7 +65,7 @@ def paste_face(
     shrink = float(np.sqrt(abs(np.linalg.det(in_box[:, :2]))))  # crop pixels a frame pixel
     face = _inverse_warp(swapped, in_box, size, shrink)
     weight = _inverse_warp(mask, in_box, size, shrink)
-    rgb = np.ascontiguousarray(frame[top:bottom, left:right])
+    rgb = frame[top:bottom, left:right].copy()
     blend(rgb, face, weight)
     return Patch(box, rgb)
 

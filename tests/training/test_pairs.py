@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+
+from vidswap.faces import mesh
+from vidswap.training.face_shards import FaceRecord
+from vidswap.training.pairs import PairConfig, PairSampler, keep_map, mirrored_mesh
+
+MESH_INDEX = np.array(
+    sorted(
+        {*mesh.RIGHT_EYE, *mesh.LEFT_EYE, *mesh.OUTER_LIPS, *mesh.INNER_LIPS, *mesh.NOSE_BRIDGE}
+        | {*mesh.FACE_OVAL, *mesh.RIGHT_IRIS, *mesh.LEFT_IRIS}
+    )
+)
+
+
+def ring(indices: tuple[int, ...], centre: tuple[float, float], rx: float, ry: float) -> dict:
+    angles = np.linspace(0, 2 * np.pi, len(indices), endpoint=False)
+    return {
+        i: (centre[0] + rx * np.cos(a), centre[1] + ry * np.sin(a))
+        for i, a in zip(indices, angles, strict=True)
+    }
+
+
+def schematic_points() -> np.ndarray:
+    """Landmarks (478, 2) of a schematic face, symmetric about x = 127.5."""
+    points = np.zeros((478, 2))
+    shapes = ring(mesh.FACE_OVAL, (127.5, 130), 60, 80)
+    shapes |= ring(mesh.OUTER_LIPS, (127.5, 178), 26, 12) | ring(
+        mesh.INNER_LIPS, (127.5, 178), 18, 6
+    )
+    shapes |= ring(mesh.RIGHT_EYE, (97, 106), 14, 6)
+    # The left eye is listed from its outer corner, as the right eye is: mirror it.
+    shapes |= {
+        left: (255 - shapes[right][0], shapes[right][1])
+        for left, right in zip(mesh.LEFT_EYE, mesh.RIGHT_EYE, strict=True)
+    }
+    shapes |= {i: (127.5, 100.0 + 6 * n) for n, i in enumerate(mesh.NOSE_BRIDGE)}
+    for iris, x in ((mesh.RIGHT_IRIS, 97.0), (mesh.LEFT_IRIS, 158.0)):
+        shapes |= {iris[0]: (x, 106.0)} | ring(iris[1:], (x, 106), 5, 5)
+    for index, point in shapes.items():
+        points[index] = point
+    return points
+
+
+@pytest.fixture
+def sampler() -> PairSampler:
+    n = 60
+    random = np.random.default_rng(0)
+    faces = random.integers(0, 256, (n, 128, 128, 3), np.uint8)
+    landmarks = np.repeat(schematic_points()[MESH_INDEX][None], n, axis=0).astype(np.float16)
+    records = [
+        FaceRecord(f"{i}.webp", "a.zip", "synthetic", f"person{i // 3}" if i < 30 else "")
+        for i in range(n)
+    ]
+    return PairSampler(faces, landmarks, MESH_INDEX, records, PairConfig(batch=8), seed=4)
+
+
+def test_a_batch_is_what_the_networks_expect(sampler: PairSampler) -> None:
+    batch = sampler.batch()
+    assert batch.targets.shape == batch.boundary_maps.shape == (8, 3, 128, 128)
+    assert batch.keep.shape == (8, 1, 128, 128)
+    assert -1 <= float(batch.targets.min()) < -0.9 and 0.9 < float(batch.targets.max()) <= 1
+    assert float(batch.boundary_maps.min()) >= 0 and 0.9 < float(batch.boundary_maps.max()) <= 1
+
+
+def test_pairs_of_one_person_are_marked_and_the_first_are_the_same_picture(
+    sampler: PairSampler,
+) -> None:
+    for _ in range(10):
+        batch = sampler.batch()
+        n = batch.n_same_picture
+        assert n == 2
+        assert batch.sources[:n].tolist() == batch.target_rows[:n].tolist()
+        # Of the eight pairs one more is of the same person, in another picture.
+        assert batch.same_person.tolist() == [True] * 3 + [False] * 5
+        source, target = int(batch.sources[n]), int(batch.target_rows[n])
+        assert source // 3 == target // 3 and source != target
+
+
+def test_held_out_people_are_never_drawn(sampler: PairSampler) -> None:
+    drawn = set()
+    for _ in range(20):
+        batch = sampler.batch()
+        drawn |= set(batch.sources.tolist()) | set(batch.target_rows.tolist())
+    records = [
+        FaceRecord(f"{i}.webp", "", "", f"person{i // 3}" if i < 30 else "") for i in range(60)
+    ]
+    assert any(r.held_out for r in records)
+    assert not any(records[i].held_out for i in drawn)
+
+
+def test_the_same_seed_gives_the_same_batches(sampler: PairSampler) -> None:
+    def first_batch() -> np.ndarray:
+        again = PairSampler(
+            sampler.faces, sampler.landmarks, MESH_INDEX,
+            [FaceRecord(f"{i}", "", "", "") for i in range(60)], PairConfig(batch=4), seed=9,
+        )  # fmt: skip
+        return again.batch().targets.numpy()
+
+    np.testing.assert_array_equal(first_batch(), first_batch())
+
+
+def test_the_mirror_swaps_left_and_right_and_is_its_own_inverse() -> None:
+    landmarks = np.repeat(schematic_points()[MESH_INDEX][None], 3, axis=0).astype(np.float16)
+    mirror = mirrored_mesh(landmarks, MESH_INDEX)
+    assert mirror[33] == 263 and mirror[263] == 33
+    assert mirror[468] == 473 and mirror[mesh.NOSE_TIP] == mesh.NOSE_TIP
+    np.testing.assert_array_equal(mirror[mirror[MESH_INDEX]], MESH_INDEX)
+
+
+def test_keep_is_one_for_the_same_person_and_low_inside_anothers_face() -> None:
+    points = schematic_points().astype(np.float32)
+    config = PairConfig(keep_face=0.02, keep_features=0.15, keep_outside=1.0)
+    assert keep_map(points, True, config).min() == 1
+    keep = keep_map(points, False, config)
+    nose, background, eye = keep[75, 64], keep[5, 5], keep[53, 48]
+    assert nose == pytest.approx(0.02, abs=0.01)
+    assert background == pytest.approx(1.0)
+    assert eye == pytest.approx(0.15, abs=0.01)
