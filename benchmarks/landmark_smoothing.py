@@ -22,16 +22,10 @@ from numpy.typing import NDArray
 from skimage import data
 
 from vidswap.faces import mesh
-from vidswap.faces.align import invert_affine, warp_points
+from vidswap.faces.align import invert_affine, similarity_transform, warp_points
 from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
 from vidswap.faces.pose import eye_opening, mouth_opening
-from vidswap.faces.smoothing import (
-    RIGID_POINTS,
-    Smoothing,
-    face_size,
-    similarity_transform,
-    smooth_landmarks,
-)
+from vidswap.faces.smoothing import RIGID_POINTS, Smoothing, face_size, smooth_landmarks
 
 Points = NDArray[np.float64]  # (T, 478, 2)
 Filter = Callable[[Points, NDArray[np.float64]], Points]
@@ -231,8 +225,8 @@ def filters() -> dict[str, Filter]:
         chosen[f"one-euro split {cutoff} Hz, beta {beta}"] = partial(
             one_euro_split, min_cutoff=cutoff, beta=beta
         )
-    for seconds in (0.05, 0.08, 0.12):
-        for motion, shape in ((0.003, 0.003), (0.005, 0.005), (0.01, 0.005), (0.01, 0.01)):
+    for seconds in (0.05, 0.1, 0.15):
+        for motion, shape in ((0.002, 0.002), (0.004, 0.0025), (0.004, 0.005), (0.01, 0.01)):
             name = f"two-sided {seconds} s, motion {motion}, shape {shape}"
             chosen[name] = partial(
                 bilateral, smoothing=Smoothing(seconds=seconds, motion=motion, shape=shape)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.nets import Nets
 from pipelines.source import SourceReader, embed_crop
-from vidswap.errors import BadOptionError, InputNotFoundError
+from vidswap.errors import InputNotFoundError
 from vidswap.faces.align import align_face, face_affine
 from vidswap.faces.tracking import TrackedFace
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
@@ -36,8 +36,6 @@ class FaceChooser:
             raise InputNotFoundError(
                 f"--face {face}: neither 'largest' nor 'all' nor a picture that exists"
             )
-        if nets.detector is None:
-            raise BadOptionError(f"--face {face}: a reference picture needs a detector")
         reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
         reference = reader.read([picture], choose="largest").identity.embedding[0].cpu().numpy()
         return NearestFace(reference, nets.encoder)

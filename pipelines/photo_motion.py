@@ -27,17 +27,19 @@ CHIN = 152  # mesh index of the lowest point of the face
 EARS = (234, 454)  # mesh indices of the outline beside the ears
 
 VIEW_HEIGHT = 2.2  # of the widest view, in heights of the face
-FACE_LEVEL = 0.56  # where the view's height the face's centre lies, from its top
+FACE_LEVEL = 0.56  # of the widest view's height, above the centre of the face
+SURROUNDINGS = 2.5  # heights of the face around it that are kept of the photograph
 SPARE_DETAIL = 1.15  # the photograph is enlarged this much beyond the widest view, for the zoom
 
-LATTICE_STEPS = 40  # nodes of the displacement field across a face
+LATTICE_STEPS = 24  # nodes of the displacement field across a face
 INVERSION_STEPS = 6  # fixed-point steps; each shrinks the error by the field's slope, about 0.3
 
 UPPER_LID_SHARE = 0.85  # of an eye's opening that the upper lid closes; the lower lid does the rest
-LID_MARGIN = 0.55  # skin above and below an eye that stretches, in openings of the eye
+LASHES = 0.3  # height of the upper lid's rim, which moves unstretched, in openings of the eye
+LID_MARGIN = 0.75  # skin above and below an eye that stretches, in openings of the eye
 
-JAW_DROP = 0.34  # of a fully opened mouth, in widths of the mouth
-MOUTH_DEPTH_COLOUR = 0.22  # brightness inside the mouth, of the lips'
+JAW_DROP = 0.28  # of a fully opened mouth, in widths of the mouth
+MOUTH_INSIDE = np.array([58.0, 20.0, 18.0])  # RGB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +67,11 @@ def talking(seconds: float) -> Pose:
     """Somebody who talks to the camera, with two blinks in five seconds."""
     syllables = wave(seconds, 0.62) * wave(seconds, 0.27, 0.4)
     return Pose(
-        yaw=9.0 * sine(seconds, 4.2),
+        yaw=12.0 * sine(seconds, 4.2),
         pitch=-3.5 * sine(seconds, 2.7, 0.3),
         roll=2.5 * sine(seconds, 5.0, 0.15),
         blink=blink_at(seconds, (1.1, 3.4)),
-        mouth=float(np.clip(syllables * 1.3, 0.0, 1.0)),
+        mouth=float(np.clip(syllables, 0.0, 0.75)),
         zoom=1.04 + 0.10 * wave(seconds, 10.0),
         pan=(0.015 * sine(seconds, 7.0), 0.01 * sine(seconds, 5.5)),
     )
@@ -78,10 +80,10 @@ def talking(seconds: float) -> Pose:
 def looking_around(seconds: float) -> Pose:
     """Somebody who looks to both sides and up, mouth shut but for one word."""
     return Pose(
-        yaw=11.0 * sine(seconds, 5.0, 0.5),
+        yaw=14.0 * sine(seconds, 5.0, 0.5),
         pitch=4.0 * wave(seconds, 3.5),
         roll=2.0 * sine(seconds, 3.1),
-        blink=blink_at(seconds, (0.6, 2.4, 4.3)),
+        blink=blink_at(seconds, (0.7, 3.3)),
         mouth=0.5 * smooth_step((0.25 - abs(seconds - 2.0)) / 0.25),
         zoom=1.10 - 0.06 * wave(seconds, 8.0),
         pan=(0.01 * sine(seconds, 6.0, 0.25), 0.0),
@@ -131,12 +133,14 @@ def animate(
     """
     if face.landmarks_z is None:
         raise BadOptionError("the mesh has no depth; find it with the mediapipe detector")
-    camera = _Camera.framing(photo, face, size)
+    left, top, right, bottom = _surroundings(photo, face)
+    photo, mesh_points = photo[top:bottom, left:right], face.landmarks - [left, top]
+    camera = _Camera.framing(photo, mesh_points, size)
     canvas = camera.enlarged(photo)
-    points = camera.on_canvas(face.landmarks.astype(np.float64))
+    points = camera.on_canvas(mesh_points)
     depth = face.landmarks_z.astype(np.float64) * camera.enlargement
     eyes = [_Eye(points, outline) for outline in (mesh.RIGHT_EYE, mesh.LEFT_EYE)]
-    jaw = _Jaw(points, canvas)
+    jaw = _Jaw(points)
     head = _Head(points, depth, canvas.shape)
     for seconds in times:
         pose = motion(seconds)
@@ -145,6 +149,19 @@ def animate(
             eye.close(moved, pose.blink)
         jaw.drop(moved, pose.mouth)
         yield camera.shoot(moved, head, pose)
+
+
+def _surroundings(photo: Image, face: Face) -> tuple[int, int, int, int]:
+    """Box of the part of a photograph that any view can show: work is spared on a small face."""
+    left, top, right, bottom = (float(side) for side in face.box)
+    reach = SURROUNDINGS * (bottom - top)
+    height, width = photo.shape[:2]
+    return (
+        max(0, int(left - reach)),
+        max(0, int(top - reach)),
+        min(width, int(right + reach)),
+        min(height, int(bottom + reach)),
+    )
 
 
 @dataclass(frozen=True)
@@ -157,10 +174,10 @@ class _Camera:
     size: tuple[int, int]
 
     @classmethod
-    def framing(cls, photo: Image, face: Face, size: tuple[int, int]) -> _Camera:
+    def framing(cls, photo: Image, points: Floats, size: tuple[int, int]) -> _Camera:
         """The widest view that shows the face with its hair and shoulders."""
         aspect = size[0] / size[1]
-        left, top, right, bottom = (float(side) for side in face.box)
+        left, top, right, bottom = (*points.min(axis=0), *points.max(axis=0))
         height = min(VIEW_HEIGHT * (bottom - top), photo.shape[0], photo.shape[1] / aspect)
         width = height * aspect
         x = (left + right) / 2 - width / 2
@@ -228,7 +245,7 @@ class _Head:
         forward = ((turned - self._from_pivot)[..., :2] * self._weight).astype(np.float32)
         backward = _inverted(forward, self._step)
         at = [(axis / self._step).astype(np.float32) for axis in (x, y)]
-        found = cv2.remap(backward, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        found = cv2.remap(backward, at[0], at[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(found, np.float32)
 
 
@@ -238,17 +255,20 @@ def _rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
     about_y = np.array([[a, 0, -s], [0, 1, 0], [s, 0, a]])
     about_x = np.array([[1, 0, 0], [0, b, t], [0, -t, b]])
     about_z = np.array([[c, -r, 0], [r, c, 0], [0, 0, 1]])
-    return about_z @ about_x @ about_y
+    turned: NDArray[np.float64] = about_z @ about_x @ about_y
+    return turned
 
 
 def _relief(
     points: Floats, depth: Floats, x: Floats, y: Floats, blur: float
 ) -> NDArray[np.float64]:
     """Depth at every (x, y): the mesh's, smoothed over `blur` pixels, its mean far outside."""
-    distance = (x[..., None] - points[:, 0]) ** 2 + (y[..., None] - points[:, 1]) ** 2
-    weights = (distance + blur**2) ** -2.0  # Shepard's interpolation
-    result: NDArray[np.float64] = (weights @ depth) / weights.sum(axis=-1)
-    return result
+    rows = []
+    for row_x, row_y in zip(x, y, strict=True):
+        squared = (row_x[:, None] - points[:, 0]) ** 2 + (row_y[:, None] - points[:, 1]) ** 2
+        weights = (squared + blur**2) ** -2.0  # Shepard's interpolation
+        rows.append(weights @ depth / weights.sum(axis=1))
+    return np.stack(rows)
 
 
 def _inverted(forward: NDArray[np.float32], step: float) -> NDArray[np.float32]:
@@ -277,7 +297,8 @@ class _Feature:
 
     def to_axes(self, points: Floats) -> NDArray[np.float64]:
         """Canvas points (..., 2) as (u, v)."""
-        return (np.asarray(points, np.float64) - self._origin) @ self._axes.T
+        inner: NDArray[np.float64] = (np.asarray(points) - self._origin) @ self._axes.T
+        return inner
 
     def contour(self, points: Floats) -> Callable[[Floats], NDArray[np.float64]]:
         """v as a function of u along contour points (N, 2), 0 beyond the corners."""
@@ -303,9 +324,7 @@ class _Feature:
         axes = self.to_axes(np.stack([x, y], axis=-1))
         return axes[..., 0], axes[..., 1]
 
-    def resample(
-        self, canvas: Image, box: tuple[slice, slice], u: Floats, v: Floats
-    ) -> Image:
+    def resample(self, canvas: Image, box: tuple[slice, slice], u: Floats, v: Floats) -> Image:
         """What the canvas shows at places (u, v) of the pixels of a box."""
         places = np.stack([u, v], axis=-1) @ self._axes + self._origin
         return _sample(canvas, places[..., 0], places[..., 1])
@@ -332,22 +351,22 @@ class _Eye(_Feature):
         reach = 3 * self._opening
         box = self.box((0.0, self.length), (-reach, reach), canvas.shape)
         u, v = self.grid(box)
-        upper, lower = self._upper(u), self._lower(u)
-        opening = np.maximum(lower - upper, 0.0)
-        margin = LID_MARGIN * self._opening
-        knots = (upper - margin, upper, np.maximum(lower, upper), lower + margin)
-        falls = share * UPPER_LID_SHARE * opening
-        rises = share * (1 - UPPER_LID_SHARE) * opening
-        moved = (knots[0], upper + falls, knots[2] - rises, knots[3])
-        canvas[box] = self.resample(canvas, box, u, _piecewise(v, moved, knots))
+        upper = self._upper(u)
+        lower = np.maximum(self._lower(u), upper)
+        rim, margin = upper - LASHES * self._opening, LID_MARGIN * self._opening
+        falls = share * UPPER_LID_SHARE * (lower - upper)
+        rises = share * (1 - UPPER_LID_SHARE) * (lower - upper)
+        edge = upper + falls
+        # The upper lid covers the eyeball, which stays where it is: two values at the lid's edge.
+        now = (upper - margin, rim + falls, edge, edge, lower - rises, lower + margin)
+        before = (upper - margin, rim, upper, edge, lower, lower + margin)
+        canvas[box] = self.resample(canvas, box, u, _piecewise(v, now, before))
 
 
-def _piecewise(
-    v: Floats, knots: Sequence[Floats], values: Sequence[Floats]
-) -> NDArray[np.float64]:
+def _piecewise(v: Floats, knots: Sequence[Floats], values: Sequence[Floats]) -> NDArray[np.float64]:
     """Linear between knots (each an array like `v`, in rising order), v itself outside."""
     result = np.array(v, np.float64)
-    for low, high, start, end in zip(knots, knots[1:], values, values[1:], strict=False):
+    for low, high, start, end in zip(knots[:-1], knots[1:], values[:-1], values[1:], strict=True):
         share = (v - low) / np.maximum(high - low, 1e-6)
         result = np.where((v >= low) & (v <= high), start + share * (end - start), result)
     return result
@@ -356,15 +375,12 @@ def _piecewise(
 class _Jaw(_Feature):
     """The lower lip and the jaw, which drop from the mouth's line and bare the dark inside."""
 
-    def __init__(self, points: Floats, canvas: Image) -> None:
+    def __init__(self, points: Floats) -> None:
         half = len(mesh.INNER_LIPS) // 2
         start, *lower_lip = mesh.INNER_LIPS[:half]
         super().__init__(points[start], points[mesh.INNER_LIPS[half]])
         self._line = self.contour(points[lower_lip])
         self._chin = float(self.to_axes(points[CHIN])[1])
-        lips = np.round(points[list(mesh.OUTER_LIPS)]).astype(int)
-        colour = canvas[lips[:, 1], lips[:, 0]].mean(axis=0)
-        self._inside = colour * MOUTH_DEPTH_COLOUR
 
     def drop(self, canvas: Image, share: float) -> None:
         """Open the mouth on the canvas, 0 leaves it, 1 is wide open."""
@@ -400,9 +416,10 @@ class _Jaw(_Feature):
         soft = max(1.5, 0.03 * self.length)
         inside = smooth_step((below_line + 0.5) / soft) * smooth_step((above_lip + 0.5) / soft)
         depth = np.clip(below_line / np.maximum(below_line + above_lip, 1.0), 0.0, 1.0)
-        colour = self._inside * (0.7 + 0.8 * depth[..., None])  # the tongue catches some light
+        colour = MOUTH_INSIDE * (0.6 + 0.8 * depth[..., None])  # the tongue catches some light
         mixed = picture + inside[..., None] * (colour - picture)
-        return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+        painted: Image = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+        return painted
 
 
 def _sample(picture: Image, x: Floats, y: Floats) -> Image:

@@ -224,7 +224,8 @@ class _Square:
         """Its corners (4, 2) in frame pixels, clockwise from the face's top left."""
         right = self.right * self.side / 2
         down = np.array([-right[1], right[0]])
-        return self.centre + np.stack([-right - down, right - down, right + down, -right + down])
+        offsets = np.stack([-right - down, right - down, right + down, -right + down])
+        return np.asarray(self.centre + offsets, np.float64)
 
     def affine_to(self, size: int) -> NDArray[np.float64]:
         """The affine (2, 3) from frame pixels to a `size` x `size` picture of this square."""

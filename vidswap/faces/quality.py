@@ -23,7 +23,7 @@ def sharpness(rgb_crop: NDArray[np.uint8]) -> float:
     variance of the Laplacian it depends little on light, contrast, noise and compression.
     """
     grey = _face_in_grey(rgb_crop)
-    fine, coarse = (_gradients(cv2.GaussianBlur(grey, (0, 0), width)) for width in (FINE, COARSE))
+    fine, coarse = _gradients(grey, FINE), _gradients(grey, COARSE)
     angles = np.arange(N_DIRECTIONS) * np.pi / N_DIRECTIONS
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     strength_fine = (directions @ fine).std(axis=1)
@@ -43,7 +43,8 @@ def _face_in_grey(rgb_crop: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), np.float32)
 
 
-def _gradients(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Gradients to the right and down as rows (2, pixels)."""
-    right, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-    return np.stack([np.asarray(right).ravel(), np.asarray(down).ravel()])
+def _gradients(grey: NDArray[np.float32], width: float) -> NDArray[np.float32]:
+    """Gradients to the right and down, as rows (2, pixels), after a blur of `width` pixels."""
+    blurred = cv2.GaussianBlur(grey, (0, 0), width)
+    right, down = cv2.Sobel(blurred, cv2.CV_32F, 1, 0), cv2.Sobel(blurred, cv2.CV_32F, 0, 1)
+    return np.stack([right.ravel(), down.ravel()]).astype(np.float32)
