@@ -10,82 +10,109 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
-from fractions import Fraction
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import av
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from pipelines.demo import photographs
+from pipelines.demo import ASTRONAUT, GRACE_HOPPER, find_face, load_photograph, make_clip
 from pipelines.nets import DeviceName, load_nets
-from pipelines.photo_motion import animate
+from pipelines.photo_motion import animate, talking
 from pipelines.source import SourceReader
-from pipelines.swap import CPU_BATCH, CUDA_BATCH, SwapOptions, align, swap_faces, swap_video
+from pipelines.stage_clock import StageClock
+from pipelines.swap import (
+    CPU_BATCH,
+    CUDA_BATCH,
+    SwapJob,
+    SwapOptions,
+    align,
+    peak_memory_mib,
+    read_source,
+    swap_faces,
+)
+from vidswap.identity.encoder import IdEmbedding
+from vidswap.media.ffmpeg import write_h264
+from vidswap.media.picture import write_picture
+from vidswap.models.apgan import Generator, GeneratorConfig
 
 FPS = 25
 TIMED_REPEATS = 7
 
 
 def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) -> dict[str, Any]:
-    """Milliseconds a frame of every stage, at 1280x720 with one face.
+    """Milliseconds a frame at 1280x720 with one face, and start-up and memory.
 
-    `alone` is each generator call and the whole run; `stages` the time inside each stage while all
-    of them overlap on the same processor, so that their sum exceeds the wall time.
+    `whole_run` and `without_generator` are wall time from the first frame to the finished file, the
+    second with a generator that gives its input back. `generator_alone` is a call on an idle
+    processor. `stages` is the time inside each stage while all overlap on the same cores: their sum
+    exceeds the wall time.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        source, clip = Path(folder) / "source.png", Path(folder) / "target.mp4"
-        target_photo, source_photo = photographs()
-        cv2.imwrite(str(source), source_photo[:, :, ::-1])
-        write_clip(clip, moving_frames(target_photo, 1280, 720, n_frames))
-        options = SwapOptions(checkpoint=checkpoint, device=device)
-        result = swap_video([source], clip, Path(folder) / "out.mp4", options)
-    once = {"load", "source"}
-    stages = {
-        name: round(1000.0 * seconds / result.frames, 2)
-        for name, seconds in result.seconds_by_stage.items()
-        if name not in once
-    }
-    running = result.seconds - sum(result.seconds_by_stage[name] for name in once)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        source, clip = folder / "source.png", folder / "target.mp4"
+        write_picture(source, load_photograph(ASTRONAUT))
+        make_clip(clip, load_photograph(GRACE_HOPPER), talking, n_frames / FPS, (1280, 720))
+        start_up = StageClock()
+        with start_up("load"):
+            nets = stack.enter_context(closing(load_nets(checkpoint, device=device)))
+        options = SwapOptions()
+        with start_up("source"):
+            identity = read_source(nets, [source], options)
+        generator_alone = generator_milliseconds(checkpoint, device)
+        unchanged = replace(nets, generator=replace(nets.generator, net=_Unchanged()))
+        wall: dict[str, float] = {}
+        for run, run_nets in (("without_generator", unchanged), ("whole_run", nets)):
+            clock = StageClock()
+            job = SwapJob(run_nets, identity, options, clock, None)
+            started = time.monotonic()
+            job.swap_clip(clip, folder / f"{run}.mp4")
+            wall[run] = 1000.0 * (time.monotonic() - started) / job.counts.frames
+    stages = {s: round(1000.0 * t / job.counts.frames, 2) for s, t in clock.seconds().items()}
     return {
         "machine": machine(),
-        "frames": result.frames,
-        "faces_swapped": result.faces_swapped,
-        "device": result.device,
-        "precision": result.precision,
-        "checkpoint_sha256": result.checkpoint_sha256,
+        "clip": {"size": [1280, 720], "frames": job.counts.frames},
+        "faces_swapped": job.counts.faces_swapped,
+        "device": str(nets.device),
+        "precision": str(nets.dtype).removeprefix("torch."),
+        "checkpoint_sha256": nets.generator.sha256,
         "milliseconds_a_frame": {
-            "stages_while_overlapping": stages,
-            "everything_but_the_generator": round(
-                sum(ms for name, ms in stages.items() if name != "generate"), 2
-            ),
-            "generator_alone": generator_milliseconds(checkpoint, device),
-            "whole_run": round(1000.0 * running / result.frames, 2),
+            **{run: round(milliseconds, 2) for run, milliseconds in wall.items()},
+            "generator_alone": generator_alone,
+            "stages": stages,
         },
-        "frames_a_second": round(result.frames / running, 2),
-        "start_up_seconds": {
-            name: round(result.seconds_by_stage[name], 2) for name in sorted(once)
-        },
-        "peak_memory_mib": round(result.peak_memory_mib),
+        "frames_a_second": round(1000.0 / wall["whole_run"], 2),
+        "start_up_seconds": {stage: round(t, 2) for stage, t in start_up.seconds().items()},
+        "peak_memory_mib": round(peak_memory_mib()),
     }
+
+
+class _Unchanged(Generator):
+    """A generator that gives the target back."""
+
+    def __init__(self) -> None:
+        super().__init__(GeneratorConfig())
+
+    def forward(self, target: Tensor, boundary_map: Tensor, identity: IdEmbedding) -> Tensor:
+        return target.float()
 
 
 def generator_milliseconds(checkpoint: Path | None, device: DeviceName) -> dict[str, float]:
     """Median milliseconds a face of the generator alone, by number format, on an idle processor."""
-    target_photo, _ = photographs()
+    photo = load_photograph(GRACE_HOPPER)
+    mesh = find_face(photo)
     report = {}
     formats = ["fp32", "bf16"] + (["fp16"] if torch.cuda.is_available() else [])
     for precision in formats:
         with closing(load_nets(checkpoint, device=device, precision=precision)) as nets:  # type: ignore[arg-type]
             reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
-            face = reader.faces(target_photo)[0]
-            identity = reader.embed(target_photo, face)[1]
+            identity = reader.embed(photo, mesh)[1]
             batch = CUDA_BATCH if nets.device.type == "cuda" else CPU_BATCH
-            faces = [align(target_photo, face.landmarks)] * batch
+            faces = [align(photo, mesh.landmarks)] * batch
             swap_faces(faces, identity, nets)
             times = []
             for _ in range(TIMED_REPEATS):
@@ -101,12 +128,13 @@ def memory_benchmark(checkpoint: Path | None, minutes: float) -> dict[str, Any]:
     report: dict[str, Any] = {"machine": machine(), "clips": []}
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source.png"
-        target_photo, source_photo = photographs()
-        cv2.imwrite(str(source), source_photo[:, :, ::-1])
+        write_picture(source, load_photograph(ASTRONAUT))
+        photo = load_photograph(GRACE_HOPPER)
+        times = np.arange(2 * FPS) / FPS
+        moving = list(animate(photo, find_face(photo), times, talking, (1920, 1080)))
         for seconds in (10.0, 60.0 * minutes):
             clip = Path(folder) / "target.mp4"
-            n_frames = round(FPS * seconds)
-            write_clip(clip, repeated(list(moving_frames(target_photo, 1920, 1080, 50)), n_frames))
+            write_h264(clip, repeated(moving, round(FPS * seconds)), FPS)
             out = Path(folder) / "out.mp4"
             command = [sys.executable, "-m", "cli", "run", str(source), str(clip), "-o", str(out)]
             command += ["--json", "--overwrite"]
@@ -125,39 +153,11 @@ def memory_benchmark(checkpoint: Path | None, minutes: float) -> dict[str, Any]:
     return report
 
 
-def moving_frames(
-    photo: NDArray[np.uint8], width: int, height: int, count: int
-) -> Iterator[NDArray[np.uint8]]:
-    """A photograph's face moved, letterboxed to (height, width, 3) by its own blurred picture."""
-    with closing(SourceReader.load()) as reader:
-        face = reader.faces(photo)[0]
-    for frame in animate(photo, face, np.arange(count) / FPS):
-        scale = height / frame.shape[0]
-        middle = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-        wide = cv2.GaussianBlur(cv2.resize(frame, (width, height)), (0, 0), 15)
-        left = (width - middle.shape[1]) // 2
-        wide[:, left : left + middle.shape[1]] = middle
-        yield wide
-
-
 def repeated(frames: list[NDArray[np.uint8]], count: int) -> Iterator[NDArray[np.uint8]]:
     """The frames to and fro until there are `count`."""
     cycle = frames + frames[::-1]
     for index in range(count):
         yield cycle[index % len(cycle)]
-
-
-def write_clip(path: Path, frames: Iterator[NDArray[np.uint8]]) -> None:
-    """Encode frames (H, W, 3) RGB as H.264 at 25 frames a second."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", FPS, options={"preset": "ultrafast", "crf": "20"})
-        stream.pix_fmt = "yuv420p"
-        for index, rgb in enumerate(frames):
-            stream.height, stream.width = rgb.shape[:2]
-            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, FPS)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
 
 
 def machine() -> dict[str, Any]:

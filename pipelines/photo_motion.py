@@ -177,14 +177,14 @@ class _Camera:
     def framing(cls, photo: Image, points: Floats, size: tuple[int, int]) -> _Camera:
         """The widest view that shows the face with its hair and shoulders."""
         aspect = size[0] / size[1]
-        left, top, right, bottom = (*points.min(axis=0), *points.max(axis=0))
-        height = min(VIEW_HEIGHT * (bottom - top), photo.shape[0], photo.shape[1] / aspect)
+        low, high = points.min(axis=0), points.max(axis=0)
+        limit = min(photo.shape[0], photo.shape[1] / aspect)
+        height = min(VIEW_HEIGHT * float(high[1] - low[1]), limit)
         width = height * aspect
-        x = (left + right) / 2 - width / 2
-        y = (top + bottom) / 2 - FACE_LEVEL * height
+        left, top = (low + high) / 2 - np.array([0.5 * width, FACE_LEVEL * height])
         return cls(
-            float(np.clip(x, 0, photo.shape[1] - width)),
-            float(np.clip(y, 0, photo.shape[0] - height)),
+            float(np.clip(left, 0, photo.shape[1] - width)),
+            float(np.clip(top, 0, photo.shape[0] - height)),
             width,
             size,
         )

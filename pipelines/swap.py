@@ -160,7 +160,7 @@ def swap_video(
         stack.callback(nets.close)
         with clock("source"):
             source = read_source(nets, source_paths, options)
-        job = _Job(nets, source, options, clock, progress)
+        job = SwapJob(nets, source, options, clock, progress)
         warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
     counts = job.counts
     return SwapResult(
@@ -326,8 +326,8 @@ def blend_faces(item: FrameFaces) -> Frame:
     return frame
 
 
-class _Job:
-    """One target with its output; keeps the counts while it runs."""
+class SwapJob:
+    """One target with its output, by nets that are loaded; keeps the counts while it runs."""
 
     def __init__(
         self,

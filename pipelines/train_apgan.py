@@ -59,7 +59,7 @@ class LossWeights:
     identity_mobilefacenet: float = 4.0
     reconstruction: float = 40.0
     identity_apart: float = 2.0
-    saturation: float = 0.1
+    saturation: float = 1.0
     occlusion: float = 2.0
     style: float = 3.0
 
