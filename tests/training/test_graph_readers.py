@@ -51,6 +51,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not MODELS.is_dir(), reason="the training encoders are not here")
 def test_the_training_encoder_is_differentiable_and_fits_its_batch() -> None:
+    pytest.importorskip("tflite")
     net = read_tflite(MODELS / "mobilefacenet_192.tflite")
     x = torch.rand(3, 3, 112, 112, requires_grad=True)
     embedding = net(x)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vidswap.errors import MissingWeightsError
+from vidswap.errors import MissingLibraryError, MissingWeightsError
 
 Operation = Callable[..., Tensor]
 
@@ -98,10 +98,14 @@ def read_tflite(path: Path) -> GraphNet:
 
     Raises MissingWeightsError when the file is absent, ValueError on an unknown operation.
     """
-    import tflite
-
     if not path.is_file():
         raise MissingWeightsError(f"{path}: no such file; expected a TFLite face encoder")
+    try:
+        import tflite
+    except ImportError as error:
+        raise MissingLibraryError(
+            "a TFLite encoder needs the tflite package: pip install -r requirements-train.txt"
+        ) from error
     model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
     graph = model.Subgraphs(0)
     names = {v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int)}

@@ -1,0 +1,66 @@
+# Every target sets up what it needs in .venv; a second run finds the stamp and starts at once.
+#
+#   make demo                      swap a face in a clip made of two public-domain photographs
+#   make test                      the tests; test-slow and test-gpu are the ones it leaves out
+#   make lint                      ruff and mypy
+#   make clean                     remove .venv and everything that can be made again
+#
+# PYTHON=/path/to/python3.12       the interpreter; default: python3.12 or python3.11
+# TORCH_INDEX=URL                  an extra package index, for a build of torch without CUDA:
+#                                  https://download.pytorch.org/whl/cpu
+# TEST_FLAGS="-k words"            for pytest
+
+# The first of the usual names that really starts a Python that will do.
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell for name in python3.12 python3.11 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+	2>/dev/null && { echo $$name; break; }; done)
+endif
+TORCH_INDEX ?=
+TEST_FLAGS ?=
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input --quiet \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+DEMO_STAMP := $(VENV)/.ready-demo
+TEST_STAMP := $(VENV)/.ready-test
+
+.PHONY: demo test test-slow test-gpu lint clean check
+.DELETE_ON_ERROR:
+
+demo: check $(DEMO_STAMP)
+	@$(VENV)/bin/python -m pipelines.demo
+
+test: check $(TEST_STAMP)
+	@$(VENV)/bin/python -m pytest $(TEST_FLAGS)
+
+test-slow: check $(TEST_STAMP)
+	@$(VENV)/bin/python -m pytest -m slow $(TEST_FLAGS)
+
+test-gpu: check $(TEST_STAMP)
+	@$(VENV)/bin/python -m pytest -m gpu $(TEST_FLAGS)
+
+lint: check $(TEST_STAMP)
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# Nothing is downloaded before this has passed.
+check:
+	@test -n "$(PYTHON)" || { echo "vidswap: Python 3.11 or 3.12 is required and was not found;" \
+		"install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -m scripts.check_system
+
+$(DEMO_STAMP): requirements.txt requirements-demo.txt | check
+	@echo "setting up $(VENV); the first time takes a few minutes" >&2
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -r requirements.txt -r requirements-demo.txt
+	@touch $@
+
+$(TEST_STAMP): requirements-test.txt $(DEMO_STAMP) | check
+	@$(PIP) -r requirements.txt -r requirements-test.txt
+	@touch $@
