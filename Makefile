@@ -19,6 +19,9 @@ endif
 TORCH_INDEX ?=
 TEST_FLAGS ?=
 
+# Named, because ruff would format the code in Markdown too.
+PYTHON_CODE := cli.py vidswap pipelines checkpoints benchmarks scripts tests
+
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input --quiet \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
@@ -41,8 +44,8 @@ test-gpu: check $(TEST_STAMP)
 	@$(VENV)/bin/python -m pytest -m gpu $(TEST_FLAGS)
 
 lint: check $(TEST_STAMP)
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check $(PYTHON_CODE)
+	@$(VENV)/bin/ruff format --check $(PYTHON_CODE)
 	@$(VENV)/bin/mypy
 
 clean:

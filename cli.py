@@ -95,6 +95,13 @@ def _source_options(command: Any) -> Any:
             show_default=True,
             help="Number format of the generator.",
         ),
+        click.option(
+            "--mask",
+            type=click.Choice(["face", "square"]),
+            default="face",
+            show_default=True,
+            help="Blend within the face's outline, or over the whole crop as the paper does.",
+        ),
         click.option("--checkpoint", type=PATH, help="Generator weights; default: the packaged."),
         click.option("--debug", is_flag=True, help="Show the full traceback of an error."),
     ]

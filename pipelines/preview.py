@@ -46,7 +46,7 @@ def preview_frame(
         clock = StageClock()
         found = find_faces([frame], nets, FaceChooser.of(options.face, nets), clock)
         (item,) = generate(found, identity, nets, 1, clock)
-        after = blend_faces(item)
+        after = blend_faces(item, options.mask)
         marks = marks_of(replace(options, start=at), nets) if item.faces else None
     side_by_side = np.concatenate([frame.rgb, after.rgb], axis=1)
     write_picture(output, side_by_side, marks, overwrite=options.overwrite)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,10 +22,12 @@ from pipelines.nets import DetectorName, DeviceName, Nets, PrecisionName, load_n
 from pipelines.overlap import Overlapped
 from pipelines.source import SourceIdentity, SourceReader
 from pipelines.stage_clock import StageClock
-from vidswap.blending.paste import paste_face
+from vidswap.blending.mask import face_mask
+from vidswap.blending.paste import blending_mask, paste_face
 from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.boundary_map import draw_boundary_map
+from vidswap.faces.mesh import FACE_OVAL
 from vidswap.faces.tracking import FaceTracker
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.codecs import codec_for, container_for
@@ -45,6 +47,8 @@ from vidswap.version import __version__
 QUEUE_DEPTH = 4  # frames or batches between two stages
 CPU_BATCH, CUDA_BATCH = 4, 16
 
+MaskName = Literal["face", "square"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class SwapOptions:
@@ -53,7 +57,8 @@ class SwapOptions:
     k_shot: frames sampled from each source clip. face: "largest", "all", or a picture of the
     person to replace. source_face: None, "largest" or a picture, when the source shows several
     people. start, end: seconds of the target to swap. batch_size: faces a generator call, None for
-    the device's default. codec: None for the container's usual one. checkpoint: None for the
+    the device's default. codec: None for the container's usual one. mask: "square" is eq. 12
+    alone, "face" keeps of it what lies within the face's outline. checkpoint: None for the
     packaged one.
     """
 
@@ -68,6 +73,7 @@ class SwapOptions:
     batch_size: int | None = None
     codec: str | None = None
     crf: int = DEFAULT_CRF
+    mask: MaskName = "face"
     checkpoint: Path | None = None
     overwrite: bool = False
 
@@ -112,9 +118,13 @@ class SwapCounts:
 
 @dataclass(frozen=True, eq=False)
 class AlignedFace:
-    """A face ready for the generator: the affine AM, F_t and B_t, (256, 256, 3) uint8 each."""
+    """A face ready for the generator: the affine AM, F_t and B_t, (256, 256, 3) uint8 each.
+
+    `landmarks` (478, 2) are in pixels of the crop.
+    """
 
     affine: NDArray[np.float64]
+    landmarks: NDArray[np.floating]
     crop: NDArray[np.uint8]
     boundary_map: NDArray[np.uint8]
 
@@ -217,7 +227,7 @@ def swap_frames(
         )
         for item in generated:
             with clock("blend"):
-                frame = blend_faces(item)
+                frame = blend_faces(item, options.mask)
             counts.frames += 1
             counts.faces_swapped += len(item.faces)
             counts.frames_without_face += not item.faces
@@ -253,9 +263,8 @@ def _aligned(
 def align(rgb: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> AlignedFace:
     """F_t, B_t and AM of a mesh (478, 2) in frame pixels."""
     affine = face_affine(landmarks)
-    return AlignedFace(
-        affine, align_face(rgb, affine), draw_boundary_map(warp_points(affine, landmarks))
-    )
+    aligned = warp_points(affine, landmarks)
+    return AlignedFace(affine, aligned, align_face(rgb, affine), draw_boundary_map(aligned))
 
 
 def generate(
@@ -316,11 +325,14 @@ def _to_tensor(pictures: list[NDArray[np.uint8]], nets: Nets) -> torch.Tensor:
     return stacked.permute(0, 3, 1, 2).to(nets.dtype).div_(255.0)
 
 
-def blend_faces(item: FrameFaces) -> Frame:
+def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
     """Eq. 12 and 13 for every swapped face of a frame; a frame without faces is given back."""
     frame = item.frame
     for face, swapped in zip(item.faces, item.swapped, strict=True):
-        patch = paste_face(frame.rgb, swapped, face.affine)
+        weight = blending_mask()
+        if mask == "face":
+            weight = weight * face_mask(face.landmarks[list(FACE_OVAL)])
+        patch = paste_face(frame.rgb, swapped, face.affine, weight)
         if patch is not None:
             frame = frame.with_pixels(patch.box, patch.rgb)
     return frame

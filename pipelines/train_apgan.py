@@ -54,7 +54,7 @@ from vidswap.training.pairs import PairBatch, PairConfig, PairSampler, prefetche
 class LossWeights:
     """Weights of eq. 11; the identity loss has one weight an encoder."""
 
-    adversarial: float = 1.2
+    adversarial: float = 1.5
     identity_dlib: float = 4.0
     identity_mobilefacenet: float = 4.0
     reconstruction: float = 40.0
@@ -148,7 +148,7 @@ class Trainer:
                 "identity_apart": apart,
                 "saturation": saturation(logits),
                 "reconstruction": reconstruction(outputs, targets, keep),
-                "occlusion": occlusion_perceptual(real, fake, keep.clamp(min=0.05)),
+                "occlusion": occlusion_perceptual(real, fake, keep.sqrt()),
                 "style": style_perceptual(real, fake),
             }
             loss_g = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vidswap.blending.mask import mirrored_sigmoid_mask
+from vidswap.blending.mask import face_mask, mirrored_sigmoid_mask
 from vidswap.blending.paste import (
     EDGE_RAMP,
     blend,
@@ -43,6 +43,18 @@ def test_blending_mask_keeps_equation_12_inside_and_ends_at_zero() -> None:
     np.testing.assert_array_equal(mask[inner, inner], mirrored_sigmoid_mask()[inner, inner])
     for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]):
         assert edge.max() == 0
+
+
+def test_face_mask_is_one_inside_the_outline_and_zero_well_outside() -> None:
+    angles = np.linspace(0, 2 * np.pi, 36, endpoint=False)
+    outline = np.stack([128 + 50 * np.cos(angles), 140 + 70 * np.sin(angles)], axis=1)
+    mask = face_mask(outline)
+    assert mask[140, 128] == pytest.approx(1.0) and mask[140, 128 + 42] == pytest.approx(
+        1.0, abs=0.02
+    )
+    assert mask[140, 128 + 80] < 1e-4 and mask[20, 128] < 1e-4
+    # Half at the enlarged outline.
+    assert mask[140, 128 + 55] == pytest.approx(0.5, abs=0.1)
 
 
 def test_fast_blend_is_equation_13() -> None:

@@ -1,10 +1,31 @@
 """The mirrored-sigmoid blending mask (AP-GAN, III.D, eq. 12, Fig. 5)."""
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 ALPHA = 0.08  # slope, a pixel of the 256-pixel crop
 GAMMA = 0.7  # inflection, in half sides
+
+
+FACE_MARGIN = 1.1  # the outline is enlarged about its centre by this factor ...
+FACE_FEATHER = 5.0  # ... and blurred by this deviation, in pixels of the 256-pixel crop
+
+
+def face_mask(outline: NDArray[np.floating], size: int = 256) -> NDArray[np.float32]:
+    """Weights (size, size) in [0, 1]: one inside a face's outline, softly zero around it.
+
+    `outline` (N, 2) is the face oval in pixels of the crop. Hair and background beyond it are then
+    the frame's own pixels, not the generator's copy of them.
+    """
+    centre = (outline.min(axis=0) + outline.max(axis=0)) / 2.0
+    points = centre + FACE_MARGIN * (outline - centre)
+    mask = np.zeros((size, size), np.float32)
+    cv2.fillPoly(mask, [np.rint(np.clip(points, -2000, 2000) * 16).astype(np.int32)], 1.0, 8, 4)
+    blurred: NDArray[np.float32] = np.asarray(
+        cv2.GaussianBlur(mask, (0, 0), FACE_FEATHER), np.float32
+    )
+    return blurred
 
 
 def mirrored_sigmoid_mask(

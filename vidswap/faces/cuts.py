@@ -1,9 +1,9 @@
 """Cuts between shots, found frame by frame as a clip streams by.
 
 A frame is compared with the one before by the correlation of their small grey pictures, which a
-flash, a fade or a change of exposure hardly touches, and by their colours, which motion hardly
-touches. It is a cut if both differ, more than the shot's own motion explains, and no shift of the
-camera brings them together. Between neighbouring frames of 13 clips of talking people the
+fade or a change of exposure hardly touches, and by their colours, which motion hardly touches. It
+is a cut if both differ, more than the shot's own motion explains, and neither a shift of the camera
+nor a flash that burns out parts of the picture brings them together. Between neighbouring frames of 13 clips of talking people the
 correlation differed by 0.003 at most; between clips, eight of them before one backdrop, by 0.138
 at least.
 """
@@ -63,6 +63,7 @@ class CutDetector:
             change > threshold
             and _colour_change(last, glance) > MIN_COLOUR_CHANGE
             and _change_after_shift(last, glance) > MIN_CHANGE
+            and _change_after_exposure(last, glance) > MIN_CHANGE
         ):
             self._motion.clear()
             return True
@@ -109,3 +110,21 @@ def _change_after_shift(one: _Glance, other: _Glance) -> float:
     a = one.blurred[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)]
     b = other.blurred[max(0, dy) : height - max(0, -dy), max(0, dx) : width - max(0, -dx)]
     return _structure_change(a, b)
+
+
+def _change_after_exposure(one: _Glance, other: _Glance) -> float:
+    """The structure change once the tones of each frame are mapped to those of the other.
+
+    What a flash burns out in one frame is burnt out in the other as well by this mapping.
+    """
+    return min(
+        _structure_change(_with_tones_of(one.blurred, other.blurred), other.blurred),
+        _structure_change(one.blurred, _with_tones_of(other.blurred, one.blurred)),
+    )
+
+
+def _with_tones_of(grey: FloatArray, reference: FloatArray) -> FloatArray:
+    """Histogram matching: `grey` with its pixels' ranks kept and the reference's values."""
+    matched = np.empty(grey.size, np.float32)
+    matched[grey.ravel().argsort()] = np.sort(reference.ravel())
+    return matched.reshape(grey.shape)

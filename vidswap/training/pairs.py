@@ -51,8 +51,8 @@ class PairConfig:
     scale: float = 0.05
     shift: float = 5.0
     brightness: float = 0.12
-    keep_face: float = 0.02  # lambda_1 inside the face of another person ...
-    keep_features: float = 0.15  # ... in eyes and mouth, which carry gaze and speech ...
+    keep_face: float = 0.04  # lambda_1 inside the face of another person ...
+    keep_features: float = 0.4  # ... in eyes and mouth, which carry gaze and speech ...
     keep_outside: float = 1.0  # ... and around the face
 
 
@@ -165,8 +165,12 @@ def keep_map(
     oval = points[list(mesh.FACE_OVAL)]
     cv2.fillPoly(keep, [oval], config.keep_face, cv2.LINE_8, 4)
     keep = cv2.GaussianBlur(keep, (0, 0), 3.0)
+    features = np.zeros((128, 128), np.uint8)
     for contour in (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.INNER_LIPS):
-        cv2.fillPoly(keep, [points[list(contour)]], config.keep_features, cv2.LINE_8, 4)
+        cv2.fillPoly(features, [points[list(contour)]], 255, cv2.LINE_8, 4)
+    # The lids and the rim of the lips as well: a wink is in the lids.
+    features = cv2.dilate(features, np.ones((5, 5), np.uint8)).astype(np.uint8)
+    keep[features > 0] = config.keep_features
     if size != 128:
         keep = cv2.resize(keep, (size, size), interpolation=cv2.INTER_LINEAR)
     smooth: NDArray[np.float32] = keep
