@@ -26,6 +26,7 @@ def head(name: str) -> Image:
     return cv2.resize(patch, (HEAD, HEAD), interpolation=cv2.INTER_AREA)
 
 
+@cache
 def backdrop(seed: int = 0) -> Image:
     """Soft blotches of colour, (540, 960, 3), without a face; another seed, another place."""
     blotches = np.random.default_rng(seed).integers(40, 200, (9, 16, 3)).astype(np.uint8)
@@ -33,16 +34,33 @@ def backdrop(seed: int = 0) -> Image:
 
 
 def place(frame: Image, name: str, x: float, y: float, scale: float = 1.0) -> Image:
-    """The frame with a head centred at (x, y), feathered into it."""
-    to_frame = np.array([[scale, 0, x - scale * HEAD / 2], [0, scale, y - scale * HEAD / 2]])
-    patch = cv2.warpAffine(head(name), to_frame, SIZE)
-    mask = cv2.warpAffine(_oval(), to_frame, SIZE)[..., None]
-    return (patch * mask + frame * (1 - mask)).astype(np.uint8)
+    """A copy of the frame with a head centred at (x, y), feathered into it."""
+    half = int(scale * HEAD / 2) + 2
+    left, top = max(0, int(x) - half), max(0, int(y) - half)
+    right, bottom = min(SIZE[0], int(x) + half), min(SIZE[1], int(y) + half)
+    placed = frame.copy()
+    if right <= left or bottom <= top:
+        return placed
+    shift = (x - scale * HEAD / 2 - left, y - scale * HEAD / 2 - top)
+    to_part = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    size = (right - left, bottom - top)
+    patch = cv2.warpAffine(head(name), to_part, size)
+    mask = cv2.warpAffine(_oval(), to_part, size)[..., None]
+    part = placed[top:bottom, left:right]
+    part[:] = (patch * mask + part * (1 - mask)).astype(np.uint8)
+    return placed
 
 
 def noisy(frame: Image, seed: int) -> Image:
-    noise = np.random.default_rng(seed).normal(0, NOISE, frame.shape)
-    return np.clip(frame + noise, 0, 255).astype(np.uint8)
+    """The frame with sensor noise, another for every seed."""
+    noise = np.roll(_noise(), 7919 * seed)[: frame.size].reshape(frame.shape)
+    return cv2.add(frame, noise, dtype=cv2.CV_8U)
+
+
+@cache
+def _noise() -> NDArray[np.int16]:
+    values = np.random.default_rng(0).normal(0, NOISE, SIZE[0] * SIZE[1] * 3)
+    return np.rint(values).astype(np.int16)
 
 
 @cache

@@ -5,7 +5,8 @@ from torch import nn
 
 from vidswap.identity.dlib_resnet import STAGE_CHANNELS
 from vidswap.identity.encoder import IdEmbedding
-from vidswap.models.apgan import NORM_EPSILON, AdaLIN, Generator, GeneratorConfig, IdBlock, PeBlock
+from vidswap.models.apgan import AdaLIN, Generator, GeneratorConfig, IdBlock, PeBlock
+from vidswap.models.instance_norm import NORM_EPSILON, InstanceNorm
 
 SMALL = ((256, 8), (128, 8), (64, 8), (32, 16), (16, 16), (8, 16), (4, 16))
 
@@ -61,6 +62,19 @@ def test_rho_is_kept_between_zero_and_one() -> None:
     np.testing.assert_allclose(
         (x * gain + bias).numpy(), numpy_adalin(x.numpy(), np.ones(3)), atol=1e-4
     )
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_instance_norm_is_torchs_and_keeps_the_layout(affine: bool) -> None:
+    torch.manual_seed(0)
+    mine, torchs = InstanceNorm(5, affine), nn.InstanceNorm2d(5, affine=affine)
+    if affine:
+        for parameter in mine.parameters():
+            nn.init.normal_(parameter)
+        torchs.load_state_dict(mine.state_dict())
+    x = (torch.randn(2, 5, 6, 7) * 3 + 2).to(memory_format=torch.channels_last)
+    torch.testing.assert_close(mine(x), torchs(x), atol=1e-5, rtol=0)
+    assert mine(x).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_id_block_is_equation_3_with_gamma_and_beta_of_the_id_code() -> None:

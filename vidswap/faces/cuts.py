@@ -3,9 +3,9 @@
 A frame is compared with the one before by the correlation of their small grey pictures, which a
 fade or a change of exposure hardly touches, and by their colours, which motion hardly touches. It
 is a cut if both differ, more than the shot's own motion explains, and neither a shift of the camera
-nor a flash that burns out parts of the picture brings them together. Between neighbouring frames of 13 clips of talking people the
-correlation differed by 0.003 at most; between clips, eight of them before one backdrop, by 0.138
-at least.
+nor a flash that burns out parts of the picture brings them together. Between neighbouring frames
+of 13 clips of talking people the correlation differed by 0.003 at most; between the clips, eight of
+them before one backdrop, by 0.138 at least.
 """
 
 from collections import deque

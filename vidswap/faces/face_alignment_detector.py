@@ -68,8 +68,9 @@ class FaceAlignmentLandmarks:
 
     def landmarks(self, rgb: Image, region: Detection | Face) -> Face | None:
         """The face near `region` in `rgb` (H, W, 3) uint8, or None if there is none."""
+        # Plain numbers: the package cannot put numpy's float32 into its tensors.
         points, scores, _ = self._nets.get_landmarks_from_image(
-            rgb, detected_faces=[region.box], return_landmark_score=True
+            rgb, detected_faces=[region.box.tolist()], return_landmark_score=True
         )
         score = float(np.clip(np.mean(np.asarray(scores[0])), 0.0, 1.0))
         if score < MIN_POINT_SCORE:

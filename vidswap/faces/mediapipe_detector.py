@@ -28,7 +28,7 @@ FULL_RANGE_SIZE = 192  # pixels, side of the full-range detector's input
 SHORT_RANGE_SIZE = 128  # pixels, side of the short-range detector's input
 MESH_SIZE = 192  # pixels, side of the landmark net's input
 
-MIN_DETECTION_SCORE = 0.5
+MIN_DETECTION_SCORE = 0.6  # soft blotches of colour come up to this, portraits hardly below 0.8
 MIN_PRESENCE = 0.5  # below this the landmark net says that it sees no face
 
 ROI_SCALE = 1.5  # the landmark net's square, in sides of the face's box: what it was trained with

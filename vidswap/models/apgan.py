@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from vidswap.identity.dlib_resnet import EMBEDDING_SIZE, POOLED_SIZE, STAGE_CHANNELS
 from vidswap.identity.encoder import IdEmbedding
+from vidswap.models.instance_norm import NORM_EPSILON, InstanceNorm
 
 # The stage of the identity encoder whose resolution is nearest to that of a generator stage.
 STAGE_OF_RESOLUTION = {4: 3, 8: 2, 16: 1, 32: 0, 64: 0, 128: 0}
-NORM_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Down(nn.Module):
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, channels, 4, stride=2, padding=1, bias=False)
-        self.norm = nn.InstanceNorm2d(channels, affine=True)
+        self.norm = InstanceNorm(channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu(self.norm(self.conv(x)), 0.2)

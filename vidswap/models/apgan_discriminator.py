@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidswap.models.instance_norm import InstanceNorm
+
 N_SCALES = 3
 
 
@@ -19,7 +21,7 @@ class PatchDiscriminator(nn.Module):
         for index in range(n_stages):
             channels = width * 2 ** min(index, 3)
             stride = 1 if index == n_stages - 1 else 2
-            normalise = nn.InstanceNorm2d(channels) if index else nn.Identity()
+            normalise = InstanceNorm(channels) if index else nn.Identity()
             stages.append(
                 nn.Sequential(
                     nn.Conv2d(in_channels, channels, 4, stride=stride, padding=1),
