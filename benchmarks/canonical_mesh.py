@@ -68,7 +68,8 @@ def similarity(points: Points, reference: Points) -> Points:
     left, stretch, right = np.linalg.svd(q.T @ p)
     proper = np.array([1.0, 1.0, np.linalg.det(left @ right)])
     scale = (stretch * proper).sum() / (p**2).sum()
-    return scale * p @ (left * proper @ right).T + reference.mean(axis=0)
+    turned = scale * p @ (left * proper @ right).T
+    return np.asarray(turned + reference.mean(axis=0), np.float64)
 
 
 def procrustes_mean(shapes: Points, rounds: int = 6) -> Points:
@@ -76,7 +77,7 @@ def procrustes_mean(shapes: Points, rounds: int = 6) -> Points:
     for _ in range(rounds):
         mean = np.mean([similarity(shape, mean) for shape in shapes], axis=0)
         mean /= np.sqrt((mean**2).sum(axis=1).mean())
-    return mean
+    return np.asarray(mean, np.float64)
 
 
 def mirror_pairs(shape: Points, rounds: int = 6) -> NDArray[np.intp]:
@@ -103,7 +104,7 @@ def upright(shape: Points, pairs: NDArray[np.intp]) -> Points:
     corners = shape[[RIGHT_EYE_CORNER, LEFT_EYE_CORNER]]
     turned = (shape - corners.mean(axis=0)) @ np.stack([x, y, np.cross(x, y)]).T
     turned /= np.linalg.norm(corners[1] - corners[0])
-    return (turned + turned[pairs] * MIRROR) / 2
+    return np.asarray((turned + turned[pairs] * MIRROR) / 2, np.float64)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Measures landmark smoothing: jitter of a still face, lag of a fast one, damping of expression.
 
-    python benchmarks/landmark_smoothing.py [--frames 120] > docs/smoothing-table.md
+    python benchmarks/landmark_smoothing.py [--frames 120]
 
 Two public-domain photographs are moved in known ways, given fresh sensor noise and compression in
 every frame, and tracked with the real detector; so the noise is the net's own and the truth is
@@ -23,11 +23,13 @@ from skimage import data
 
 from vidswap.faces import mesh
 from vidswap.faces.align import invert_affine, similarity_transform, warp_points
+from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder
 from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
 from vidswap.faces.pose import eye_opening, mouth_opening
 from vidswap.faces.smoothing import RIGID_POINTS, Smoothing, face_size, smooth_landmarks
 
 Points = NDArray[np.float64]  # (T, 478, 2)
+Affine = NDArray[np.float64]
 Filter = Callable[[Points, NDArray[np.float64]], Points]
 
 FPS = 30.0
@@ -57,16 +59,17 @@ class Sequence:
 
 def photographs() -> dict[str, NDArray[np.uint8]]:
     hopper = cv2.imread(f"{matplotlib.get_data_path()}/sample_data/grace_hopper.jpg")
-    return {"hopper": hopper[:, :, ::-1].copy(), "astronaut": data.astronaut()}
+    assert hopper is not None, "matplotlib comes with this picture"
+    return {"hopper": hopper[:, :, ::-1].astype(np.uint8), "astronaut": data.astronaut()}
 
 
-def motions(size: float, centre: NDArray[np.float64]) -> dict[str, Callable[[float], Points]]:
-    """Ways to move a face of `size` pixels: seconds to the affine (2, 3)."""
+def motions(size: float, centre: Affine) -> dict[str, Callable[[float], Affine]]:
+    """Ways to move a face of `size` pixels about its centre (2,): seconds to the affine (2, 3)."""
 
-    def about_centre(degrees: float, zoom: float, shift: tuple[float, float]) -> Points:
-        affine = cv2.getRotationMatrix2D(tuple(centre), degrees, zoom)
-        affine[:, 2] += np.array(shift) * size
-        return affine
+    def about_centre(degrees: float, zoom: float, shift: tuple[float, float]) -> Affine:
+        turn = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), degrees, zoom)
+        turn[:, 2] += np.array(shift, np.float64) * size
+        return np.asarray(turn, np.float64)
 
     def wave(hertz: float, t: float) -> float:
         return float(np.sin(2 * np.pi * hertz * t))
@@ -83,10 +86,15 @@ def motions(size: float, centre: NDArray[np.float64]) -> dict[str, Callable[[flo
     }
 
 
-def record(rgb: NDArray[np.uint8], name: str, n_frames: int, nets: tuple) -> Sequence:
+def record(
+    rgb: NDArray[np.uint8],
+    name: str,
+    n_frames: int,
+    detector: FaceDetector,
+    finder: LandmarkFinder,
+) -> Sequence:
     """Move a photograph and follow its face as the tracker does."""
-    detector, finder = nets
-    face = finder.landmarks(rgb, detector.detect(rgb)[0])
+    face = found(finder.landmarks(rgb, detector.detect(rgb)[0]))
     size, centre = face_size(face.landmarks), face.landmarks.mean(axis=0).astype(np.float64)
     move = motions(size, centre)[name]
     random = np.random.default_rng(0)
@@ -97,10 +105,17 @@ def record(rgb: NDArray[np.uint8], name: str, n_frames: int, nets: tuple) -> Seq
         frame = cv2.warpAffine(rgb, affine, rgb.shape[1::-1], flags=cv2.INTER_CUBIC)
         noisy = np.clip(frame + random.normal(0, NOISE, frame.shape), 0, 255).astype(np.uint8)
         encoded = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-        face = finder.landmarks(cv2.imdecode(encoded, cv2.IMREAD_COLOR), face)
+        decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+        face = found(finder.landmarks(decoded, face))
         raw.append(face.landmarks.astype(np.float64))
         affines.append(affine)
     return Sequence(np.stack(raw), np.stack(affines), seconds)
+
+
+def found(face: Face | None) -> Face:
+    if face is None:
+        raise RuntimeError("the face was lost: the sequence cannot be measured")
+    return face
 
 
 def unfiltered(landmarks: Points, seconds: NDArray[np.float64]) -> Points:
@@ -108,10 +123,14 @@ def unfiltered(landmarks: Points, seconds: NDArray[np.float64]) -> Points:
 
 
 def one_euro(
-    landmarks: Points, seconds: NDArray[np.float64], min_cutoff: float, beta: float
+    landmarks: Points,
+    seconds: NDArray[np.float64],
+    min_cutoff: float,
+    beta: float,
+    size: float | None = None,
 ) -> Points:
     """The one-euro filter (Casiez et al., 2012), every coordinate by itself, in face sizes."""
-    size = face_size(landmarks[0])
+    size = size or face_size(landmarks[0])
     smoothed = [landmarks[0] / size]
     speed = np.zeros_like(landmarks[0])
     for i in range(1, len(landmarks)):
@@ -123,8 +142,9 @@ def one_euro(
     return np.stack(smoothed) * size
 
 
-def _low_pass(cutoff: float | Points, dt: float) -> float | Points:
-    return 1 / (1 + 1 / (2 * np.pi * np.asarray(cutoff) * dt))
+def _low_pass(cutoff: float | Points, dt: float) -> Points:
+    """The share of a new value that a first-order low pass at `cutoff` hertz takes in."""
+    return np.asarray(1 / (1 + 1 / (2 * np.pi * np.asarray(cutoff) * dt)), np.float64)
 
 
 def one_euro_split(
@@ -140,10 +160,8 @@ def one_euro_split(
     shapes = np.stack(
         [warp_points(invert_affine(a), x) for a, x in zip(affines, landmarks, strict=True)]
     )
-    # Normalised by the same size: one_euro measures its own from the first row.
-    anchors = one_euro(anchors / face_size(anchors[0]) * size, seconds, min_cutoff, beta)
-    anchors *= face_size(reference[RIGID_POINTS]) / size
-    shapes = one_euro(shapes, seconds, min_cutoff, beta)
+    anchors = one_euro(anchors, seconds, min_cutoff, beta, size)
+    shapes = one_euro(shapes, seconds, min_cutoff, beta, size)
     moved = [similarity_transform(reference[RIGID_POINTS], a) for a in anchors]
     return np.stack([warp_points(m, s) for m, s in zip(moved, shapes, strict=True)])
 
@@ -238,10 +256,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=120)
     n_frames = parser.parse_args().frames
-    nets = MediapipeDetector(), MediapipeLandmarks()
+    detector, finder = MediapipeDetector(), MediapipeLandmarks()
     names = ("still", "hand-held", "slow", "fast")
     sequences = {
-        name: [record(rgb, name, n_frames, nets) for rgb in photographs().values()]
+        name: [record(rgb, name, n_frames, detector, finder) for rgb in photographs().values()]
         for name in names
     }
     print(

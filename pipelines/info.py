@@ -19,7 +19,7 @@ from vidswap.media.sampling import sample_frames
 N_SAMPLES = 12  # frames looked at
 
 
-@dataclass
+@dataclass(eq=False)
 class Person:
     """One person of a clip, over the sampled frames in which the face was found."""
 
@@ -48,9 +48,12 @@ def describe(path: Path) -> dict[str, Any]:
     people: list[Person] = []
     with closing(SourceReader.load()) as reader:
         for frame in frames:
+            seen: list[Person] = []
             for face in reader.faces(frame.rgb):
                 embedding = reader.embed(frame.rgb, face)[1].embedding[0].numpy()
-                person = _known(people, embedding)
+                # Two faces of one frame are two people, however alike.
+                person = _known(people, embedding, seen)
+                seen.append(person)
                 person.frames += 1
                 person.face_pixels.append(face_size(face))
                 person.yaw.append(head_pose(face.landmarks).yaw)
@@ -90,10 +93,14 @@ def describe_as_text(facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _known(people: list[Person], embedding: NDArray[np.float32]) -> Person:
-    """The person an embedding belongs to; a new one when nobody is near enough."""
-    distances = [float(np.linalg.norm(p.embedding - embedding)) for p in people]
-    if distances and min(distances) < SAME_PERSON_DISTANCE:
-        return people[int(np.argmin(distances))]
+def _known(people: list[Person], embedding: NDArray[np.float32], seen: list[Person]) -> Person:
+    """The person, none of `seen`, that an embedding belongs to; a new one if nobody is near."""
+
+    def distance(person: Person) -> float:
+        return float(np.linalg.norm(person.embedding - embedding))
+
+    nearest = min((p for p in people if p not in seen), key=distance, default=None)
+    if nearest is not None and distance(nearest) < SAME_PERSON_DISTANCE:
+        return nearest
     people.append(Person(embedding, 0, [], []))
     return people[-1]

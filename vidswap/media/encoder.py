@@ -245,6 +245,9 @@ class VideoWriter:
     def _mux(self, packet: "Packet[VideoStream]") -> None:
         if packet.pts is not None and (duration := self._durations.pop(packet.pts, 0)):
             packet.duration = duration
+        if packet.dts is not None and packet.pts is not None and packet.dts > packet.pts:
+            # x265 gives nonsense for clips shorter than its reordering delay.
+            packet.dts = packet.pts
         time = packet.dts if packet.dts is not None else packet.pts
         if self._copier is not None and time is not None:
             self._copier.copy_until(time * packet.time_base)
