@@ -68,8 +68,8 @@ def motions(size: float, centre: Affine) -> dict[str, Callable[[float], Affine]]
 
     def about_centre(degrees: float, zoom: float, shift: tuple[float, float]) -> Affine:
         turn = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), degrees, zoom)
-        turn[:, 2] += np.array(shift, np.float64) * size
-        return np.asarray(turn, np.float64)
+        offset = np.array([[0, 0, shift[0]], [0, 0, shift[1]]]) * size
+        return np.asarray(turn + offset, np.float64)
 
     def wave(hertz: float, t: float) -> float:
         return float(np.sin(2 * np.pi * hertz * t))
@@ -156,10 +156,9 @@ def one_euro_split(
     affines = np.stack(
         [similarity_transform(reference[RIGID_POINTS], x[RIGID_POINTS]) for x in landmarks]
     )
-    anchors = np.stack([warp_points(a, reference[RIGID_POINTS]) for a in affines])
-    shapes = np.stack(
-        [warp_points(invert_affine(a), x) for a, x in zip(affines, landmarks, strict=True)]
-    )
+    anchors = np.stack([warp_points(a, reference[RIGID_POINTS]) for a in affines]).astype(float)
+    still = [warp_points(invert_affine(a), x) for a, x in zip(affines, landmarks, strict=True)]
+    shapes = np.stack(still).astype(np.float64)
     anchors = one_euro(anchors, seconds, min_cutoff, beta, size)
     shapes = one_euro(shapes, seconds, min_cutoff, beta, size)
     moved = [similarity_transform(reference[RIGID_POINTS], a) for a in anchors]
@@ -235,11 +234,11 @@ def table_row(name: str, apply: Filter, sequences: dict[str, list[Sequence]]) ->
 
 def filters() -> dict[str, Filter]:
     chosen: dict[str, Filter] = {"none": unfiltered}
-    for cutoff, beta in ((1.0, 1.0), (1.0, 10.0), (0.5, 30.0), (1.0, 100.0)):
+    for cutoff, beta in ((1.0, 1.0), (1.0, 10.0), (0.5, 30.0), (1.0, 100.0), (1.0, 1000.0)):
         chosen[f"one-euro {cutoff} Hz, beta {beta}"] = partial(
             one_euro, min_cutoff=cutoff, beta=beta
         )
-    for cutoff, beta in ((1.0, 10.0), (0.5, 30.0), (1.0, 100.0)):
+    for cutoff, beta in ((1.0, 10.0), (1.0, 100.0), (1.0, 1000.0)):
         chosen[f"one-euro split {cutoff} Hz, beta {beta}"] = partial(
             one_euro_split, min_cutoff=cutoff, beta=beta
         )

@@ -54,7 +54,7 @@ from vidswap.training.pairs import PairBatch, PairConfig, PairSampler, prefetche
 class LossWeights:
     """Weights of eq. 11; the identity loss has one weight an encoder."""
 
-    adversarial: float = 1.5
+    adversarial: float = 2.0
     identity_dlib: float = 4.0
     identity_mobilefacenet: float = 4.0
     reconstruction: float = 40.0

@@ -93,7 +93,7 @@ def test_the_real_nets_load_from_the_folder_and_run(hub, monkeypatch):
     monkeypatch.setattr(face_alignment_detector, "MIN_POINT_SCORE", -1.0)
     detector, finder = load_face_alignment()
     rgb = astronaut()
-    for detection in detector.detect(np.ascontiguousarray(rgb[:128, :128]))[:3]:
+    for detection in detector.detect(np.ascontiguousarray(rgb[:48, :48]))[:3]:
         assert detection.box.shape == (4,) and 0 <= detection.score <= 1
     face = finder.landmarks(rgb, BOX)
     assert face is not None

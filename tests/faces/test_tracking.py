@@ -6,7 +6,8 @@ import pytest
 from tests.faces.scenes import backdrop, noisy, place
 from vidswap.faces.detection import Face
 from vidswap.faces.smoothing import face_size
-from vidswap.faces.tracking import MAX_DELAY, FaceTracker, FrameFaces, is_same_face
+from vidswap.faces.track import is_same_face
+from vidswap.faces.tracking import MAX_DELAY, FaceTracker, FrameFaces
 
 FPS = 30.0
 
@@ -215,3 +216,13 @@ def test_meshes_of_two_people_are_not_the_same_face():
     one = Face(points, None, 1.0)
     assert is_same_face(one, Face(points + np.float32(5), None, 1.0))
     assert not is_same_face(one, Face(points + np.float32(60), None, 1.0))
+
+
+def test_frames_with_the_same_time_do_no_harm(detector, finder):
+    frames = [scene(("collins", 400), number=i) for i in range(14)]
+    frames[6:8] = [scene(number=i) for i in (6, 7)]
+    tracker = FaceTracker(detector, finder)
+    answers = [a for number, frame in enumerate(frames) for a in tracker.update(number, frame, 1.0)]
+    answers += tracker.flush()
+    assert ids(answers) == [[0]] * 14
+    assert all(np.isfinite(answer.faces[0].landmarks).all() for answer in answers)

@@ -1,16 +1,10 @@
 """The default detector: the nets that the mediapipe wheel ships, run one call at a time.
 
-mediapipe's own `FaceMesh` hides a second detector and the previous frame's landmarks. Here its
-nets run in three small graphs fed with pictures cut out by us, so that every call depends on its
-arguments alone: BlazeFace full range and short range (Bazarevsky et al., 2019) find faces, and the
-attention mesh (Grishchenko et al., 2020) gives 478 landmarks of one face with irises and lips.
+BlazeFace full range and short range (Bazarevsky et al., 2019) find faces, and the attention mesh
+(Grishchenko et al., 2020) gives 478 landmarks of one face, irises and lips refined. Every answer
+depends on the arguments of its call alone.
 """
 
-import contextlib
-import os
-import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,105 +12,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.errors import MissingLibraryError
 from vidswap.faces import mesh
 from vidswap.faces.align import invert_affine, similarity_transform, warp_points
 from vidswap.faces.detection import Detection, Face, FloatArray, Image, box_overlap
-from vidswap.faces.system_libraries import check_system_libraries
+from vidswap.faces.mediapipe_graphs import MESH_SIZE, start_detector, start_mesh
 
 FULL_RANGE_SIZE = 192  # pixels, side of the full-range detector's input
 SHORT_RANGE_SIZE = 128  # pixels, side of the short-range detector's input
-MESH_SIZE = 192  # pixels, side of the landmark net's input
 
 MIN_DETECTION_SCORE = 0.6  # soft blotches of colour come up to this, portraits hardly below 0.8
 MIN_PRESENCE = 0.5  # below this the landmark net says that it sees no face
+MIN_SIDE = 8.0  # pixels; nothing smaller is looked into
 
 ROI_SCALE = 1.5  # the landmark net's square, in sides of the face's box: what it was trained with
 SAME_FACE_OVERLAP = 0.3  # intersection over union from which two detections are one face
 TILE_ASPECT = 1.25  # pictures longer than this are also searched in two square halves
-
-_DETECTOR_GRAPH = """
-    input_stream: "image"
-    output_stream: "detections"
-    executor {{ name: "" type: "ApplicationThreadExecutor" }}
-    node {{
-      calculator: "FaceDetection{kind}Cpu"
-      input_stream: "IMAGE:image"
-      output_stream: "DETECTIONS:detections"
-    }}
-"""
-
-# The points leave as plain floats: as protocol buffers they would take longer than the net itself.
-_MESH_GRAPH = f"""
-    input_stream: "image"
-    output_stream: "points"
-    output_stream: "presence"
-    executor {{ name: "" type: "ApplicationThreadExecutor" }}
-    node {{
-      calculator: "TfLiteCustomOpResolverCalculator"
-      output_side_packet: "OP_RESOLVER:resolver"
-    }}
-    node {{
-      calculator: "ImageToTensorCalculator"
-      input_stream: "IMAGE:image"
-      output_stream: "TENSORS:input"
-      options {{ [mediapipe.ImageToTensorCalculatorOptions.ext] {{
-        output_tensor_width: {MESH_SIZE}
-        output_tensor_height: {MESH_SIZE}
-        output_tensor_float_range {{ min: 0 max: 1 }}
-      }} }}
-    }}
-    node {{
-      calculator: "InferenceCalculatorCpu"
-      input_stream: "TENSORS:input"
-      output_stream: "TENSORS:output"
-      input_side_packet: "OP_RESOLVER:resolver"
-      options {{ [mediapipe.InferenceCalculatorOptions.ext] {{
-        model_path: "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite"
-        delegate {{ xnnpack {{ num_threads: 1 }} }}
-      }} }}
-    }}
-    node {{
-      calculator: "SplitTensorVectorCalculator"
-      input_stream: "output"
-      output_stream: "mesh_tensors"
-      output_stream: "presence_tensor"
-      options {{ [mediapipe.SplitVectorCalculatorOptions.ext] {{
-        ranges {{ begin: 0 end: 6 }}
-        ranges {{ begin: 6 end: 7 }}
-      }} }}
-    }}
-    node {{
-      calculator: "TensorsToFloatsCalculator"
-      input_stream: "TENSORS:presence_tensor"
-      output_stream: "FLOAT:presence"
-      options {{ [mediapipe.TensorsToFloatsCalculatorOptions.ext] {{ activation: SIGMOID }} }}
-    }}
-    node {{
-      calculator: "TensorsToFaceLandmarksWithAttention"
-      input_stream: "TENSORS:mesh_tensors"
-      output_stream: "LANDMARKS:landmarks"
-    }}
-    node {{
-      calculator: "ImagePropertiesCalculator"
-      input_stream: "IMAGE:image"
-      output_stream: "SIZE:size"
-    }}
-    node {{
-      calculator: "LandmarksToTensorCalculator"
-      input_stream: "NORM_LANDMARKS:landmarks"
-      input_stream: "IMAGE_SIZE:size"
-      output_stream: "TENSORS:points_tensor"
-      options {{ [mediapipe.LandmarksToTensorCalculatorOptions.ext] {{
-        attributes: X attributes: Y attributes: Z
-      }} }}
-    }}
-    node {{
-      calculator: "TensorsToFloatsCalculator"
-      input_stream: "TENSORS:points_tensor"
-      output_stream: "FLOATS:points"
-    }}
-"""
 
 
 class MediapipeDetector:
@@ -128,16 +38,8 @@ class MediapipeDetector:
     """
 
     def __init__(self, min_score: float = MIN_DETECTION_SCORE) -> None:
-        self._full_range = _start_graph(
-            _DETECTOR_GRAPH.format(kind="FullRange"),
-            FULL_RANGE_SIZE,
-            {_score_option("fullrange"): min_score},
-        )
-        self._short_range = _start_graph(
-            _DETECTOR_GRAPH.format(kind="ShortRange"),
-            SHORT_RANGE_SIZE,
-            {_score_option("shortrange"): min_score},
-        )
+        self._full_range = start_detector("FullRange", FULL_RANGE_SIZE, min_score)
+        self._short_range = start_detector("ShortRange", SHORT_RANGE_SIZE, min_score)
 
     def detect(self, rgb: Image) -> list[Detection]:
         """Faces in `rgb` (H, W, 3) uint8, the best score first; an empty list if there is none."""
@@ -166,7 +68,7 @@ class MediapipeLandmarks:
 
     def __init__(self, min_presence: float = MIN_PRESENCE) -> None:
         self._min_presence = min_presence
-        self._graph = _start_graph(_MESH_GRAPH, MESH_SIZE, {})
+        self._graph = start_mesh()
 
     def landmarks(self, rgb: Image, region: Detection | Face) -> Face | None:
         """The face near `region` in `rgb` (H, W, 3) uint8, or None if there is none.
@@ -184,6 +86,8 @@ class MediapipeLandmarks:
         self._graph.close()
 
     def _mesh_in(self, rgb: Image, square: "_Square") -> Face | None:
+        if square.side < MIN_SIDE:
+            return None
         answer = self._graph.process(_cut_square(rgb, square))
         if answer.presence is None or answer.presence < self._min_presence:
             return None
@@ -372,71 +276,3 @@ def _is_same(one: Detection, other: Detection) -> bool:
 def _has_centre_in(inner: FloatArray, outer: FloatArray) -> bool:
     x, y = inner.reshape(2, 2).mean(axis=0)
     return bool(outer[0] < x < outer[2] and outer[1] < y < outer[3])
-
-
-def _score_option(kind: str) -> str:
-    return (
-        f"facedetection{kind}cpu__facedetection{kind}__facedetection__"
-        "TensorsToDetectionsCalculator.min_score_thresh"
-    )
-
-
-def _start_graph(graph: str, size: int, options: dict[str, float]) -> Any:
-    """Start a mediapipe graph (text format) whose input is `size` pixels, calculator options set.
-
-    The first picture, a black one, makes it load its net, so that this is silenced as well.
-    """
-    solution_base, parse = _load_mediapipe()
-    with _silenced_stderr():
-        started = solution_base(graph_config=parse(graph), calculator_params=options)
-        started.process(np.zeros((size, size, 3), np.uint8))
-    return started
-
-
-def _load_mediapipe() -> tuple[Any, Any]:
-    """mediapipe's graph runner and its text-format parser.
-
-    Imported on first use: the import takes a second and reads its log level from the environment.
-    """
-    check_system_libraries()
-    os.environ.setdefault("GLOG_minloglevel", "2")  # errors only
-    try:
-        from google.protobuf import text_format
-        from mediapipe.calculators.core import split_vector_calculator_pb2  # noqa: F401
-        from mediapipe.calculators.tensor import (
-            image_to_tensor_calculator_pb2,  # noqa: F401
-            inference_calculator_pb2,  # noqa: F401
-            landmarks_to_tensor_calculator_pb2,  # noqa: F401
-            tensors_to_detections_calculator_pb2,  # noqa: F401
-            tensors_to_floats_calculator_pb2,  # noqa: F401
-        )
-        from mediapipe.framework import calculator_pb2
-        from mediapipe.python.solution_base import SolutionBase
-    except ImportError as error:
-        raise MissingLibraryError(
-            f"mediapipe cannot be imported ({error}); pip install mediapipe==0.10.9"
-        ) from error
-
-    def parse(text: str) -> Any:
-        return text_format.Parse(text, calculator_pb2.CalculatorGraphConfig())
-
-    return SolutionBase, parse
-
-
-_stderr_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _silenced_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere: TensorFlow Lite greets there and has no switch for it."""
-    with _stderr_lock:
-        sys.stderr.flush()
-        kept = os.dup(2)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
