@@ -58,6 +58,10 @@ def main() -> None:
     from vidswap.faces.system_libraries import check_system_libraries
 
     check_system_libraries()
+    import cv2
+
+    # The stages are threads already; a pool inside each call would only contend with them.
+    cv2.setNumThreads(1)
 
 
 def _source_options(command: Any) -> Any:

@@ -225,12 +225,13 @@ def swap_frames(
                 generate(analysed, identity, nets, batch_size, clock), QUEUE_DEPTH, "generate"
             )
         )
-        for item in generated:
-            with clock("blend"):
-                frame = blend_faces(item, options.mask)
+        blended = stack.enter_context(
+            Overlapped(blend(generated, options.mask, clock), QUEUE_DEPTH, "blend")
+        )
+        for frame, n_faces in blended:
             counts.frames += 1
-            counts.faces_swapped += len(item.faces)
-            counts.frames_without_face += not item.faces
+            counts.faces_swapped += n_faces
+            counts.frames_without_face += n_faces == 0
             yield frame
 
 
@@ -323,6 +324,16 @@ def _to_tensor(pictures: list[NDArray[np.uint8]], nets: Nets) -> torch.Tensor:
     """uint8 (H, W, 3) pictures to (B, 3, H, W) in [0, 1] on the device, channels last."""
     stacked = torch.from_numpy(np.stack(pictures)).to(nets.device, non_blocking=True)
     return stacked.permute(0, 3, 1, 2).to(nets.dtype).div_(255.0)
+
+
+def blend(
+    items: Iterable[FrameFaces], mask: MaskName, clock: StageClock
+) -> Iterator[tuple[Frame, int]]:
+    """The finished frames, each with its number of swapped faces."""
+    for item in items:
+        with clock("blend"):
+            frame = blend_faces(item, mask)
+        yield frame, len(item.faces)
 
 
 def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:

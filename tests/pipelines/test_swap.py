@@ -170,8 +170,8 @@ def test_frames_are_held_in_bounded_number(nets: Nets, source_picture: Path) -> 
         next(swapped)
     ahead = read - counts.frames
     swapped.close()
-    # Three queues, the tracker's delay and two batches.
-    assert ahead <= 3 * (QUEUE_DEPTH + 2) + 10 + 4 * 2
+    # Four queues, the tracker's delay and two batches.
+    assert ahead <= 4 * (QUEUE_DEPTH + 2) + 10 + 4 * 2
 
 
 def test_json_reports_counts_stages_and_memory(

@@ -55,7 +55,7 @@ def paste_face(
     Returns None when the crop lies outside the frame. `frame` is left as it is.
     """
     mask = blending_mask() if mask is None else mask
-    box = crop_box(affine, frame.shape[1], frame.shape[0])
+    box = crop_box(affine, frame.shape[1], frame.shape[0], mask_extent(mask))
     if box is None:
         return None
     left, top, right, bottom = box
@@ -70,9 +70,23 @@ def paste_face(
     return Patch(box, rgb)
 
 
-def crop_box(affine: NDArray[np.floating], width: int, height: int) -> Box | None:
-    """The frame's box (left, top, right, bottom) that the crop covers, or None outside it."""
-    corners = np.array([[0, 0], [CROP_SIZE, 0], [CROP_SIZE, CROP_SIZE], [0, CROP_SIZE]]) - 0.5
+def mask_extent(mask: NDArray[np.float32]) -> Box:
+    """The box of the crop outside which a mask (256, 256) is zero; it may be empty."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if columns.size == 0:
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def crop_box(
+    affine: NDArray[np.floating],
+    width: int,
+    height: int,
+    extent: Box = (0, 0, CROP_SIZE, CROP_SIZE),
+) -> Box | None:
+    """The frame's box (left, top, right, bottom) that the crop's `extent` covers, None outside."""
+    x0, y0, x1, y1 = extent
+    corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]) - 0.5
     points = warp_points(invert_affine(affine), corners)
     low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0)) + 1
     left, top = max(0, int(low[0])), max(0, int(low[1]))
