@@ -50,6 +50,9 @@ from vidswap.training.losses import (
 from vidswap.training.pairs import PairBatch, PairConfig, PairSampler, prefetched
 
 
+SAVE_MINUTES = 8.0  # between two writes of the state
+
+
 @dataclass(frozen=True)
 class LossWeights:
     """Weights of eq. 11; the identity loss has one weight an encoder."""
@@ -78,9 +81,6 @@ class TrainConfig:
     clip_norm: float = 5.0
     ema_images: int = 4000
     seed: int = 1
-
-    def save_minutes(self) -> float:
-        return 8.0
 
 
 class Trainer:
@@ -340,7 +340,7 @@ def _loop(
             sheet = picture_sheet(trainer, faces, fixed)
             path = run / f"sheet-{trainer.images:07d}.png"
             cv2.imwrite(str(path), np.ascontiguousarray(sheet[:, :, ::-1]))
-        if time.monotonic() - saved > 60 * trainer.config.save_minutes():
+        if time.monotonic() - saved > 60 * SAVE_MINUTES:
             save_state(trainer, run)
             saved = time.monotonic()
     save_state(trainer, run)
