@@ -49,7 +49,6 @@ from vidswap.training.losses import (
 )
 from vidswap.training.pairs import PairBatch, PairConfig, PairSampler, prefetched
 
-
 SAVE_MINUTES = 8.0  # between two writes of the state
 
 
