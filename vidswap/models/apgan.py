@@ -14,10 +14,19 @@ from torch import Tensor, nn
 
 from vidswap.identity.dlib_resnet import EMBEDDING_SIZE, POOLED_SIZE, STAGE_CHANNELS
 from vidswap.identity.encoder import IdEmbedding
-from vidswap.models.instance_norm import NORM_EPSILON, InstanceNorm
+from vidswap.models.instance_norm import InstanceNorm
+from vidswap.models.normalisation import (
+    NORM_EPSILON,
+    channel_statistics,
+    modulate,
+    scale_shift,
+)
+from vidswap.models.spectral import add_spectral_norm
 
 # The stage of the identity encoder whose resolution is nearest to that of a generator stage.
 STAGE_OF_RESOLUTION = {4: 3, 8: 2, 16: 1, 32: 0, 64: 0, 128: 0}
+
+SLOPE = 0.2  # of every leaky ReLU
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,9 @@ class GeneratorConfig:
     """Architecture of the generator.
 
     `size` is the side of its pictures, 128 or 256; `channels` the width at each resolution;
-    `refined` the resolutions that get a second, residual ID block.
+    `refined` the resolutions that get a second, residual ID block. Without `pe_blocks` the last two
+    stages normalise without the boundary map, and without `layer_norm` AdaLIN is AdaIN: the rows of
+    Table IV. `spectral_norm` (IV.A) matters in training alone.
     """
 
     size: int = 256
@@ -35,6 +46,9 @@ class GeneratorConfig:
     refined: tuple[int, ...] = (8, 16)
     id_width: int = 256
     pe_width: int = 8
+    pe_blocks: bool = True
+    layer_norm: bool = True
+    spectral_norm: bool = False
 
     def width(self, resolution: int) -> int:
         return dict(self.channels)[resolution]
@@ -44,19 +58,22 @@ class GeneratorConfig:
 
 
 class AdaLIN(nn.Module):
-    """Instance and layer normalisation mixed by a learned rho (eq. 1-3), before gamma and beta."""
+    """Instance and layer normalisation mixed by a learned rho (eq. 1-3), before gamma and beta.
 
-    def __init__(self, channels: int) -> None:
+    Without `layer_norm` rho stays one: AdaIN.
+    """
+
+    def __init__(self, channels: int, layer_norm: bool = True) -> None:
         super().__init__()
-        self.rho = nn.Parameter(torch.full((channels,), 0.9))
+        rho = torch.full((channels,), 0.9 if layer_norm else 1.0)
+        self.rho = nn.Parameter(rho, requires_grad=layer_norm)
 
     def scale_shift(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The gain and bias (B, C, 1, 1) with which the normalised map is `x * gain + bias`.
 
         Both normalisations are affine in x, so their mixture is applied in one pass.
         """
-        # Statistics in float32: eq. 2's difference of squares loses all digits in half precision.
-        variance, mean = torch.var_mean(x.float(), dim=(2, 3), keepdim=True, correction=0)
+        variance, mean = channel_statistics(x)
         layer_mean = mean.mean(dim=1, keepdim=True)
         layer_variance = (variance + mean**2).mean(dim=1, keepdim=True) - layer_mean**2
         rho = self.rho.float().clamp(0.0, 1.0)[:, None, None]
@@ -68,10 +85,12 @@ class AdaLIN(nn.Module):
 class IdBlock(nn.Module):
     """3x3 convolution, AdaLIN with gamma and beta from the id embedding, leaky ReLU."""
 
-    def __init__(self, in_channels: int, channels: int, id_width: int) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, id_width: int, layer_norm: bool = True
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
-        self.norm = AdaLIN(channels)
+        self.norm = AdaLIN(channels, layer_norm)
         self.affine = nn.Linear(id_width, 2 * channels)
         nn.init.normal_(self.affine.weight, std=0.5 / id_width**0.5)
         nn.init.zeros_(self.affine.bias)
@@ -80,8 +99,7 @@ class IdBlock(nn.Module):
         x = self.conv(x)
         gain, bias = self.norm.scale_shift(x)
         gamma, beta = self.affine(identity).float()[:, :, None, None].chunk(2, dim=1)
-        gain, bias = gain * (1.0 + gamma), bias * (1.0 + gamma) + beta
-        return F.leaky_relu(torch.addcmul(bias.to(x.dtype), x, gain.to(x.dtype)), 0.2)
+        return scale_shift(x, gain * (1.0 + gamma), bias * (1.0 + gamma) + beta, SLOPE)
 
 
 class PeBlock(nn.Module):
@@ -97,9 +115,21 @@ class PeBlock(nn.Module):
     def forward(self, x: Tensor, boundary_map: Tensor) -> Tensor:
         x = self.conv(x)
         gain, bias = self.norm.scale_shift(x)
-        x = torch.addcmul(bias.to(x.dtype), x, gain.to(x.dtype))
-        gamma, beta = self.affine(F.leaky_relu(self.embed(boundary_map), 0.2)).chunk(2, dim=1)
-        return F.leaky_relu(torch.addcmul(x + beta, x, gamma), 0.2)
+        maps = self.affine(F.leaky_relu(self.embed(boundary_map), SLOPE))
+        return modulate(x, gain, bias, maps, SLOPE)
+
+
+class PlainBlock(nn.Module):
+    """What stands for a PE block in Table IV's first row: it does not look at the boundary map."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.norm = InstanceNorm(channels, affine=True, slope=SLOPE)
+
+    def forward(self, x: Tensor, _boundary_map: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        return y
 
 
 class IdMapping(nn.Module):
@@ -111,7 +141,7 @@ class IdMapping(nn.Module):
         self.join = nn.Linear(POOLED_SIZE + EMBEDDING_SIZE + width // 2, width)
 
     def forward(self, vector: Tensor, feature: Tensor) -> Tensor:
-        return F.leaky_relu(self.join(torch.cat([vector, self.feature(feature)], dim=1)), 0.2)
+        return F.leaky_relu(self.join(torch.cat([vector, self.feature(feature)], dim=1)), SLOPE)
 
 
 class Down(nn.Module):
@@ -120,10 +150,11 @@ class Down(nn.Module):
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, channels, 4, stride=2, padding=1, bias=False)
-        self.norm = InstanceNorm(channels, affine=True)
+        self.norm = InstanceNorm(channels, affine=True, slope=SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(self.norm(self.conv(x)), 0.2)
+        y: Tensor = self.norm(self.conv(x))
+        return y
 
 
 class Generator(nn.Module):
@@ -152,17 +183,15 @@ class Generator(nn.Module):
             in_channels = (
                 width(4) if resolution == 4 else width(resolution // 2) + width(resolution)
             )
-            self.up[str(resolution)] = IdBlock(in_channels, width(resolution), config.id_width)
+            self.up[str(resolution)] = self._id_block(in_channels, resolution)
             if resolution in config.refined:
-                self.refine[str(resolution)] = IdBlock(
-                    width(resolution), width(resolution), config.id_width
-                )
-        self.pe_128 = PeBlock(width(128), width(128), config.pe_width)
+                self.refine[str(resolution)] = self._id_block(width(resolution), resolution)
+        self.pe_128 = self._pe_block(width(128), width(128))
         self.to_rgb = nn.Conv2d(width(128), 3, 3, padding=1)
         if config.size == 256:
             self.stem_256 = nn.Conv2d(3, width(256), 3, padding=1)
             self.down_128 = nn.Conv2d(width(256), width(128), 4, stride=2, padding=1)
-            self.pe_256 = PeBlock(width(128) + width(256), width(256), config.pe_width)
+            self.pe_256 = self._pe_block(width(128) + width(256), width(256))
             self.to_rgb_256 = nn.Conv2d(width(256), 3, 3, padding=1)
             # The 256-pixel level starts as no change to what the 128-pixel core does.
             for conv in (self.down_128, self.to_rgb_256):
@@ -174,6 +203,17 @@ class Generator(nn.Module):
         n_id = POOLED_SIZE + sum(STAGE_CHANNELS)
         self.register_buffer("id_mean", torch.zeros(n_id))
         self.register_buffer("id_std", torch.ones(n_id))
+        if config.spectral_norm:
+            add_spectral_norm(self)
+
+    def _id_block(self, in_channels: int, resolution: int) -> IdBlock:
+        config = self.config
+        return IdBlock(in_channels, config.width(resolution), config.id_width, config.layer_norm)
+
+    def _pe_block(self, in_channels: int, channels: int) -> nn.Module:
+        if not self.config.pe_blocks:
+            return PlainBlock(in_channels, channels)
+        return PeBlock(in_channels, channels, self.config.pe_width)
 
     def forward(self, target: Tensor, boundary_map: Tensor, identity: IdEmbedding) -> Tensor:
         """Swap a batch.
@@ -191,9 +231,9 @@ class Generator(nn.Module):
         map_128 = F.avg_pool2d(boundary_map, 2) if large else boundary_map
         x = self.stem(target_128)
         if large:
-            skip_256 = F.leaky_relu(self.stem_256(target), 0.2)
+            skip_256 = F.leaky_relu(self.stem_256(target), SLOPE)
             x = x + self.down_128(skip_256)
-        x = F.leaky_relu(x, 0.2)
+        x = F.leaky_relu(x, SLOPE)
         skips = {128: x}
         for resolution in self.core_resolutions[1:]:
             x = self.down[str(resolution)](x)
