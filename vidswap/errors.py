@@ -80,3 +80,27 @@ class MissingWeightsError(VidswapError):
     """Weights of a third-party net are absent and cannot be downloaded."""
 
     exit_code = 13
+
+
+class DatasetError(VidswapError):
+    """A face dataset is damaged, its parts do not fit together, or no face came into it."""
+
+    exit_code = 14
+
+
+class NoFaceInTargetError(VidswapError):
+    """No usable face in the target, where one is needed."""
+
+    exit_code = 15
+
+
+class TrainingConfigError(VidswapError):
+    """A training configuration that names no known setting, or a value that is not allowed."""
+
+    exit_code = 16
+
+
+class TrainingDivergedError(VidswapError):
+    """Training gave values that are not finite, again and again, from its last good state."""
+
+    exit_code = 17

@@ -1,15 +1,19 @@
 """Aligned faces in zip shards: decoded once to memory-mapped arrays, with their id embeddings.
 
-A dataset folder holds zip shards of pictures, `index.csv` (file, shard, kind, identity, ...) and
-`landmarks.npz` with `points` (N, K, 2) in pixels of the 256-pixel crop and `mesh_index` (K,).
+A dataset folder holds zip shards of pictures, `index.csv` (file, shard, kind, identity, ...),
+`landmarks.npz` with `points` (N, K, 2) in pixels of the 256-pixel crop and `mesh_index` (K,), and
+it may hold `held-out.txt`, the people kept for evaluation. `docs/dataset.md` has all of it.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import shutil
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +23,25 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from vidswap.errors import InputNotFoundError
+from vidswap.errors import DatasetError, DiskFullError, InputNotFoundError
 
 HELD_OUT_SHARE = 0.05
+INDEX_FILE, LANDMARKS_FILE, HELD_OUT_FILE = "index.csv", "landmarks.npz", "held-out.txt"
+INDEX_COLUMNS = ("file", "shard", "kind", "identity")  # more may follow
 
 
 @dataclass(frozen=True)
 class FaceRecord:
-    """One line of the index; faces without a known identity are each a person of their own."""
+    """One line of the index; faces without a known identity are each a person of their own.
+
+    `listed_held_out` is what the dataset's held-out.txt says, None where it has none.
+    """
 
     file: str
     shard: str
     kind: str
     identity: str
+    listed_held_out: bool | None = None
 
     @property
     def person(self) -> str:
@@ -39,45 +49,162 @@ class FaceRecord:
 
     @property
     def held_out(self) -> bool:
-        """Whether this person is kept for evaluation: a fixed share, by a hash of the name."""
-        digest = hashlib.sha256(self.person.encode()).digest()
-        return int.from_bytes(digest[:4], "big") < HELD_OUT_SHARE * 2**32
+        """Whether this person is kept for evaluation: as listed, else by a hash of the name."""
+        if self.listed_held_out is not None:
+            return self.listed_held_out
+        return is_held_out(self.person)
+
+
+def is_held_out(name: str) -> bool:
+    """Whether a name falls into the share that is held out; the same name always does."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:4], "big") < HELD_OUT_SHARE * 2**32
 
 
 def read_index(folder: Path) -> list[FaceRecord]:
-    """The records of a dataset folder, in the order of its landmarks."""
-    path = folder / "index.csv"
+    """The records of a dataset folder, in the order of its landmarks.
+
+    Raises InputNotFoundError where there is no index, DatasetError where it cannot be read.
+    """
+    path = folder / INDEX_FILE
     if not path.is_file():
         raise InputNotFoundError(f"{path}: no such file; a face dataset has an index.csv")
-    with path.open(newline="") as lines:
-        return [
-            FaceRecord(row["file"], row["shard"], row["kind"], row["identity"])
-            for row in csv.DictReader(lines)
-        ]
+    listed = read_held_out(folder)
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            rows = csv.DictReader(lines)
+            missing = [name for name in INDEX_COLUMNS if name not in (rows.fieldnames or ())]
+            if missing:
+                raise DatasetError(
+                    f"{path}: no column {', '.join(missing)}; its first line must name "
+                    f"{', '.join(INDEX_COLUMNS)}"
+                )
+            return [_record(row, listed, path, rows.line_num) for row in rows]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"{path}: not a table in UTF-8 ({error}); restore it or build the dataset anew"
+        ) from error
+
+
+def _record(
+    row: dict[str, str | None], listed: frozenset[str] | None, path: Path, line: int
+) -> FaceRecord:
+    values = [row[name] for name in INDEX_COLUMNS]
+    file, shard, kind, identity = (value or "" for value in values)
+    if None in values or not file or not shard:
+        raise DatasetError(
+            f"{path}, line {line}: no file or shard is named; restore the line or build the "
+            "dataset anew"
+        )
+    held_out = None if listed is None else (identity or file) in listed
+    return FaceRecord(file, shard, kind, identity, held_out)
+
+
+def read_held_out(folder: Path) -> frozenset[str] | None:
+    """The people that a dataset keeps for evaluation, None where it has no held-out.txt.
+
+    A person is an identity of the index, or the file of a face without one.
+    """
+    path = folder / HELD_OUT_FILE
+    if not path.is_file():
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{path}: not text in UTF-8 ({error.reason}); name one person a line"
+        ) from error
+    return frozenset(line.strip() for line in lines if line.strip())
 
 
 def read_landmarks(folder: Path) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    """Landmarks (N, K, 2) in 256-pixel crop coordinates and their mesh indices (K,)."""
-    with np.load(folder / "landmarks.npz") as arrays:
-        return arrays["points"], arrays["mesh_index"]
+    """Landmarks (N, K, 2) in 256-pixel crop coordinates and their mesh indices (K,).
+
+    Raises InputNotFoundError where the file is missing, DatasetError where it cannot be read or
+    has another number of rows than the index.
+    """
+    path = folder / LANDMARKS_FILE
+    if not path.is_file():
+        raise InputNotFoundError(f"{path}: no such file; a face dataset has a {LANDMARKS_FILE}")
+    try:
+        with np.load(path) as arrays:
+            points, mesh_index = arrays["points"], arrays["mesh_index"]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise DatasetError(
+            f"{path}: cannot be read ({_words(error)}); it must hold points and mesh_index: "
+            "restore it or build the dataset anew"
+        ) from error
+    if points.shape[1:] != (len(mesh_index), 2):
+        raise DatasetError(
+            f"{path}: points of shape {points.shape} do not fit {len(mesh_index)} mesh indices; "
+            "restore it or build the dataset anew"
+        )
+    n_records = len(read_index(folder))
+    if len(points) != n_records:
+        raise DatasetError(
+            f"{path}: landmarks of {len(points)} faces, but {INDEX_FILE} lists {n_records}; "
+            "restore the one that was changed or build the dataset anew"
+        )
+    return points, mesh_index
 
 
 def iterate_faces(
     folder: Path, records: list[FaceRecord], size: int
 ) -> Iterator[NDArray[np.uint8]]:
-    """Faces (size, size, 3), uint8 RGB, in the order of `records`."""
-    shards: dict[str, zipfile.ZipFile] = {}
-    for record in records:
-        if record.shard not in shards:
-            shards[record.shard] = zipfile.ZipFile(folder / record.shard)
-        encoded = np.frombuffer(shards[record.shard].read(record.file), np.uint8)
-        bgr: Any = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-        if bgr.shape[:2] != (size, size):
-            shrinks = bgr.shape[0] > size
-            bgr = cv2.resize(
-                bgr, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-            )
-        yield np.ascontiguousarray(bgr[:, :, ::-1])
+    """Faces (size, size, 3), uint8 RGB, in the order of `records`.
+
+    Raises DatasetError naming the shard and the picture that cannot be read.
+    """
+    with ExitStack() as opened:
+        shards: dict[str, zipfile.ZipFile] = {}
+        for record in records:
+            if record.shard not in shards:
+                shards[record.shard] = opened.enter_context(_open_shard(folder / record.shard))
+            bgr = _decoded(shards[record.shard], folder / record.shard, record.file)
+            if bgr.shape[:2] != (size, size):
+                shrinks = bgr.shape[0] > size
+                bgr = cv2.resize(
+                    bgr, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+                )
+            yield np.ascontiguousarray(bgr[:, :, ::-1])
+
+
+def _open_shard(path: Path) -> zipfile.ZipFile:
+    if not path.is_file():
+        raise DatasetError(f"{path}: the shard is missing; copy it back beside {INDEX_FILE}")
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DatasetError(
+            f"{path}: not a zip file that can be read ({_words(error)}); it may have been cut "
+            "short: copy it again"
+        ) from error
+
+
+def _decoded(shard: zipfile.ZipFile, path: Path, file: str) -> Any:
+    """A picture (H, W, 3) uint8 BGR of a shard."""
+    try:
+        encoded = np.frombuffer(shard.read(file), np.uint8)
+    except KeyError as error:
+        raise DatasetError(
+            f"{path}: holds no {file}, which {INDEX_FILE} lists; copy the shard again"
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise DatasetError(
+            f"{path}: {file} is damaged ({_words(error)}); copy the shard again"
+        ) from error
+    bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+    if bgr is None:
+        raise DatasetError(
+            f"{path}: {file} is not a picture that decodes; copy the shard again, or take the "
+            f"picture out of {INDEX_FILE} and {LANDMARKS_FILE}"
+        )
+    return bgr
+
+
+def _words(error: Exception) -> str:
+    """An error's own words on one line."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def cached_faces(folder: Path, cache: Path, size: int) -> NDArray[np.uint8]:
@@ -99,14 +226,42 @@ def cached_array(
     dtype: type[np.generic],
     fill: Callable[[NDArray[Any]], None],
 ) -> NDArray[Any]:
-    """A read-only memory-mapped array, computed by `fill` into a temporary file when absent."""
+    """A read-only memory-mapped array, computed by `fill` into a temporary file when absent.
+
+    Raises DatasetError where the file is of another shape, DiskFullError where it has no room.
+    """
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".part")
+        _check_room(path, int(np.prod(shape)) * np.dtype(dtype).itemsize)
         array = np.lib.format.open_memmap(partial, "w+", dtype, shape)
-        fill(array)
+        try:
+            fill(array)
+        except BaseException:
+            partial.unlink()
+            raise
         array.flush()
         del array
         partial.rename(path)
-    mapped: NDArray[Any] = np.load(path, mmap_mode="r")
+    try:
+        mapped: NDArray[Any] = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError, OSError) as error:
+        raise DatasetError(
+            f"{path}: cannot be read ({_words(error)}); delete it, it is made anew"
+        ) from error
+    if mapped.shape != shape or mapped.dtype != dtype:
+        raise DatasetError(
+            f"{path}: made of another dataset ({mapped.dtype} of shape {mapped.shape}, wanted "
+            f"{np.dtype(dtype)} of shape {shape}); delete it or name another cache folder"
+        )
     return mapped
+
+
+def _check_room(path: Path, size: int) -> None:
+    """Raise unless the disk has room: a memory-mapped write to a full one ends the program."""
+    free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise DiskFullError(
+            f"no space left for {path}: {size / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free; "
+            "free some or name a cache folder on another disk"
+        )
