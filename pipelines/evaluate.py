@@ -1,189 +1,208 @@
-"""Evaluate a checkpoint on clips: swap each onto another and let a judge net compare.
+"""Evaluate a checkpoint: held-out faces and clips, measured by a judge net, against an older one.
 
-    python -m pipelines.evaluate --clips FOLDER --judge faceres.json --checkpoint FILE -o FOLDER
-
-The judge is a TensorFlow.js face net that must have had no part in training; without --judge it is
-dlib's net, which had, and the table says so.
+The report is a dictionary, written as `evaluation.json`; `pipelines.evaluate_table` prints it and
+`pipelines.evaluate_gate` compares two. docs/evaluation.md says what each measure is.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import click
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from pipelines.nets import Nets, load_nets
+from pipelines.evaluate_clips import clips_sha256, evaluate_clips, find_clips, mean_quality
+from pipelines.evaluate_gate import check_comparable, read_report
+from pipelines.evaluate_held_out import (
+    HeldOutFaces,
+    measure_held_out,
+    read_held_out,
+    swap_held_out,
+)
+from pipelines.evaluate_judge import Judge, load_judge
+from pipelines.evaluate_pairs import N_PAIRS
+from pipelines.nets import DeviceName, Nets, PrecisionName, load_nets
 from pipelines.source import SourceReader
-from pipelines.swap import SwapOptions, read_source, swap_frames
-from vidswap.errors import InputNotFoundError
-from vidswap.faces.align import align_face, face_affine
-from vidswap.faces.detection import Face
-from vidswap.identity.encoder import IdentityEncoder
-from vidswap.media.decoder import VideoReader
-from vidswap.media.frame import Frame
-from vidswap.metrics.swap_quality import FrameEmbeddings, SwapQuality, measure_frame, summarise
-from vidswap.training.graph_readers import read_tfjs
-from vidswap.training.id_targets import arcface_crop
+from pipelines.swap import SwapOptions, marks_of
+from vidswap.errors import BadOptionError
+from vidswap.media.output import writing_errors
+from vidswap.media.picture import write_picture
+from vidswap.metrics.swap_quality import SwapQuality
+from vidswap.version import __version__
 
-Judge = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-_JUDGE_INPUT = 224
-_JUDGE_OUTPUT = "global_pooling/Mean"
+Picture = NDArray[np.uint8]
+Report = dict[str, Any]
 
-
-def load_judge(path: Path | None) -> tuple[str, Judge]:
-    """A judge's name, and its embedding (D,) of an aligned crop (256, 256, 3) uint8."""
-    if path is None:
-        encoder = IdentityEncoder()
-
-        def dlib(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-            embedding: NDArray[np.float32] = encoder(_tensor(crop)).embedding[0].numpy()
-            return embedding
-
-        return "dlib ResNet (took part in training)", dlib
-    net = read_tfjs(path, _JUDGE_OUTPUT)
-
-    def graph(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            faces = (arcface_crop(_tensor(crop), size=_JUDGE_INPUT) + 1.0) * 127.5
-            embedding: NDArray[np.float32] = net(faces)[0].numpy()
-        return embedding
-
-    return path.stem, graph
+REPORT_FILE = "evaluation.json"
+HELD_OUT_SHEET = "held-out.png"
+CLIPS_SHEET = "clips.png"
+SHEET_PAIRS, SHEET_COLUMNS = 40, 4
+_SHEET_SEED = 0
+FEATURE_NET = "dlib ResNet, pooled 256-d (took part in training)"
+FLOW_NET = "OpenCV DIS, medium preset"
 
 
-def _tensor(crop: NDArray[np.uint8]) -> torch.Tensor:
-    return torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1.0
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What to evaluate; `faces`, `clips` or both."""
+
+    output: Path
+    faces: Path | None = None
+    clips: Path | None = None
+    judge: Path | None = None
+    checkpoint: Path | None = None
+    against: Path | None = None
+    pairs: int = N_PAIRS
+    every: int = 5  # identity and geometry are measured on every n-th frame of a clip
+    max_frames: int = 120  # of each clip
+    only: str = "*"  # pattern of clip names
+    k_shot: int = 10  # frames of a source clip
+    device: DeviceName = "auto"
+    precision: PrecisionName = "auto"
+
+    def __post_init__(self) -> None:
+        if self.faces is None and self.clips is None:
+            raise BadOptionError("nothing to evaluate: give --faces, --clips or both")
+        for name, value, least in (
+            ("pairs", self.pairs, 2),
+            ("every", self.every, 1),
+            ("max-frames", self.max_frames, 2),
+            ("k-shot", self.k_shot, 1),
+        ):
+            if value < least:
+                raise BadOptionError(f"--{name} {value}; it must be {least} or more")
+        if self.against is not None and self.against.resolve() == self.report_path.resolve():
+            raise BadOptionError(f"{self.against} would be overwritten; give another --output")
+
+    @property
+    def report_path(self) -> Path:
+        return self.output / REPORT_FILE
 
 
-def evaluate_pair(
-    source: Path, target: Path, nets: Nets, judge: Judge, every: int, max_frames: int
-) -> tuple[SwapQuality, NDArray[np.uint8]]:
-    """Swap `source` onto `target`; the measures, and a row of pictures (source, then pairs)."""
-    options = SwapOptions()
-    source_face = read_source(nets, [source], options)
-    originals: list[Frame] = []
+def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = None) -> Report:
+    """Measure a checkpoint, write the report and the picture sheets, and give the report back.
 
-    def remembered() -> Iterator[Frame]:
-        with VideoReader(target) as clip:
-            for frame in islice(clip, max_frames):
-                originals.append(frame)
-                yield frame
-
-    # A reader of its own: the swap's nets are busy in the pipeline's threads.
-    pairs: list[MeasuredPair] = []
-    with closing(SourceReader.load()) as reader:
-        swapped = swap_frames(remembered(), source_face.identity, nets, options)
-        for index, after in enumerate(swapped):
-            if index % every == 0:
-                pairs += measured_pair(originals[index].rgb, after.rgb, reader)
-    source_id = np.mean([judge(crop) for crop in source_face.crops], axis=0)
-    before_ids = [judge(pair.crops[0]) for pair in pairs]
-    target_id = np.mean(before_ids, axis=0)
-    frames = [
-        measure_frame(
-            pair.before,
-            pair.after,
-            FrameEmbeddings(source_id, target_id, own, judge(pair.crops[1])),
-        )
-        for pair, own in zip(pairs, before_ids, strict=True)
-    ]
-    return summarise(frames), picture_row(source_face.crops[0], pairs)
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredPair:
-    """A frame's face before and after the swap, and both crops by the alignment of the first."""
-
-    before: Face
-    after: Face
-    crops: tuple[NDArray[np.uint8], NDArray[np.uint8]]
-
-
-def measured_pair(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], reader: SourceReader
-) -> list[MeasuredPair]:
-    """The largest face of a frame before and after, or nothing where either shows none."""
-    faces = reader.faces(before)
-    again = reader.landmark_finder.landmarks(after, faces[0]) if faces else None
-    if again is None:
-        return []
-    affine = face_affine(faces[0].landmarks)
-    return [MeasuredPair(faces[0], again, (align_face(before, affine), align_face(after, affine)))]
-
-
-def picture_row(source: NDArray[np.uint8], pairs: list[MeasuredPair]) -> NDArray[np.uint8]:
-    """The source, then five moments of the clip, before above after: (512, 6 x 256, 3) uint8."""
-    chosen = [pairs[i].crops for i in np.linspace(0, len(pairs) - 1, 5).round().astype(int)]
-    columns = [np.concatenate([source, np.full_like(source, 255)], axis=0)]
-    columns += [np.concatenate(crops, axis=0) for crops in chosen]
-    return np.concatenate(columns, axis=1)
-
-
-@click.command()
-@click.option("--clips", type=click.Path(path_type=Path), required=True)
-@click.option("--judge", "judge_path", type=click.Path(path_type=Path))
-@click.option("--checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-@click.option("--every", default=5, show_default=True, help="Measure every n-th frame.")
-@click.option("--max-frames", default=120, show_default=True, help="Frames of each clip.")
-@click.option("--only", default="*", show_default=True, help="Pattern of clip names.")
-def main(
-    clips: Path,
-    judge_path: Path | None,
-    checkpoint: Path | None,
-    output: Path,
-    every: int,
-    max_frames: int,
-    only: str,
-) -> None:
-    """Swap every clip with its neighbour's face; print a table, write it and a picture sheet."""
-    paths = sorted(p for p in clips.glob(only) if p.is_file())
-    if len(paths) < 2:
-        raise click.ClickException(str(InputNotFoundError(f"{clips}: fewer than two clips")))
-    output.mkdir(parents=True, exist_ok=True)
-    name, judge = load_judge(judge_path)
-    results: dict[str, dict[str, float]] = {}
-    rows = []
-    with closing(load_nets(checkpoint)) as nets:
-        for source, target in zip(paths, paths[1:] + paths[:1], strict=True):
-            quality, row = evaluate_pair(source, target, nets, judge, every, max_frames)
-            results[f"{source.stem} on {target.stem}"] = asdict(quality)
-            rows.append(row)
-            click.echo(_line(f"{source.stem} on {target.stem}", asdict(quality)))
-        digest, images = nets.generator.sha256, nets.generator.images_trained
-    mean = {
-        key: float(np.nanmean([r[key] for r in results.values()]))
-        for key in next(iter(results.values()))
+    `show` is told what is being done. Everything that can be refused is refused before the work:
+    raises a VidswapError.
+    """
+    show = show or (lambda _: None)
+    old = read_report(options.against) if options.against else None
+    judge = load_judge(options.judge)
+    clips = find_clips(options.clips, options.only) if options.clips else None
+    faces = read_held_out(options.faces, options.pairs) if options.faces else None
+    report: Report = {
+        "version": __version__,
+        "judge": judge.stated,
+        "judge_sha256": judge.sha256,
+        "feature_net": FEATURE_NET,
+        "flow_net": FLOW_NET,
     }
-    click.echo(_line("mean", mean))
-    report = {
-        "judge": name, "checkpoint_sha256": digest, "images_trained": images,
-        "mean": mean, "pairs": results,
-    }  # fmt: skip
-    (output / "evaluation.json").write_text(json.dumps(report, indent=1))
-    sheet = np.concatenate(rows, axis=0)
-    cv2.imwrite(str(output / "sheet.png"), np.ascontiguousarray(sheet[:, :, ::-1]))
+    if faces is not None:
+        report["held_out"] = {"faces_sha256": faces.sha256, "fixed_pairs": faces.fixed}
+    if clips is not None:
+        report["clips"] = {
+            "clips_sha256": clips_sha256(clips),
+            "every": options.every,
+            "max_frames": options.max_frames,
+            "k_shot": options.k_shot,
+        }
+    if old is not None:
+        check_comparable(old, report, str(options.against))
+    with writing_errors(options.output):
+        options.output.mkdir(parents=True, exist_ok=True)
+    with closing(
+        load_nets(options.checkpoint, device=options.device, precision=options.precision)
+    ) as nets:
+        report |= {
+            "checkpoint": nets.generator.path.name,
+            "checkpoint_sha256": nets.generator.sha256,
+            "images_trained": nets.generator.images_trained,
+            "device": str(nets.device),
+            "precision": str(nets.dtype).removeprefix("torch."),
+        }
+        marks = marks_of(SwapOptions(), nets)
+        if faces is not None:
+            show(f"{len(faces.sources)} held-out pairs")
+            part, sheet = _held_out(faces, nets, judge)
+            report["held_out"] |= part
+            write_picture(options.output / HELD_OUT_SHEET, sheet, marks, overwrite=True)
+        if clips is not None:
+            part, sheet = _clips(clips, nets, judge, options, show)
+            report["clips"] |= part
+            write_picture(options.output / CLIPS_SHEET, sheet, marks, overwrite=True)
+    write_report(options.report_path, report)
+    return report
 
 
-def _line(name: str, values: dict[str, float]) -> str:
-    return (
-        f"{name:32s} nearer to source {values['nearer_to_source']:4.0%} "
-        f"(than own frame {values['nearer_than_frame']:4.0%})  "
-        f"cos source {values['cosine_to_source']:.3f} target {values['cosine_to_target']:.3f} "
-        f"frame {values['cosine_to_frame']:.3f} "
-        f"(untouched {values['target_to_source']:.3f})  pose {values['pose_degrees']:.2f} deg  "
-        f"eyes r {values['eye_correlation']:.2f}  mouth r {values['mouth_correlation']:.2f}"
-    )
+def _held_out(faces: HeldOutFaces, nets: Nets, judge: Judge) -> tuple[Report, Picture]:
+    """The report's part on held-out faces: measures, and each pair's own values; and the sheet."""
+    swaps, seconds = swap_held_out(faces, nets)
+    reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
+    quality, each = measure_held_out(faces, swaps, judge, reader, seconds)
+    triples = list(zip(faces.sources, faces.targets, swaps, strict=True))
+    return {"measures": asdict(quality), "each": each}, held_out_sheet(triples)
+
+
+def _clips(
+    paths: Sequence[Path],
+    nets: Nets,
+    judge: Judge,
+    options: EvaluationOptions,
+    show: Callable[[str], None],
+) -> tuple[Report, Picture]:
+    """The report's part on clips: means, and each clip's own values; and the sheet."""
+    qualities: dict[str, SwapQuality] = {}
+    rows = []
+    pairs = evaluate_clips(paths, nets, judge, options.every, options.max_frames, options.k_shot)
+    for name, quality, row in pairs:
+        show(f"{name}: {quality.nearer_to_source:.0%} of frames nearer to the source")
+        qualities[name] = quality
+        rows.append(row)
+    measured = {name: asdict(quality) for name, quality in qualities.items()}
+    each = {
+        name: [float(values[name]) for values in measured.values()]
+        for name in next(iter(measured.values()))
+    }
+    part = {
+        "measures": mean_quality(list(qualities.values())),
+        "each": each,
+        "names": list(measured),
+    }
+    return part, np.concatenate(rows, axis=0)
+
+
+def held_out_sheet(triples: Sequence[tuple[Picture, Picture, Picture]]) -> Picture:
+    """Forty pairs chosen at random, always the same: source, target and swap beside each other."""
+    chosen = np.random.default_rng(_SHEET_SEED).permutation(len(triples))[:SHEET_PAIRS]
+    cells = [np.concatenate(triples[i], axis=1) for i in chosen]
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % SHEET_COLUMNS)
+    rows = [
+        np.concatenate(cells[i : i + SHEET_COLUMNS], axis=1)
+        for i in range(0, len(cells), SHEET_COLUMNS)
+    ]
+    return np.concatenate(rows, axis=0)
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write a report as JSON; what is not a number becomes null."""
+    with writing_errors(path):
+        path.write_text(json.dumps(without_nan(report), indent=1) + "\n")
+
+
+def without_nan(value: Any) -> Any:
+    """`value` with every NaN in its lists and dictionaries replaced by None."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit("run it as `vidswap evaluate`, or as `python -m cli evaluate`")

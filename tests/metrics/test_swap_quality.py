@@ -5,22 +5,17 @@ import pytest
 
 from vidswap.faces.detection import Face
 from vidswap.faces.pose import canonical_mesh
-from vidswap.metrics.swap_quality import (
-    FrameEmbeddings,
-    correlation,
-    cosine,
-    measure_frame,
-    summarise,
-)
+from vidswap.metrics.flow import FlowQuality
+from vidswap.metrics.swap_quality import FrameEmbeddings, SwapFrame, measure_frame, summarise
+
+GREY = np.full((64, 64, 3), 128, np.uint8)
+FLOW = FlowQuality(0.01, 0.02, 0.03, 0.04, 0.5)
 
 
-def turned_face(yaw: float) -> Face:
-    """The canonical mesh, turned and seen from the front at 100 pixels a unit."""
-    mesh = canonical_mesh().astype(np.float64)
-    angle = math.radians(yaw)
-    x = mesh[:, 0] * math.cos(angle) + mesh[:, 2] * math.sin(angle)
-    points = np.stack([x, mesh[:, 1]], axis=1)
-    points = (points - points.min(axis=0)) / np.ptp(points[:, 1]) * 200.0
+def face_with_mouth(gap: float = 0.0) -> Face:
+    """The canonical mesh at 100 pixels a unit, the lower inner lip moved down by `gap` pixels."""
+    points = canonical_mesh()[:, :2].astype(np.float64) * 100 + 200
+    points[[87, 14, 317]] += [0, gap]
     return Face(points.astype(np.float32), None, 1.0)
 
 
@@ -29,31 +24,43 @@ def embeddings(swapped: np.ndarray) -> FrameEmbeddings:
     return FrameEmbeddings(source, target, target, swapped)
 
 
-def test_cosine_is_that_of_the_angle() -> None:
-    assert cosine(np.array([1.0, 0.0]), np.array([1.0, math.sqrt(3)])) == pytest.approx(0.5)
-
-
-def test_correlation_of_scaled_curves_is_one_and_of_a_still_one_undefined() -> None:
-    curve = [0.1, 0.5, 0.3, 0.9]
-    assert correlation([(v, 2 * v + 1) for v in curve]) == pytest.approx(1.0)
-    assert correlation([(v, -v) for v in curve]) == pytest.approx(-1.0)
-    assert math.isnan(correlation([(v, 0.2) for v in curve]))
+def frame(
+    before: float = 0.0, after: float = 0.0, swapped: tuple[float, ...] = (0.9, 0.1, 0.0)
+) -> SwapFrame:
+    faces = face_with_mouth(before), face_with_mouth(after)
+    return measure_frame(*faces, (GREY, GREY), embeddings(np.array(swapped)))
 
 
 def test_the_share_nearer_to_the_source_counts_frames() -> None:
-    face = turned_face(0)
-    like_source, like_target = np.array([0.9, 0.1, 0.0]), np.array([0.1, 0.9, 0.0])
-    frames = [measure_frame(face, face, embeddings(e)) for e in [like_source] * 3 + [like_target]]
-    quality = summarise(frames)
+    quality = summarise([frame()] * 3 + [frame(swapped=(0.1, 0.9, 0.0))], FLOW)
     assert quality.nearer_to_source == quality.nearer_than_frame == 0.75
-    assert quality.frames == 4 and quality.pose_degrees == 0
+    assert quality.frames == 4 and quality.pose_degrees == 0 and quality.expression_percent == 0
+    assert quality.ssim == pytest.approx(1.0)
 
 
-def test_pose_is_the_mean_difference_of_three_angles() -> None:
-    frame = measure_frame(turned_face(0), turned_face(15), embeddings(np.ones(3)))
-    assert frame.pose_degrees == pytest.approx(15 / 3, abs=1.5)
+def test_a_mouth_that_follows_correlates_and_one_that_does_not_has_no_correlation() -> None:
+    gaps = [0, 5, 2, 9, 4]
+    follows = summarise([frame(gap, 0.5 * gap) for gap in gaps], FLOW)
+    assert follows.mouth_correlation == pytest.approx(1.0, abs=0.01)
+    assert follows.mouth_deviation > 0.01 and follows.eye_deviation == pytest.approx(0, abs=1e-6)
+    assert math.isnan(follows.eye_correlation)
+    still = summarise([frame(gap, 0) for gap in gaps], FLOW)
+    assert math.isnan(still.mouth_correlation)
+
+
+def test_lost_faces_are_a_share_of_all_that_were_looked_for() -> None:
+    assert summarise([frame()] * 3, FLOW, n_lost=1).face_lost == 0.25
+    assert summarise([frame()] * 3, FLOW).face_lost == 0
+
+
+def test_the_flow_is_the_sum_of_both_terms_and_their_ratio() -> None:
+    quality = summarise([frame()], FLOW)
+    assert quality.flow_warp_target == pytest.approx(0.04)
+    assert quality.flow_warp_swap == pytest.approx(0.06)
+    assert quality.flow_warp_ratio == pytest.approx(1.5)
+    assert quality.endpoint_error == 0.5
 
 
 def test_no_frames_is_an_error_not_a_zero() -> None:
     with pytest.raises(ValueError, match="no frame"):
-        summarise([])
+        summarise([], FLOW)

@@ -1,0 +1,98 @@
+"""The judge: a face net that says whose face it is, and whether it took part in training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidswap.errors import MissingWeightsError
+from vidswap.identity.encoder import IdentityEncoder
+from vidswap.training.graph_readers import read_tfjs
+from vidswap.training.id_targets import arcface_crop
+
+Crops = Sequence[NDArray[np.uint8]]
+
+BATCH = 8
+GRAPH_INPUT = 224  # pixels, side of a graph judge's ArcFace crop
+GRAPH_OUTPUT = "global_pooling/Mean"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A face net compared by cosine; `in_training` says that the generator was taught by it."""
+
+    name: str
+    sha256: str  # of its files; empty for the net that comes with the package
+    in_training: bool
+    embed_tensor: Callable[[Tensor], Tensor]
+
+    def embed(self, crops: Crops) -> NDArray[np.float32]:
+        """Embeddings (N, D) of N aligned crops (256, 256, 3) uint8 RGB."""
+        rows = []
+        with torch.inference_mode():
+            for start in range(0, len(crops), BATCH):
+                rows.append(self.embed_tensor(crops_to_tensor(crops[start : start + BATCH])))
+        embeddings: NDArray[np.float32] = torch.cat(rows).float().cpu().numpy()
+        return embeddings
+
+    def __call__(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The embedding (D,) of one aligned crop."""
+        embedding: NDArray[np.float32] = self.embed([crop])[0]
+        return embedding
+
+    @property
+    def stated(self) -> str:
+        """Its name, and what it had to do with the training."""
+        part = "took part in training" if self.in_training else "no part in training"
+        return f"{self.name} ({part})"
+
+
+def load_judge(path: Path | None) -> Judge:
+    """The TensorFlow.js face net `path`; without one dlib's net, which took part in training.
+
+    A graph's node `GRAPH_OUTPUT` is its embedding and its input the ArcFace crop, RGB in 0..255.
+    Raises MissingWeightsError where the file is absent or is no such graph.
+    """
+    if path is None:
+        dlib = IdentityEncoder()
+
+        def dlib_embedding(crops: Tensor) -> Tensor:
+            return dlib(crops).embedding  # type: ignore[no-any-return]
+
+        return Judge("dlib ResNet", "", True, dlib_embedding)
+    try:
+        net = read_tfjs(path, GRAPH_OUTPUT)
+    except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
+        raise MissingWeightsError(
+            f"{path}: not a TensorFlow.js face net with a node {GRAPH_OUTPUT} "
+            f"({type(error).__name__}: {error}); give --judge the JSON that lies beside its weights"
+        ) from error
+
+    def graph_embedding(crops: Tensor) -> Tensor:
+        embedding: Tensor = net((arcface_crop(crops, size=GRAPH_INPUT) + 1.0) * 127.5)
+        return embedding
+
+    return Judge(path.stem, _sha256(path), False, graph_embedding)
+
+
+def crops_to_tensor(crops: Crops, device: torch.device | None = None) -> Tensor:
+    """Crops (S, S, 3) uint8 as the nets take them: (B, 3, S, S) float in [-1, 1]."""
+    stacked = torch.from_numpy(np.stack(crops)).to(device)
+    return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+def _sha256(path: Path) -> str:
+    """Digest of a graph's JSON and of the weights that it names."""
+    digest = hashlib.sha256(path.read_bytes())
+    for group in json.loads(path.read_text())["weightsManifest"]:
+        for weights in group["paths"]:
+            digest.update((path.parent / weights).read_bytes())
+    return digest.hexdigest()
