@@ -15,11 +15,13 @@ os.environ.setdefault("GLOG_minloglevel", "3")
 
 import click
 
+from cli_training import train
 from vidswap.errors import VidswapError
 from vidswap.version import __version__
 
 if TYPE_CHECKING:
     from pipelines.swap import SwapCounts, SwapResult
+    from pipelines.tune import TuneProgress
 
 INTERRUPTED = 130  # as shells report SIGINT
 PATH = click.Path(path_type=Path)
@@ -62,6 +64,9 @@ def main() -> None:
 
     # The stages are threads already; a pool inside each call would only contend with them.
     cv2.setNumThreads(1)
+
+
+main.add_command(train)
 
 
 def _source_options(command: Any) -> Any:
@@ -273,6 +278,191 @@ def bench(
     else:
         report = stage_benchmark(frames, checkpoint, device)
     click.echo(json.dumps(report, indent=2))
+
+
+@main.command()
+@click.option("--faces", type=PATH, help="Face dataset; its held-out people are swapped.")
+@click.option("--clips", type=PATH, help="Folder of clips, one person each.")
+@click.option("--judge", type=PATH, help="TensorFlow.js face net. [default: dlib's, trained with]")
+@click.option("--checkpoint", type=PATH, help="Generator weights; default: the packaged.")
+@click.option("--against", type=PATH, help="Older evaluation.json; exit 1 when this one is worse.")
+@click.option("-o", "--output", type=PATH, default=Path("runs/evaluation"), show_default=True)
+@click.option("--pairs", default=200, show_default=True, help="Held-out pairs.")
+@click.option("--every", default=5, show_default=True, help="Measure every n-th frame of a clip.")
+@click.option("--max-frames", default=120, show_default=True, help="Frames of each clip.")
+@click.option("--only", default="*", show_default=True, help="Pattern of clip names.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def evaluate(as_json: bool, debug: bool, **settings: Any) -> None:
+    """Measure a checkpoint on held-out faces, on clips, or both.
+
+    Prints a table; writes evaluation.json and sheets of pictures to OUTPUT.
+    """
+    from pipelines.evaluate import EvaluationOptions, without_nan
+    from pipelines.evaluate import evaluate as run_evaluation
+    from pipelines.evaluate_gate import compare, read_report
+    from pipelines.evaluate_table import comparison_as_text, gate_as_text, report_as_text
+
+    options = EvaluationOptions(**settings)
+    report = run_evaluation(options, lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(without_nan(report), indent=1) if as_json else report_as_text(report))
+    if options.against is not None:
+        old = read_report(options.against)
+        comparisons = compare(old, report)
+        click.echo("\n" + comparison_as_text(old, report, comparisons), err=as_json)
+        click.echo(f"vidswap: {gate_as_text(comparisons)}", err=True)
+        if any(comparison.fails for comparison in comparisons):
+            sys.exit(1)
+
+
+@main.group()
+def dataset() -> None:
+    """Make datasets of aligned faces for training."""
+
+
+@dataset.command("build")
+@click.argument("folders", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="The dataset folder to make.")
+@click.option(
+    "--identity",
+    type=click.Choice(["folder", "file", "none"]),
+    help="Who a picture shows: the name of its sub-folder, its own, or not known; a clip is one "
+    "person. [default: folder if all photographs lie in sub-folders, else none]",
+)
+@click.option("--kind", default="own", show_default=True, help="Name of this kind of picture.")
+@click.option("--every", default=1.0, show_default=True, help="Seconds between a clip's frames.")
+@click.option("--per-clip", default=20, show_default=True, help="Most frames of a clip.")
+@click.option("--min-face", default=80.0, show_default=True, help="Smallest face, in pixels.")
+@click.option("--max-yaw", default=45.0, show_default=True, help="Farthest turn, in degrees.")
+@click.option(
+    "--all-faces",
+    is_flag=True,
+    help="Keep all faces of a picture; several of one have no identity.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def dataset_build(
+    folders: tuple[Path, ...],
+    output: Path,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+    **settings: Any,
+) -> None:
+    """Find, judge and align the faces in FOLDERS of photographs and clips.
+
+    FOLDERS may be files as well. Pictures that cannot be used are counted, with the reason, in the
+    dataset's report.json.
+    """
+    from pipelines.dataset import DatasetOptions, build_dataset, describe_report
+
+    report = build_dataset(folders, output, DatasetOptions(**settings), quiet or as_json)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    elif not quiet:
+        click.echo(describe_report(report, output))
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.argument("target", type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="The .safetensors to write.")
+@click.option("--minutes", default=10.0, show_default=True, help="Time of training.")
+@click.option("--k-shot", default=10, show_default=True, help="Frames of a source's id embedding.")
+@click.option(
+    "--source-face",
+    metavar="largest|PICTURE",
+    help="Which face, when the source shows several people.",
+)
+@click.option(
+    "--face",
+    default="largest",
+    show_default=True,
+    metavar="largest|PICTURE",
+    help="Which face of the target.",
+)
+@click.option(
+    "--detector",
+    type=click.Choice(["mediapipe", "face-alignment"]),
+    default="mediapipe",
+    show_default=True,
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--checkpoint", type=PATH, help="Generator to start from; default: the packaged.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def tune(
+    sources: tuple[Path, ...],
+    target: Path,
+    output: Path,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+    **settings: Any,
+) -> None:
+    """Adapt the generator to SOURCES on TARGET, and write what was learnt to a small file.
+
+    Give that file to `run` as --checkpoint, with the same sources and target. Ctrl-C keeps what was
+    learnt so far.
+    """
+    from pipelines.tune import TuneOptions, tune_pair
+
+    options = TuneOptions(**_with_faces(settings))
+    with _TuneBar(options.minutes, silent=quiet or as_json) as bar:
+        result = tune_pair(sources, target, output, options, bar.show)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+        return
+    for warning in result.warnings:
+        click.echo(f"vidswap: warning: {warning}", err=True)
+    if not quiet:
+        stopped = ", interrupted" if result.interrupted else ""
+        click.echo(
+            f"{result.output}: {result.images} images in {result.minutes:.1f} min{stopped}, from "
+            f"{result.source_shots} faces of the source and {result.target_shots} of the target\n"
+            f"use it: vidswap run {' '.join(map(str, sources))} {target} -o OUTPUT "
+            f"--checkpoint {result.output}"
+        )
+
+
+class _TuneBar:
+    """Seconds of training and the losses, on standard error when that is a terminal."""
+
+    def __init__(self, minutes: float, silent: bool) -> None:
+        self._seconds, self._silent = 60.0 * minutes, silent
+        self._bar: Any = None
+
+    def show(self, progress: TuneProgress) -> None:
+        """Called after every step."""
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=round(self._seconds),
+                unit="s",
+                disable=True if self._silent else None,  # None: off unless a terminal
+                dynamic_ncols=True,
+                bar_format="{percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}",
+            )
+        shown = ("answer", "across", "identity")
+        self._bar.set_postfix(
+            {"images": progress.images} | {k: f"{progress.losses[k]:.3f}" for k in shown},
+            refresh=False,
+        )
+        self._bar.update(min(round(progress.seconds), self._bar.total) - self._bar.n)
+
+    def __enter__(self) -> _TuneBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
 
 if __name__ == "__main__":

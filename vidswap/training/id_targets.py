@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from vidswap.identity.dlib_resnet import EMBEDDING_SIZE, POOLED_SIZE, STAGE_CHANNELS
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder, crop_to_template
-from vidswap.training.face_shards import cached_array
+from vidswap.training.face_shards import FaceRecord, cached_array
 from vidswap.training.graph_readers import GraphNet
 
 ID_WIDTHS = (POOLED_SIZE, EMBEDDING_SIZE, *STAGE_CHANNELS)
 MOBILEFACENET_WIDTH = 192
+SAME_PICTURE = 0.3  # dlib distance; two pictures of one person are most often farther apart
 _BATCH = 32
 
 
@@ -67,6 +68,22 @@ def split_embedding(rows: Tensor) -> IdEmbedding:
     """The IdEmbedding of rows (B, sum(ID_WIDTHS)) of `cached_id_embeddings`."""
     vector, embedding, *features = rows.split(list(ID_WIDTHS), dim=1)
     return IdEmbedding(vector, embedding, tuple(features))
+
+
+def shows_held_out(id_rows: Tensor, records: Sequence[FaceRecord]) -> NDArray[np.bool_]:
+    """Which training faces (N,) are a held-out one again, by dlib's embedding.
+
+    Collections hold the same picture more than once, under several names.
+    """
+    embeddings = split_embedding(id_rows).embedding
+    held_out = torch.tensor([record.held_out for record in records])
+    copies = np.zeros(len(records), bool)
+    if bool(held_out.any()):
+        for start in range(0, len(embeddings), 4096):
+            distances = torch.cdist(embeddings[start : start + 4096], embeddings[held_out])
+            copies[start : start + 4096] = (distances.amin(dim=1) < SAME_PICTURE).numpy()
+    copies[held_out.numpy()] = False
+    return copies
 
 
 def _cached(

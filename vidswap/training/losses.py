@@ -25,6 +25,27 @@ def generator_hinge(fake: Scales) -> Tensor:
     return -torch.stack([score.float().mean() for score, _ in fake]).mean()
 
 
+def discriminator_log(real: Scales, fake: Scales) -> Tensor:
+    """Adversarial loss of the discriminators, mean over scales, as eq. 5 has it."""
+    losses = [
+        F.softplus(-r.float()).mean() + F.softplus(f.float()).mean()
+        for (r, _), (f, _) in zip(real, fake, strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
+def generator_log(fake: Scales) -> Tensor:
+    """-log D instead of eq. 5's log(1 - D): the same fixed point, and a gradient from the start."""
+    return torch.stack([F.softplus(-score.float()).mean() for score, _ in fake]).mean()
+
+
+# The discriminators' loss and the generator's, by the form of eq. 5.
+ADVERSARIAL_LOSSES = {
+    "hinge": (discriminator_hinge, generator_hinge),
+    "log": (discriminator_log, generator_log),
+}
+
+
 def reconstruction(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Eq. 7 with lambda_1 as a map: `weight` (B, 1, S, S) is 1 where the target must come back."""
     return (weight * (output.float() - target.float()) ** 2).mean()

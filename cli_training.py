@@ -1,0 +1,148 @@
+"""The training commands of the command line: `vidswap train ...`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def train() -> None:
+    """Train a generator on a dataset of aligned faces."""
+
+
+@train.command("apgan")
+@click.option("--faces", type=PATH, required=True, help="A dataset (see `dataset build`).")
+@click.option("--run", type=PATH, required=True, help="Folder of the run: state, log, sheets.")
+@click.option(
+    "--config",
+    default="apgan-256",
+    show_default=True,
+    help="apgan-128, apgan-256, paper-128, paper-256, or a JSON file of what differs from one.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run, exactly where it stopped.")
+@click.option("--start-from", type=PATH, help="state.pt of another run, as of 128 pixels for 256.")
+@click.option("--second-encoder", type=PATH, help="TFLite face net for the identity loss.")
+@click.option("--cache", type=PATH, help="Decoded faces. [default: cache beside the run]")
+@click.option("--minutes", type=float, default=float("inf"), help="Stop after. [default: never]")
+@click.option("--images", type=int, help="Stop when so many have been seen. [default: never]")
+@click.option("--quiet", is_flag=True, help="Print no losses.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def train_apgan(config: str, quiet: bool, debug: bool, **settings: Any) -> None:
+    """Train AP-GAN; Ctrl-C or SIGTERM saves the state and stops.
+
+    With several GPUs: `torchrun --nproc-per-node N -m cli train apgan ...`. The state is saved
+    every eight minutes, and a kill at any moment leaves the last one whole.
+    """
+    from pipelines.train_environment import restart_with_fast_allocator
+
+    restart_with_fast_allocator()
+    from pipelines.train import TrainJob, train
+    from vidswap.training.config import read_config
+
+    def show(line: dict[str, float]) -> None:
+        if not quiet:
+            click.echo(json.dumps(line))
+
+    settings = {name: value for name, value in settings.items() if value is not None}
+    result = train(TrainJob(config=read_config(config), **settings), show)
+    if not quiet:
+        click.echo(
+            f"{settings['run']}: {result.images} images in {result.steps} steps, "
+            f"{result.seconds / 60:.1f} min, stepped back {result.steps_back} times"
+        )
+
+
+@train.command("ablation")
+@click.option("--table", type=click.Choice(["IV", "V"]), required=True, help="Of the paper.")
+@click.option("--run", type=PATH, required=True, help="Folder for the runs and evaluations.")
+@click.option("--faces", type=PATH, help="The dataset to train and evaluate on (IV).")
+@click.option("--clips", type=PATH, help="Clips to evaluate on (V; IV as well, when given).")
+@click.option("--rows", multiple=True, help="Only these rows of Table IV. [default: all]")
+@click.option("--config", default="apgan-128", show_default=True, help="What IV takes from.")
+@click.option("--images", type=int, help="Images to train every row of Table IV for.")
+@click.option("--second-encoder", type=PATH, help="TFLite face net for the identity loss.")
+@click.option("--cache", type=PATH, help="Decoded faces. [default: cache beside the run]")
+@click.option("--judge", type=PATH, help="TensorFlow.js face net that judges identity.")
+@click.option("--checkpoint", type=PATH, help="What V evaluates; default: the packaged.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def train_ablation(table: str, debug: bool, **given: Any) -> None:
+    """Table IV or V of the paper: a run a row, or a checkpoint with 1, 5, 10 and 50 shots."""
+    from pipelines.train_environment import restart_with_fast_allocator
+
+    restart_with_fast_allocator()
+    from pipelines.ablation import print_rows, table_iv, table_v
+    from pipelines.evaluate import EvaluationOptions
+    from pipelines.train import TrainJob
+    from vidswap.errors import BadOptionError
+    from vidswap.training.config import TABLE_IV_ROWS, read_config
+
+    evaluation = EvaluationOptions(
+        output=given["run"], faces=given["faces"], clips=given["clips"], judge=given["judge"],
+        checkpoint=given["checkpoint"],
+    )  # fmt: skip
+    if table == "V":
+        return print_rows(table_v(evaluation), click.echo)
+    if given["faces"] is None:
+        raise BadOptionError("Table IV needs --faces: every row is trained")
+    job = TrainJob(
+        read_config(given["config"]), given["faces"], given["run"], given["second_encoder"],
+        cache=given["cache"], images=given["images"],
+    )  # fmt: skip
+    print_rows(table_iv(job, evaluation, given["rows"] or TABLE_IV_ROWS), click.echo)
+
+
+@train.command("export")
+@click.argument("run", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="The .safetensors to write.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def train_export(run: Path, output: Path, debug: bool) -> None:
+    """Write the averaged generator of RUN as a checkpoint for `run --checkpoint`."""
+    from pipelines.export_generator import export_generator
+
+    click.echo(f"{output}: {export_generator(run, output)} images")
+
+
+@train.command("pack")
+@click.option("--faces", type=PATH, required=True, help="The dataset of the run.")
+@click.option("--run", type=PATH, required=True, help="The run to go on with elsewhere.")
+@click.option("--second-encoder", type=PATH, help="TFLite face net for the identity loss.")
+@click.option("-o", "--output", type=PATH, required=True, help="Folder for the packs.")
+@click.option("--pack-mib", default=60.0, show_default=True, help="Largest pack, in MiB.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def train_pack(output: Path, debug: bool, **settings: Any) -> None:
+    """Copy what a run needs into small folders, for scripts/gpu_piece.sh on another machine."""
+    from pipelines.train_parts import pack_training
+
+    for pack in pack_training(output=output, **settings):
+        size = sum(path.stat().st_size for path in pack.rglob("*") if path.is_file())
+        click.echo(f"{pack}: {size / 2**20:.1f} MiB")
+
+
+@train.command("export-state")
+@click.argument("run", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="Folder for the parts.")
+@click.option("--part-mib", default=15.0, show_default=True, help="Largest part, in MiB.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def train_export_state(run: Path, output: Path, part_mib: float, debug: bool) -> None:
+    """Write the weights of RUN in parts, to be carried to another machine."""
+    from pipelines.train_parts import export_state
+
+    for path in export_state(run, output, part_mib):
+        click.echo(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
+
+
+@train.command("import-state")
+@click.argument("parts", type=PATH)
+@click.option("--run", type=PATH, required=True, help="The run that goes on with them.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def train_import_state(parts: Path, run: Path, debug: bool) -> None:
+    """Make the weights in PARTS the state of a run, in place of its own."""
+    from pipelines.train_parts import import_state
+
+    click.echo(f"{run}: {import_state(parts, run)} images")

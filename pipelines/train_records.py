@@ -1,0 +1,138 @@
+"""The folder of a training run: its state, log, loss curves and picture sheets."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidswap.errors import CheckpointError, DiskFullError, MissingLibraryError
+from vidswap.training.config import TrainConfig
+from vidswap.training.id_targets import split_embedding
+from vidswap.training.pairs import PairBatch
+from vidswap.training.trainer import Trainer
+
+STATE_FILE, LOG_FILE, CURVES_FILE = "state.pt", "log.jsonl", "curves.png"
+_LOG_COLUMNS_APART = ("images", "images_per_second", "steps_back")  # not losses
+
+
+class RunFolder:
+    """One run on disk. Files appear whole or not at all: a kill leaves the last good state."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def state_path(self) -> Path:
+        return self.path / STATE_FILE
+
+    def read_state(self) -> dict[str, Any] | None:
+        """The last state, or None in a new run; raises CheckpointError when it is damaged."""
+        return read_state(self.state_path) if self.state_path.is_file() else None
+
+    def save_state(self, trainer: Trainer) -> None:
+        """Write the state. Raises DiskFullError; the state before it is then still there."""
+        partial = self.path / "state.part"
+        try:
+            with partial.open("wb") as file:
+                torch.save(trainer.state(), file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:
+            # torch's writer reports a failed write as a RuntimeError without its number.
+            partial.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+                raise
+            raise DiskFullError(
+                f"{self.state_path}: no room to save the state; the one before it is kept: free "
+                "some space, then resume"
+            ) from error
+        partial.replace(self.state_path)
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Write the configuration as it was used."""
+        (self.path / "config.json").write_text(json.dumps(asdict(config), indent=1))
+
+    def log(self, line: dict[str, float]) -> None:
+        """Append a line to the log, one JSON object."""
+        with (self.path / LOG_FILE).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def write_curves(self) -> None:
+        """Draw every loss of the log over images seen, as PNG; needs matplotlib."""
+        path = self.path / LOG_FILE
+        if path.is_file():
+            lines = [json.loads(text) for text in path.read_text().splitlines()]
+            draw_curves(lines, self.path / CURVES_FILE)
+
+    def write_sheet(self, trainer: Trainer, faces: NDArray[np.uint8], batch: PairBatch) -> None:
+        """Write sources, targets and swaps of the averaged generator as PNG."""
+        sheet = picture_sheet(trainer, faces, batch)
+        path = self.path / f"sheet-{trainer.images:08d}.png"
+        cv2.imwrite(str(path), np.ascontiguousarray(sheet[:, :, ::-1]))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """A training state; raises CheckpointError when the file is none or is damaged."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path}: not a training state, or damaged ({str(error).splitlines()[0]}); give "
+            "another run folder, or remove the file to begin anew"
+        ) from error
+    return state
+
+
+def picture_sheet(
+    trainer: Trainer, faces: NDArray[np.uint8], batch: PairBatch
+) -> NDArray[np.uint8]:
+    """Sources, targets and swaps of the averaged generator, a row each: uint8 RGB."""
+    device = trainer.device
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        identity = split_embedding(trainer.id_rows[batch.sources.to(device)])
+        outputs = trainer.average(
+            batch.targets.to(device), batch.boundary_maps.to(device), identity
+        )
+    size = batch.targets.shape[2]
+    sources = [cv2.resize(faces[int(i)], (size, size)) for i in batch.sources]
+    rows = [np.concatenate(sources, axis=1)]
+    for pictures in (batch.targets, outputs.cpu()):
+        uint8 = ((pictures.float().permute(0, 2, 3, 1).numpy() + 1.0) * 127.5).round()
+        rows.append(np.concatenate(list(uint8.clip(0, 255).astype(np.uint8)), axis=1))
+    return np.concatenate(rows, axis=0).astype(np.uint8)
+
+
+def draw_curves(lines: list[dict[str, float]], path: Path) -> None:
+    """Every column of a log over images seen, one small plot each, into a PNG."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingLibraryError(
+            "loss curves need matplotlib: pip install -r requirements-train.txt"
+        ) from error
+    names = list(dict.fromkeys(n for line in lines for n in line if n not in _LOG_COLUMNS_APART))
+    n_rows = -(-len(names) // 3)
+    figure = Figure(figsize=(12, 2.4 * n_rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    for index, name in enumerate(names):
+        shown = [line for line in lines if name in line]
+        plot = figure.add_subplot(n_rows, 3, index + 1)
+        plot.plot([line["images"] for line in shown], [line[name] for line in shown], lw=1)
+        plot.set_title(name, fontsize=9)
+        plot.tick_params(labelsize=7)
+        plot.grid(alpha=0.3)
+    partial = path.with_name(path.stem + ".part.png")
+    figure.savefig(partial, dpi=90)
+    partial.replace(path)

@@ -1,0 +1,241 @@
+"""One step of AP-GAN's training (III.C), and the state that a resumed run goes on from exactly."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vidswap.errors import CheckpointError, TrainingDivergedError
+from vidswap.models.apgan import Generator
+from vidswap.models.apgan_discriminator import Discriminator
+from vidswap.training.config import TrainConfig
+from vidswap.training.distributed import average_gradients, n_processes, same_everywhere
+from vidswap.training.growth import grow_discriminator
+from vidswap.training.id_targets import split_embedding
+from vidswap.training.identity_loss import IdentityLoss
+from vidswap.training.losses import (
+    ADVERSARIAL_LOSSES,
+    occlusion_perceptual,
+    reconstruction,
+    saturation,
+    style_perceptual,
+)
+from vidswap.training.pairs import PairBatch
+
+GOOD_STATE_STEPS = 100  # between two states that the guard can step back to
+MAX_STEPS_BACK = 5  # in a row, before a run gives up
+
+
+class Trainer:
+    """Generator, discriminator, their optimisers and the averaged generator."""
+
+    def __init__(self, config: TrainConfig, identity_loss: IdentityLoss, device: torch.device):
+        self.config, self.device = config, device
+        torch.manual_seed(config.seed)
+        self.generator = Generator(config.generator)
+        _set_id_statistics(self.generator, identity_loss.id_rows)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        self.discriminator = Discriminator(config.discriminator)
+        for net in (self.generator, self.average, self.discriminator):
+            net.to(device=device)
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            same_everywhere(net)
+        self.identity_loss = identity_loss.to(device)
+        self.id_rows = self.identity_loss.id_rows
+        self.generator_optimiser = torch.optim.Adam(
+            self.generator.parameters(), config.generator_rate, config.betas
+        )
+        self.discriminator_optimiser = torch.optim.Adam(
+            self.discriminator.parameters(), config.discriminator_rate, config.betas
+        )
+        self.images = 0
+        self.steps = 0
+        self.steps_back = 0
+        self._steps_back_in_a_row = 0
+        self._good_state: dict[str, Any] | None = None
+
+    def step(self, batch: PairBatch) -> dict[str, float] | None:
+        """One update of the discriminator and one of the generator; the losses, for the log.
+
+        None where a value was not finite: the nets are then those of the last good state, and the
+        batch is left out. Raises TrainingDivergedError when that does not help.
+        """
+        if self.steps % GOOD_STATE_STEPS == 0 and self._good_state is None:
+            self._good_state = copy.deepcopy(self.nets())
+        losses = self._update_both(batch)
+        self.steps += 1
+        if not all(math.isfinite(value) for value in losses.values()):
+            self._step_back(losses)
+            return None
+        self._steps_back_in_a_row = 0
+        images = len(batch.targets) * n_processes()
+        self._move_average(images)
+        self.images += images
+        if self.steps % GOOD_STATE_STEPS == 0:
+            self._good_state = copy.deepcopy(self.nets())
+        return losses
+
+    def _update_both(self, batch: PairBatch) -> dict[str, float]:
+        device, weights = self.device, self.config.weights
+        hinge_d, hinge_g = ADVERSARIAL_LOSSES[self.config.adversarial]
+        targets = batch.targets.to(device, memory_format=torch.channels_last)
+        maps = batch.boundary_maps.to(device, memory_format=torch.channels_last)
+        keep, sources = batch.keep.to(device), batch.sources.to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            identity = split_embedding(self.id_rows[sources])
+            logits = self.generator.logits(self._with_swaps(targets, maps, batch), maps, identity)
+            outputs = torch.tanh(logits).contiguous(memory_format=torch.channels_last)
+
+            self.discriminator.requires_grad_(True)
+            real = self.discriminator(targets, maps)
+            loss_d = hinge_d(real, self.discriminator(outputs.detach(), maps))
+            norm_d = self._update(self.discriminator_optimiser, self.discriminator, loss_d)
+
+            self.discriminator.requires_grad_(False)
+            # The real features are those of just before the discriminator's update: one pass less.
+            fake = self.discriminator(outputs, maps)
+            terms = {
+                "adversarial": hinge_g(fake),
+                "saturation": saturation(logits),
+                "reconstruction": reconstruction(outputs, targets, keep),
+                "occlusion": occlusion_perceptual(real, fake, keep.sqrt()),
+                "style": style_perceptual(real, fake),
+            }
+            # A face whose own picture is the answer has its identity by the reconstruction loss.
+            n = batch.n_same_picture + batch.n_swap_back
+            if n < len(outputs):
+                target_rows = batch.target_rows.to(device)
+                terms |= self.identity_loss(outputs[n:], sources[n:], target_rows[n:])
+            loss_g = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()
+            norm_g = self._update(self.generator_optimiser, self.generator, loss_g)
+        return {
+            "discriminator": float(loss_d.detach()),
+            "discriminator_norm": norm_d,
+            "gradient_norm": norm_g,
+            **{name: float(value.detach()) for name, value in terms.items()},
+        }
+
+    def _with_swaps(self, targets: Tensor, maps: Tensor, batch: PairBatch) -> Tensor:
+        """The generator's inputs: targets, but for the swap-back pairs another's face on them.
+
+        A face put on by the averaged generator and taken off again has a true answer, which
+        eq. 7 otherwise has only where input and output are the same picture.
+        """
+        if not batch.n_swap_back:
+            return targets
+        chosen = slice(batch.n_same_picture, batch.n_same_picture + batch.n_swap_back)
+        with torch.no_grad():
+            other = split_embedding(self.id_rows[batch.swap_back_sources.to(self.device)])
+            swapped = self.average(targets[chosen], maps[chosen], other)
+        shown = targets.clone()
+        shown[chosen] = swapped.to(shown.dtype)
+        return shown
+
+    def _update(self, optimiser: torch.optim.Optimizer, net: nn.Module, loss: Tensor) -> float:
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        average_gradients(net)
+        norm = float(nn.utils.clip_grad_norm_(net.parameters(), self.config.clip_norm))
+        if math.isfinite(norm):
+            optimiser.step()
+        return norm
+
+    def _step_back(self, losses: dict[str, float]) -> None:
+        self.steps_back += 1
+        self._steps_back_in_a_row += 1
+        if self._good_state is None or self._steps_back_in_a_row > MAX_STEPS_BACK:
+            bad = [name for name, value in losses.items() if not math.isfinite(value)]
+            raise TrainingDivergedError(
+                f"{', '.join(bad)} not finite {self._steps_back_in_a_row} times in a row from the "
+                f"last good state; lower generator_rate ({self.config.generator_rate:g}) and "
+                "resume"
+            )
+        self._load_nets(copy.deepcopy(self._good_state))
+
+    def _move_average(self, batch: int) -> None:
+        # Short at first: the horizon is at most a fifth of what has been seen.
+        horizon = min(self.config.ema_images, max(batch, self.images // 5))
+        decay = 1.0 - batch / max(horizon, batch + 1)
+        with torch.no_grad():
+            for mean, current in zip(
+                self.average.parameters(), self.generator.parameters(), strict=True
+            ):
+                mean.lerp_(current, 1.0 - decay)
+            # Spectral normalisation keeps its singular vectors in buffers.
+            for kept, buffer in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+                kept.copy_(buffer)
+
+    def nets(self) -> dict[str, Any]:
+        """Weights and optimisers."""
+        return {name: getattr(self, name).state_dict() for name in _NETS + _OPTIMISERS}
+
+    def _load_nets(self, state: dict[str, Any]) -> None:
+        # Weights that were moved between machines come without the optimisers' moments.
+        for name in _NETS + tuple(name for name in _OPTIMISERS if name in state):
+            getattr(self, name).load_state_dict(state[name])
+        for optimiser, rate in (
+            (self.generator_optimiser, self.config.generator_rate),
+            (self.discriminator_optimiser, self.config.discriminator_rate),
+        ):
+            for group in optimiser.param_groups:
+                group["lr"], group["betas"] = rate, self.config.betas
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs; the next batch is that of number `steps`."""
+        state = {
+            **self.nets(),
+            "images": self.images,
+            "steps": self.steps,
+            "torch_rng": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Resume from `state()`. Weights of a 128-pixel run carry over to a 256-pixel one.
+
+        Raises CheckpointError when the state is of another architecture.
+        """
+        try:
+            if state["generator"].keys() == self.generator.state_dict().keys():
+                self._load_nets(state)
+            else:
+                self._grow_from(state)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                "the state is of another architecture than the configuration "
+                f"({str(error).splitlines()[0]}); give another run folder, or the configuration "
+                "it was trained with"
+            ) from error
+        self.images = int(state["images"])
+        self.steps = int(state.get("steps", 0))
+        if "torch_rng" in state:
+            torch.set_rng_state(state["torch_rng"])
+        if "cuda_rng" in state and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+        self._good_state = None
+
+    def _grow_from(self, state: dict[str, Any]) -> None:
+        for name in ("generator", "average"):
+            _, unexpected = getattr(self, name).load_state_dict(state[name], strict=False)
+            if unexpected:
+                raise ValueError(f"unexpected {unexpected[0]}")
+        # What saw 128 pixels goes on seeing 128; only the finest scale is new.
+        grown = grow_discriminator(self.discriminator.state_dict(), state["discriminator"])
+        self.discriminator.load_state_dict(grown)
+
+
+_NETS = ("generator", "average", "discriminator")
+_OPTIMISERS = ("generator_optimiser", "discriminator_optimiser")
+
+
+def _set_id_statistics(generator: Generator, id_rows: Tensor) -> None:
+    identity = split_embedding(id_rows)
+    raw = torch.cat([identity.vector, *identity.features], dim=1)
+    generator.id_mean.copy_(raw.mean(dim=0))
+    generator.id_std.copy_(raw.std(dim=0).clamp(min=1e-3))
