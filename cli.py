@@ -126,6 +126,12 @@ def _source_options(command: Any) -> Any:
 @_source_options
 @click.option("--start", type=float, help="Seconds of the target to begin at.")
 @click.option("--end", type=float, help="Seconds of the target to stop at.")
+@click.option(
+    "--steadiness",
+    default=0.75,
+    show_default=True,
+    help="Part of the frame before in what is changed, 0 to below 1; carried by optical flow.",
+)
 @click.option("--batch-size", type=int, help="Faces a generator call. [default: by device]")
 @click.option("--codec", help="h264, hevc, av1, vp9, prores or ffv1. [default: by container]")
 @click.option("--crf", default=18, show_default=True, help="Quality, 0 is best.")

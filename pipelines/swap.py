@@ -24,6 +24,7 @@ from pipelines.source import SourceIdentity, SourceReader
 from pipelines.stage_clock import StageClock
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import blending_mask, paste_face
+from vidswap.blending.steadiness import DEFAULT_STEADINESS, SteadyFace
 from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.boundary_map import draw_boundary_map
@@ -58,7 +59,8 @@ class SwapOptions:
     person to replace. source_face: None, "largest" or a picture, when the source shows several
     people. start, end: seconds of the target to swap. batch_size: faces a generator call, None for
     the device's default. codec: None for the container's usual one. mask: "square" is eq. 12
-    alone, "face" keeps of it what lies within the face's outline. checkpoint: None for the
+    alone, "face" keeps of it what lies within the face's outline. steadiness: the part, from 0 to
+    below 1, that the frame before has in what is changed. checkpoint: None for the
     packaged one.
     """
 
@@ -74,6 +76,7 @@ class SwapOptions:
     codec: str | None = None
     crf: int = DEFAULT_CRF
     mask: MaskName = "face"
+    steadiness: float = DEFAULT_STEADINESS
     checkpoint: Path | None = None
     overwrite: bool = False
 
@@ -82,6 +85,8 @@ class SwapOptions:
             raise BadOptionError(f"k-shot {self.k_shot}; it must be 1 or more")
         if self.batch_size is not None and self.batch_size < 1:
             raise BadOptionError(f"batch size {self.batch_size}; it must be 1 or more")
+        if not 0.0 <= self.steadiness < 1.0:
+            raise BadOptionError(f"steadiness {self.steadiness}; allowed: from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -120,13 +125,14 @@ class SwapCounts:
 class AlignedFace:
     """A face ready for the generator: the affine AM, F_t and B_t, (256, 256, 3) uint8 each.
 
-    `landmarks` (478, 2) are in pixels of the crop.
+    `landmarks` (478, 2) are in pixels of the crop; `track` is the person's number in the clip.
     """
 
     affine: NDArray[np.float64]
     landmarks: NDArray[np.floating]
     crop: NDArray[np.uint8]
     boundary_map: NDArray[np.uint8]
+    track: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +232,11 @@ def swap_frames(
             )
         )
         blended = stack.enter_context(
-            Overlapped(blend(generated, options.mask, clock), QUEUE_DEPTH, "blend")
+            Overlapped(
+                blend(steady(generated, options.steadiness, clock), options.mask, clock),
+                QUEUE_DEPTH,
+                "blend",
+            )
         )
         for frame, n_faces in blended:
             counts.frames += 1
@@ -258,14 +268,16 @@ def _aligned(
 ) -> FrameFaces:
     with clock("align"):
         chosen = chooser.choose(frame.rgb, tracked)
-        return FrameFaces(frame, [align(frame.rgb, face.landmarks) for face in chosen])
+        faces = [align(frame.rgb, face.landmarks, face.track_id) for face in chosen]
+        return FrameFaces(frame, faces)
 
 
-def align(rgb: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> AlignedFace:
+def align(rgb: NDArray[np.uint8], landmarks: NDArray[np.floating], track: int = 0) -> AlignedFace:
     """F_t, B_t and AM of a mesh (478, 2) in frame pixels."""
     affine = face_affine(landmarks)
     aligned = warp_points(affine, landmarks)
-    return AlignedFace(affine, aligned, align_face(rgb, affine), draw_boundary_map(aligned))
+    crop = align_face(rgb, affine)
+    return AlignedFace(affine, aligned, crop, draw_boundary_map(aligned), track)
 
 
 def generate(
@@ -324,6 +336,22 @@ def _to_tensor(pictures: list[NDArray[np.uint8]], nets: Nets) -> torch.Tensor:
     """uint8 (H, W, 3) pictures to (B, 3, H, W) in [0, 1] on the device, channels last."""
     stacked = torch.from_numpy(np.stack(pictures)).to(nets.device, non_blocking=True)
     return stacked.permute(0, 3, 1, 2).to(nets.dtype).div_(255.0)
+
+
+def steady(items: Iterable[FrameFaces], share: float, clock: StageClock) -> Iterator[FrameFaces]:
+    """Steady every track's faces over time; `share` 0 leaves them as they are."""
+    tracks: dict[int, SteadyFace] = {}
+    for index, item in enumerate(items):
+        if share > 0:
+            with clock("steady"):
+                swapped = [
+                    tracks.setdefault(face.track, SteadyFace(share))(index, face.crop, y)
+                    for face, y in zip(item.faces, item.swapped, strict=True)
+                ]
+            item = FrameFaces(item.frame, item.faces, swapped)
+            present = {face.track for face in item.faces}
+            tracks = {number: track for number, track in tracks.items() if number in present}
+        yield item
 
 
 def blend(

@@ -1,0 +1,77 @@
+"""Steadying a swap over time: what the generator changes moves with the target's own motion.
+
+A generator that sees one frame at a time answers small changes of light, noise and alignment with
+small changes of skin and brows of its own, which eq. 15 measures and the eye sees as shimmer. Here
+the change R = Y - F_t of a frame is mixed with that of the frame before, carried along the
+target's optical flow; where the flow does not explain the target (a blink, a hand), the new one
+stands alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+DEFAULT_STEADINESS = 0.75
+FLOW_SIZE = 128  # side at which the flow is found; half the crop's is as good and a quarter's work
+UNEXPLAINED = 9.0  # grey values that the warped target may be off, as a deviation
+
+Picture = NDArray[np.uint8]
+Change = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class _Moment:
+    index: int
+    crop: Picture
+    change: Change
+
+
+class SteadyFace:
+    """The changes of one track, in order of frames; `share` in [0, 1) is the past's part."""
+
+    def __init__(self, share: float = DEFAULT_STEADINESS) -> None:
+        self.share = share
+        self._flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._last: _Moment | None = None
+
+    def __call__(self, index: int, crop: Picture, swapped: Picture) -> Picture:
+        """Y of frame `index`, steadied: `crop` F_t and `swapped` Y are (256, 256, 3) uint8.
+
+        Frames that do not follow on each other start anew.
+        """
+        if swapped.shape != crop.shape:
+            swapped = np.asarray(cv2.resize(swapped, crop.shape[1::-1]), np.uint8)
+        change = swapped.astype(np.float32) - crop
+        last = self._last
+        if last is not None and last.index == index - 1 and self.share > 0:
+            carried, trust = self._carried(crop, last)
+            change += (self.share * trust)[:, :, None] * (carried - change)
+            swapped = np.rint(np.clip(crop + change, 0, 255)).astype(np.uint8)
+        self._last = _Moment(index, crop, change)
+        return swapped
+
+    def _carried(self, crop: Picture, last: _Moment) -> tuple[Change, NDArray[np.float32]]:
+        """The last change at the places where this crop's pixels came from, and the trust in it."""
+        small = [
+            cv2.resize(
+                cv2.cvtColor(c, cv2.COLOR_RGB2GRAY), (FLOW_SIZE, FLOW_SIZE),
+                interpolation=cv2.INTER_AREA,
+            )
+            for c in (crop, last.crop)
+        ]  # fmt: skip
+        flow = self._flow.calc(small[0], small[1], None)
+        height, width = crop.shape[:2]
+        flow = cv2.resize(flow, (width, height)) * (width / FLOW_SIZE)
+        x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        x, y = x + flow[:, :, 0], y + flow[:, :, 1]
+        carried = cv2.remap(last.change, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        before = cv2.remap(last.crop, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        off = cv2.absdiff(crop, before).max(axis=2).astype(np.float32)
+        off = cv2.GaussianBlur(off, (0, 0), 2.0)
+        trust: NDArray[np.float32] = np.exp(-0.5 * (off / UNEXPLAINED) ** 2).astype(np.float32)
+        return np.asarray(carried, np.float32), trust
