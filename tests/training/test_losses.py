@@ -52,16 +52,16 @@ def test_occlusion_loss_is_equation_8_where_everything_is_kept() -> None:
         for r, f in zip(rs, fs, strict=True)
     )
     everywhere = torch.ones(2, 1, 8, 8)
-    assert float(occlusion_perceptual(real, fake, everywhere)) == pytest.approx(
+    assert float(occlusion_perceptual(real, fake, [everywhere] * 3)) == pytest.approx(
         expected / 3, rel=1e-4
     )
-    assert float(occlusion_perceptual(real, fake, 0 * everywhere)) == 0
+    assert float(occlusion_perceptual(real, fake, [0 * everywhere] * 3)) == 0
 
 
 def test_perceptual_losses_of_equal_features_are_zero() -> None:
     same = scales(4)
     assert float(style_perceptual(same, same)) == 0
-    assert float(occlusion_perceptual(same, same, torch.ones(2, 1, 8, 8))) == 0
+    assert float(occlusion_perceptual(same, same, [torch.ones(2, 1, 8, 8)] * 3)) == 0
 
 
 def test_reconstruction_is_equation_7() -> None:

@@ -11,14 +11,19 @@ from torch import Tensor, nn
 from vidswap.models.instance_norm import InstanceNorm
 from vidswap.models.spectral import add_spectral_norm
 
-N_SCALES = 3
+# Top, bottom, left and right of eyes, nose and mouth in an aligned crop, in sides of the crop.
+CORE = (72 / 256, 216 / 256, 56 / 256, 200 / 256)
 
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """Base width of each scale, finest first; without `pe_aware` it sees no boundary map."""
+    """Base width of each scale, finest first, and of the core's net (0: none).
+
+    Without `pe_aware` no net sees the boundary map.
+    """
 
     widths: tuple[int, ...] = (32, 32, 24)
+    core_width: int = 24
     pe_aware: bool = True
     spectral_norm: bool = False
 
@@ -55,7 +60,8 @@ class PatchDiscriminator(nn.Module):
 class Discriminator(nn.Module):
     """PE-A D: the same net at three scales of the face and its boundary map.
 
-    Returns, a scale each, the score map (B, 1, h, w) and the feature (B, C, h, w) of every stage.
+    A fourth, with `core_width`, sees the square of eyes, nose and mouth alone. Returns, a view
+    each, the score map (B, 1, h, w) and the feature (B, C, h, w) of every stage.
     """
 
     def __init__(self, config: DiscriminatorConfig | None = None) -> None:
@@ -63,14 +69,21 @@ class Discriminator(nn.Module):
         self.config = config = config or DiscriminatorConfig()
         channels = 6 if config.pe_aware else 3
         self.scales = nn.ModuleList(PatchDiscriminator(width, channels) for width in config.widths)
+        self.core = PatchDiscriminator(config.core_width, channels) if config.core_width else None
         if config.spectral_norm:
             add_spectral_norm(self)
 
     def forward(self, faces: Tensor, boundary_maps: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
         x = torch.cat([faces, boundary_maps], dim=1) if self.config.pe_aware else faces
-        outputs = []
-        for index, scale in enumerate(self.scales):
-            if index:
-                x = F.avg_pool2d(x, 2)
-            outputs.append(scale(x))
-        return outputs
+        nets = [*self.scales, *([self.core] if self.core is not None else [])]
+        return [net(view) for net, view in zip(nets, self.views(x), strict=True)]
+
+    def views(self, pictures: Tensor) -> list[Tensor]:
+        """What each net sees of pictures (B, C, S, S): S, S / 2 and S / 4 pixels, and the core."""
+        views = [pictures]
+        for _ in self.config.widths[1:]:
+            views.append(F.avg_pool2d(views[-1], 2))
+        if self.core is not None:
+            top, bottom, left, right = (round(f * pictures.shape[2]) for f in CORE)
+            views.append(pictures[:, :, top:bottom, left:right])
+        return views

@@ -51,10 +51,11 @@ def reconstruction(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return (weight * (output.float() - target.float()) ** 2).mean()
 
 
-def occlusion_perceptual(real: Scales, fake: Scales, weight: Tensor) -> Tensor:
-    """L_op, eq. 8, mean over scales; `weight` (B, 1, S, S) says where content must be kept."""
+def occlusion_perceptual(real: Scales, fake: Scales, weights: Sequence[Tensor]) -> Tensor:
+    """L_op, eq. 8, mean over scales; `weights` (B, 1, S, S), as each scale sees them, say where
+    content must be kept."""
     losses = []
-    for (_, real_stages), (_, fake_stages) in zip(real, fake, strict=True):
+    for (_, real_stages), (_, fake_stages), weight in zip(real, fake, weights, strict=True):
         for r, f in zip(real_stages, fake_stages, strict=True):
             local = F.interpolate(weight, size=r.shape[2:], mode="area")
             losses.append((local * (r.detach().float() - f.float()) ** 2).mean())

@@ -102,7 +102,9 @@ class Trainer:
                 "adversarial": hinge_g(fake),
                 "saturation": saturation(logits),
                 "reconstruction": reconstruction(outputs, targets, keep),
-                "occlusion": occlusion_perceptual(real, fake, keep.sqrt()),
+                "occlusion": occlusion_perceptual(
+                    real, fake, self.discriminator.views(keep.sqrt())
+                ),
                 "style": style_perceptual(real, fake),
             }
             # A face whose own picture is the answer has its identity by the reconstruction loss.
