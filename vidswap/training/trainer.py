@@ -98,13 +98,12 @@ class Trainer:
             self.discriminator.requires_grad_(False)
             # The real features are those of just before the discriminator's update: one pass less.
             fake = self.discriminator(outputs, maps)
+            keep_views = self.discriminator.views(keep.sqrt())
             terms = {
                 "adversarial": hinge_g(fake),
                 "saturation": saturation(logits),
                 "reconstruction": reconstruction(outputs, targets, keep),
-                "occlusion": occlusion_perceptual(
-                    real, fake, self.discriminator.views(keep.sqrt())
-                ),
+                "occlusion": occlusion_perceptual(real, fake, keep_views),
                 "style": style_perceptual(real, fake),
             }
             # A face whose own picture is the answer has its identity by the reconstruction loss.
