@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def train() -> None:
 def train_apgan(config: str, quiet: bool, debug: bool, **settings: Any) -> None:
     """Train AP-GAN; Ctrl-C or SIGTERM saves the state and stops.
 
-    With several GPUs: `torchrun --nproc-per-node N -m cli train apgan ...`. The state is saved
+    With several GPUs: `torchrun --nproc-per-node N -m -- cli train apgan ...`. The state is saved
     every eight minutes, and a kill at any moment leaves the last one whole.
     """
     from pipelines.train_environment import restart_with_fast_allocator
@@ -51,7 +52,7 @@ def train_apgan(config: str, quiet: bool, debug: bool, **settings: Any) -> None:
 
     settings = {name: value for name, value in settings.items() if value is not None}
     result = train(TrainJob(config=read_config(config), **settings), show)
-    if not quiet:
+    if not quiet and os.environ.get("RANK", "0") == "0":
         click.echo(
             f"{settings['run']}: {result.images} images in {result.steps} steps, "
             f"{result.seconds / 60:.1f} min, stepped back {result.steps_back} times"

@@ -30,4 +30,4 @@ encoder=()
 "$python" -m cli train apgan --faces "$work/faces" --run "$work/run" --cache "$work/cache" \
     --config "${3:-$work/config.json}" "${encoder[@]}" --resume --minutes "$minutes"
 "$python" -m cli train export-state "$work/run" -o "$OUT"
-cp "$work/run/log.jsonl" "$OUT"
+[ ! -e "$work/run/log.jsonl" ] || cp "$work/run/log.jsonl" "$OUT"
