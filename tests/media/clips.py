@@ -1,5 +1,6 @@
 """Small synthetic clips, made with PyAV while a test runs."""
 
+import subprocess
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+
+from vidswap.media.ffmpeg import ffmpeg_executable
 
 SAMPLE_RATE = 48_000
 
@@ -107,6 +110,22 @@ def make_sound(path: Path, codec: str = "aac", seconds: float = 0.5) -> Path:
         for packet in _tone(_add_track(output, codec), seconds, 440.0, 0.0):
             output.mux(packet)
     return path
+
+
+def ffmpeg(*arguments: str | Path) -> None:
+    """Run the ffmpeg program on one thread; its complaints come with the failure."""
+    command = [ffmpeg_executable(), "-v", "error", "-nostdin", "-y", "-threads", "1"]
+    subprocess.run([*command, *map(str, arguments)], check=True, timeout=60)
+
+
+def packets_of(path: Path, index: int) -> list[tuple[Fraction | None, bytes]]:
+    """Time in seconds and bytes of every packet of a stream."""
+    with av.open(str(path)) as container:
+        return [
+            (None if packet.pts is None else packet.pts * packet.time_base, bytes(packet))
+            for packet in container.demux(container.streams[index])
+            if packet.size
+        ]
 
 
 def frame_times(path: Path) -> list[Fraction]:

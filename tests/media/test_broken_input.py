@@ -8,9 +8,23 @@ import av
 import pytest
 
 from vidswap.errors import BadOptionError, InputNotFoundError, NotAVideoError, VidswapError
-from vidswap.media import VideoReader, VideoWriter, probe, read_picture, sample_frames
+from vidswap.media import (
+    VideoReader,
+    VideoWriter,
+    probe,
+    read_picture,
+    sample_frames,
+    write_picture,
+)
 
-from .clips import decoded_planes, frame_times, make_clip, make_sound, sound_packets
+from .clips import (
+    decoded_planes,
+    frame_times,
+    make_clip,
+    make_sound,
+    moving_picture,
+    sound_packets,
+)
 
 Reader = Callable[[Path], object]
 READERS: list[Reader] = [probe, VideoReader, lambda path: sample_frames(path, 2)]
@@ -52,6 +66,16 @@ def test_missing_file(tmp_path: Path, read: Reader) -> None:
 def test_folder(tmp_path: Path, read: Reader) -> None:
     with pytest.raises(NotAVideoError, match="is a folder"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_series_of_pictures_is_refused_with_the_way_out(tmp_path: Path, read: Reader) -> None:
+    for number in range(3):
+        write_picture(tmp_path / f"{number:05d}.png", moving_picture(number, 16, 16))
+    with pytest.raises(NotAVideoError, match=r"series of pictures: make a clip of it first"):
+        read(tmp_path)
+    with pytest.raises(InputNotFoundError, match=r"%05d\.png; series.*make a clip"):
+        read(tmp_path / "%05d.png")
 
 
 @pytest.mark.parametrize("read", READERS)

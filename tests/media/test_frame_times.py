@@ -86,20 +86,3 @@ def test_a_path_will_do_as_template(talking: Path, tmp_path: Path) -> None:
         for frame in reader:
             writer.write(frame)
     assert frame_times(out) == frame_times(talking)
-
-
-def test_chapters_are_kept_for_a_whole_clip_only(tmp_path: Path, copied: Copy) -> None:
-    plain = make_clip(tmp_path / "plain.mkv", frames=50)
-    source = tmp_path / "in.mkv"
-    with av.open(str(plain)) as old, av.open(str(source), "w") as new:
-        stream = new.add_stream_from_template(old.streams[0])
-        half = {"time_base": Fraction(1, 1000), "metadata": {"title": "one"}}
-        new.set_chapters([{"id": 1, "start": 0, "end": 1000, **half}])
-        for packet in old.demux():
-            if packet.size:
-                packet.stream = stream
-                new.mux(packet)
-    with av.open(str(copied(source, "whole.mkv"))) as container:
-        assert [c["metadata"]["title"] for c in container.chapters()] == ["one"]
-    with av.open(str(copied(source, "part.mkv", end=1.0))) as container:
-        assert container.chapters() == []

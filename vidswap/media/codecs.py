@@ -1,5 +1,6 @@
 """Names a user gives codecs and containers, and what they mean to the encoders."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,13 @@ CODECS = {
 # Encoders that want whole chroma samples: h264 and hevc crop by whole ones (ITU-T H.264 7.4.2.1.1),
 # prores_ks leaves the half covered last column unwritten.
 _WHOLE_CHROMA = ("libx264", "libx265", "prores_ks")
+
+# Encoders that keep the two fields of interlaced pictures apart, and say which comes first.
+KEEPS_FIELDS = ("libx264", "prores_ks", "ffv1")
+
+# Encoders that write the shape of a pixel into their stream. Matroska can state it for the others,
+# but its muxer takes it from a place that PyAV does not reach.
+STATES_PIXEL_SHAPE = ("libx264", "libx265")
 
 # Only containers that keep frame times and display rotation: AVI keeps neither.
 CONTAINERS = {
@@ -88,8 +96,18 @@ def encoder_options(codec: VideoCodec, crf: int, preset: str | None) -> dict[str
             raise BadOptionError(
                 f"crf {crf} is outside 0 to {codec.crf_limit} of {codec.encoder}; 18 is the default"
             )
-        options["crf"] = str(crf)
+        # In 10 bits the best crf of x264 is not lossless yet; qp 0 is at every depth.
+        lossless = crf == 0 and codec.encoder == "libx264"
+        options["qp" if lossless else "crf"] = str(crf)
     return options
+
+
+def joined_options(options: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
+    """`options` with others added; lists of parameters (`x265-params`) are joined."""
+    joined = dict(options)
+    for key, value in added.items():
+        joined[key] = f"{joined[key]}:{value}" if key in joined else value
+    return joined
 
 
 def encoder_format(codec: VideoCodec, pixel_format: str, width: int, height: int) -> str:
@@ -109,6 +127,21 @@ def encoder_format(codec: VideoCodec, pixel_format: str, width: int, height: int
     if not candidates:
         raise CodecError(f"{codec.encoder} takes no frames of {width}x{height}; use ffv1 in .mkv")
     return min(candidates, key=lambda name: _cost(wanted, _traits(name)))
+
+
+def lost_by_format(pixel_format: str, encoded_format: str) -> list[str]:
+    """What is lost where a clip of one pixel format is encoded in another, a line each."""
+    if pixel_format == encoded_format:
+        return []
+    had, has = _traits(pixel_format.replace("yuvj", "yuv")), _traits(encoded_format)
+    lost = []
+    if has.bits < had.bits:
+        lost.append(f"{had.bits} bits a sample (the encoder takes {has.bits})")
+    if has.coloured and (has.across > had.across or has.down > had.down):
+        lost.append(f"chroma resolution ({pixel_format} became {encoded_format})")
+    if had.has_alpha and not has.has_alpha:
+        lost.append("transparency")
+    return lost
 
 
 def _fits(codec: VideoCodec, pixel_format: str, width: int, height: int) -> bool:

@@ -17,6 +17,9 @@ HD_HEIGHT = 720  # rows from which an untagged clip is taken for BT.709
 
 BT709 = 1
 BT601 = 5
+BT2020 = 9
+PQ = 16  # transfer codes of high dynamic range
+HLG = 18
 
 # H.273 matrix code -> (K_R, K_B).
 _LUMA_WEIGHTS = {
@@ -46,6 +49,11 @@ class ColourTags:
     transfer: int = UNSPECIFIED
     matrix: int = UNSPECIFIED
 
+    @property
+    def is_hdr(self) -> bool:
+        """Whether the signal is PQ or HLG."""
+        return self.transfer in (PQ, HLG)
+
     @classmethod
     def of(cls, coded: av.VideoFrame) -> "ColourTags":
         """The tags of a decoded frame."""
@@ -67,11 +75,13 @@ class ColourTags:
 def known_matrix(tags: ColourTags, height: int) -> int:
     """Matrix code to convert with: the stated one, else BT.601 below 720 rows and BT.709 above.
 
-    `height` is that of the picture as a viewer sees it.
+    PQ and HLG without one are BT.2020. `height` is that of the picture as a viewer sees it.
     """
     code = _SAME_MATRIX.get(tags.matrix, tags.matrix)
     if code in _LUMA_WEIGHTS:
         return code
+    if tags.is_hdr:
+        return BT2020
     return BT709 if height >= HD_HEIGHT else BT601
 
 

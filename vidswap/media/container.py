@@ -1,7 +1,10 @@
 """Opening clips: every way a file can fail to be one is told apart here."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -12,6 +15,11 @@ from vidswap.errors import InputNotFoundError, NotAVideoError
 
 # A playlist inside a file must not make the demuxer fetch other files or addresses.
 _LOCAL_ONLY = {"protocol_whitelist": "file"}
+_CHROMA_LOCATION = re.compile(r"[(, ](left|center|topleft|top|bottomleft|bottom)\)")
+_DURATION = re.compile(r"(\d{1,5}):(\d\d):(\d\d(?:\.\d+)?)", re.ASCII)  # Matroska's tag
+_SERIES = re.compile(r"%0?\d*d")
+_MAKE_A_CLIP = "make a clip of it first, as with `ffmpeg -i %05d.png -c:v ffv1 in.mkv`"
+_LOGGING = Lock()  # the level of the library's log is one for all threads
 # Demuxers that draw any text as a picture, or that read other files than the one named.
 _NOT_CLIPS = ("tty", "bin", "xbin", "adf", "idf", "concat", "hls", "dash")
 
@@ -19,9 +27,14 @@ _NOT_CLIPS = ("tty", "bin", "xbin", "adf", "idf", "concat", "hls", "dash")
 def check_input(path: Path) -> None:
     """Raise InputNotFoundError or NotAVideoError unless `path` is a file with something in it."""
     if not path.exists():
-        raise InputNotFoundError(f"no such file: {path}; check the name")
+        is_series = _SERIES.search(path.name)
+        hint = f"series of pictures are not read; {_MAKE_A_CLIP}" if is_series else "check the name"
+        raise InputNotFoundError(f"no such file: {path}; {hint}")
     if path.is_dir():
-        raise NotAVideoError(f"{path} is a folder; name a video or picture file")
+        raise NotAVideoError(
+            f"{path} is a folder; name a video or picture file (a series of pictures: "
+            f"{_MAKE_A_CLIP})"
+        )
     if path.stat().st_size == 0:
         raise NotAVideoError(f"{path} is empty (0 bytes); name a video or picture file")
 
@@ -63,13 +76,33 @@ def reason(error: av.FFmpegError) -> str:
     return str(error.strerror or error).strip().rstrip(".").lower()
 
 
+def chroma_location(container: InputContainer, stream: VideoStream) -> str | None:
+    """Where the chroma samples lie, in ffmpeg's word for it; None where it is not known.
+
+    PyAV has no attribute for it; the library's description of the file says it when it is verbose.
+    """
+    described_file: Any = container  # the stubs leave `dumps_format` out
+    with _LOGGING:
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.VERBOSE)
+        av.logging.set_libav_level(av.logging.VERBOSE)
+        try:
+            lines = described_file.dumps_format().splitlines()
+        finally:
+            av.logging.set_level(level)
+            av.logging.set_libav_level(av.logging.INFO if level is None else level)
+    mark = re.compile(rf"\s*Stream #0:{stream.index}\b.*: Video: ")
+    described = next((line for line in lines if mark.match(line)), "")
+    found = _CHROMA_LOCATION.search(described)
+    return found[1] if found else None
+
+
 def stated_end(container: InputContainer, stream: VideoStream) -> Fraction | None:
     """Time in seconds at which the header says the video stream ends; None where it does not."""
     if stream.duration and stream.time_base:
         return ((stream.start_time or 0) + stream.duration) * stream.time_base
-    if tag := stream.metadata.get("DURATION"):  # Matroska: hours:minutes:seconds
-        hours, minutes, seconds = tag.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+    if found := _DURATION.fullmatch(stream.metadata.get("DURATION", "")):
+        return int(found[1]) * 3600 + int(found[2]) * 60 + Fraction(found[3])
     if container.duration and len(container.streams) == 1:
         return Fraction((container.start_time or 0) + container.duration, av.time_base)
     return None

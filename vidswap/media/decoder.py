@@ -15,14 +15,17 @@ from av.video.stream import VideoStream
 
 from vidswap.errors import BadOptionError, NotAVideoError
 from vidswap.media.colour import ColourTags
-from vidswap.media.container import open_clip, reason, stated_end
+from vidswap.media.container import chroma_location, open_clip, reason, stated_end
 from vidswap.media.frame import Frame
+from vidswap.media.mastering import HdrMetadata
 from vidswap.media.orientation import Orientation
 
 MAX_THREADS = 4  # each holds a decoded frame
 _BACK_OFFS = (0, 2, 10)  # seconds before the wanted time, until the seek lands early enough
 _BREAK_SECONDS = 0.5  # a clip this much shorter than its header says has broken off
 _GUESSED_TIMES = ("mpeg",)  # program streams: after a seek the demuxer makes times up
+_UNREADABLE_MATRICES = (14, 15)  # ICtCp and IPT-C2, which no converter here knows
+_INTERLACED_ORDERS = (2, 3, 4, 5)  # AVFieldOrder: which field comes first, coded and shown
 _USUAL_RATE = Fraction(25)  # where the file states none
 
 _Decoded = tuple[av.VideoFrame, int]  # a frame and its time in ticks
@@ -42,9 +45,11 @@ class VideoReader:
     Raises InputNotFoundError, NotAVideoError, and BadOptionError for a range without frames.
 
     Attributes: `width`, `height` (upright), `coded_width`, `coded_height`, `pixel_format`,
-    `colour`, `orientation`, `time_base`, `average_rate`, `sample_aspect_ratio`; `beginning` and
-    `stop`, the times in the file, in seconds, where the range begins and ends (`stop` may be
-    None); `truncated`, which is None, or once iterated says in one line how the clip broke off.
+    `colour`, `hdr`, `orientation`, `time_base`, `average_rate`, `sample_aspect_ratio`;
+    `chroma_location` (ffmpeg's word or None), `interlaced`, `field_order` (AVFieldOrder);
+    `beginning` and `stop`, the times in the file, in seconds, where the range begins and ends
+    (`stop` may be None); `truncated`, which is None, or once iterated says in one line how the
+    clip broke off.
     """
 
     def __init__(self, path: Path, start: float | None = None, end: float | None = None) -> None:
@@ -118,6 +123,15 @@ class VideoReader:
     def _describe_frame(self, coded: av.VideoFrame) -> None:
         self.orientation = Orientation.of(coded)
         self.colour = ColourTags.of(coded)
+        if self.colour.matrix in _UNREADABLE_MATRICES:
+            raise NotAVideoError(
+                f"{self.path} has colours in ICtCp, which cannot be read here; "
+                "convert it to BT.2020 Y'CbCr first"
+            )
+        self.hdr = HdrMetadata.of(coded)
+        self.chroma_location = chroma_location(self._container, self._stream)
+        self.field_order = self._stream.codec_context.field_order
+        self.interlaced = coded.interlaced_frame or self.field_order in _INTERLACED_ORDERS
         self.pixel_format = coded.format.name
         self.coded_width, self.coded_height = coded.width, coded.height
         size = (coded.width, coded.height)

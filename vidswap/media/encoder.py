@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 import av
+from av.codec.context import Flags
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import PictureType
@@ -16,32 +17,39 @@ from av.video.stream import VideoStream
 
 from vidswap.errors import CodecError
 from vidswap.media.codecs import (
+    KEEPS_FIELDS,
+    STATES_PIXEL_SHAPE,
     VideoCodec,
     codec_for,
     container_for,
     encoder_format,
     encoder_options,
+    joined_options,
+    lost_by_format,
 )
 from vidswap.media.colour import encoded_tags
 from vidswap.media.container import reason
 from vidswap.media.decoder import VideoReader, thread_count
 from vidswap.media.frame import Frame
 from vidswap.media.output import check_output, temporary_path, writing_errors
-from vidswap.media.planes import converted, copy_of
-from vidswap.media.sound import StreamCopier
+from vidswap.media.planes import chroma_span, converted, copy_of
+from vidswap.media.streams import StreamCopier
 
 DEFAULT_CRF = 18  # hardly told from the original in h264
 _MOVIE_TICKS = 100_000  # a second, at least
+_LONGEST_DELAY = 600  # seconds between the coded and the shown time of a frame
+_BOTTOM_FIRST = (3, 4)  # AVFieldOrder: the bottom field is shown first
 _NOT_COPIED = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 
 
 class VideoWriter:
     """Writes frames, in order of time, as a clip like the one they came from.
 
-    Size, pixel format, frame times, time base, start offset, colour tags, rotation and sample
-    aspect ratio are the template's as far as codec and container can hold them; its sound is
-    copied packet by packet. With a template that has a `start` the output begins at time 0; with
-    a `start` or `end` it holds the sound of that range. `dropped` lists streams left out.
+    Size, pixel format, frame times, time base, start offset, colour tags, HDR metadata, chroma
+    location, field order, rotation and sample aspect ratio are the template's as far as codec and
+    container can hold them; its other streams are copied packet by packet. With a template that
+    has a `start` the output begins at time 0; with a `start` or `end` it holds the sound of that
+    range. `dropped` lists what is left out.
 
     path: the suffix chooses the container.
     template: the reader the frames come from, or a clip's path.
@@ -80,6 +88,7 @@ class VideoWriter:
         self._last_pts: int | None = None
         self._closed = False
         self._copier: StreamCopier | None = None
+        self._lost: list[str] = []
         self._part = temporary_path(path)
         self._part.unlink(missing_ok=True)
         self._output = self._open_output()
@@ -110,8 +119,8 @@ class VideoWriter:
 
     @property
     def dropped(self) -> list[str]:
-        """Streams of the source that the output does not have, a line each."""
-        return list(self._copier.dropped) if self._copier else []
+        """What the source has and the output does not, a line each."""
+        return self._lost + (self._copier.dropped if self._copier else [])
 
     def write(self, frame: Frame) -> None:
         """Encode the next frame. Raises CodecError where times do not increase or sizes differ."""
@@ -180,6 +189,7 @@ class VideoWriter:
         if codec.encoder == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # errors only; it writes to stderr by itself
         pixel_format = encoder_format(codec, template.pixel_format, *size)
+        options = joined_options(options, self._signal_options(codec, pixel_format))
         stream = self._output.add_stream(
             codec.encoder,
             rate=Fraction(template.average_rate),
@@ -193,6 +203,9 @@ class VideoWriter:
         stream.thread_count = thread_count()
         if template.sample_aspect_ratio:
             stream.codec_context.sample_aspect_ratio = template.sample_aspect_ratio
+        if template.interlaced:
+            stream.codec_context.flags |= Flags.interlaced_dct
+            stream.codec_context.field_order = template.field_order
         if codec.encoder == "libx265" and self._muxer in ("mp4", "mov"):
             stream.codec_context.codec_tag = "hvc1"  # Apple's players refuse the other, hev1
         tags = encoded_tags(template.colour, template.pixel_format, pixel_format, template.height)
@@ -200,6 +213,35 @@ class VideoWriter:
         if not template.orientation.is_identity:
             stream.set_display_matrix(template.orientation.display_matrix())
         return stream
+
+    def _signal_options(self, codec: VideoCodec, pixel_format: str) -> dict[str, str]:
+        """What the encoder is to say of light and chroma; what it cannot goes to `_lost`."""
+        template = self._template
+        if template.interlaced and codec.encoder not in KEEPS_FIELDS:
+            raise CodecError(
+                f"{template.path} is interlaced, which {codec.encoder} cannot keep; "
+                "use h264, prores or ffv1, or deinterlace it first"
+            )
+        options: dict[str, str] = {}
+        self._lost += [*template.hdr.not_kept, *lost_by_format(template.pixel_format, pixel_format)]
+        shape = template.sample_aspect_ratio
+        in_matroska = self._muxer in ("matroska", "webm")
+        if shape and shape != 1 and in_matroska and codec.encoder not in STATES_PIXEL_SHAPE:
+            self._lost.append(
+                f"pixel shape {shape.numerator}:{shape.denominator} "
+                f"({codec.encoder} in {self.path.suffix} has none; use h264 or hevc)"
+            )
+        if not template.hdr.is_empty:
+            light = template.hdr.encoder_options(codec.encoder)
+            options |= light or {}
+            if light is None:
+                self._lost.append(f"mastering display and light level ({codec.encoder} has none)")
+        if template.field_order in _BOTTOM_FIRST and codec.encoder == "libx264":
+            options = joined_options(options, {"x264-params": "bff=1"})
+        span = chroma_span(pixel_format)
+        if template.chroma_location and span == chroma_span(template.pixel_format) != (1, 1):
+            options["chroma_sample_location"] = template.chroma_location
+        return options
 
     def _begin_file(self) -> None:
         """Write the header, which is where a muxer says that it cannot hold a stream after all."""
@@ -222,8 +264,9 @@ class VideoWriter:
         for key, value in copier.metadata.items():
             if key.lower() not in _NOT_COPIED:
                 self._output.metadata[key] = value
-        if template.beginning is None and template.stop is None:
-            self._output.set_chapters(copier.chapters)
+        self._stream.metadata.update(copier.picture_tags)
+        self._stream.disposition = copier.picture_disposition
+        self._output.set_chapters(copier.chapters)
         return copier
 
     def _to_encode(self, frame: Frame) -> av.VideoFrame:
@@ -245,9 +288,11 @@ class VideoWriter:
     def _mux(self, packet: "Packet[VideoStream]") -> None:
         if packet.pts is not None and (duration := self._durations.pop(packet.pts, 0)):
             packet.duration = duration
-        if packet.dts is not None and packet.pts is not None and packet.dts > packet.pts:
-            # x265 gives nonsense for clips shorter than its reordering delay.
-            packet.dts = packet.pts
+        if packet.dts is not None and packet.pts is not None:
+            # x265 gives nonsense for clips shorter than its reordering delay, too large or small.
+            delay = (packet.pts - packet.dts) * packet.time_base
+            if not 0 <= delay < _LONGEST_DELAY:
+                packet.dts = packet.pts
         time = packet.dts if packet.dts is not None else packet.pts
         if self._copier is not None and time is not None:
             self._copier.copy_until(time * packet.time_base)

@@ -6,6 +6,7 @@ sample whose pixels were not changed keeps the very value that was decoded.
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from av.video.reformatter import Interpolation
 
 from vidswap.media.colour import ColourTags, known_matrix, known_range, rgb_to_ycbcr
+from vidswap.media.hdr import carried, hdr_signal, sdr_view
 from vidswap.media.orientation import Box
 
 # Repeats chroma samples and rounds exactly: at most one code from the H.273 equations, against
@@ -38,6 +40,7 @@ _PACKED = {
 }
 _GREY = re.compile(r"gray(?:(\d+)le)?")
 _PLANAR = re.compile(r"yuv[aj]?(4\d\d)p(?:(\d+)le)?")
+_PLANAR_RGB = re.compile(r"gbra?p(?:(\d+)le)?")
 _SEMI_PLANAR = {"nv12": ("420", 0, 1), "nv21": ("420", 1, 0), "nv16": ("422", 0, 1)}
 # Pixels a chroma sample spans, across and down.
 _SUBSAMPLING = {"444": (1, 1), "440": (1, 2), "422": (2, 1), "420": (2, 2), "411": (4, 1)}
@@ -48,6 +51,12 @@ _STAND_INS = {
     "p010le": "yuv420p10le",
     "p210le": "yuv422p10le",
     "p410le": "yuv444p10le",
+    "p012le": "yuv420p12le",
+    "p212le": "yuv422p12le",
+    "p412le": "yuv444p12le",
+    "p016le": "yuv420p16le",
+    "p216le": "yuv422p16le",
+    "p416le": "yuv444p16le",
     "yuyv422": "yuv422p",
     "uyvy422": "yuv422p",
     "yvyu422": "yuv422p",
@@ -56,20 +65,23 @@ _STAND_INS = {
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a Y'CbCr or grey format keeps its samples."""
+    """Where a planar format keeps its samples."""
 
     bits: int
     span: tuple[int, int]  # pixels a chroma sample covers, across and down
     places: tuple[tuple[int, int, int], ...]  # of each component: plane, offset, step in samples
+    is_rgb: bool = False
 
 
 def _layout(pixel_format: str) -> _Layout | None:
-    """Layout of a Y'CbCr or grey format that boxes can be written to, else None."""
+    """Layout of a planar format that boxes can be written to, else None."""
     if grey := _GREY.fullmatch(pixel_format):
         return _Layout(int(grey[1] or 8), (1, 1), ((0, 0, 1),))
     if planar := _PLANAR.fullmatch(pixel_format):
         places = ((0, 0, 1), (1, 0, 1), (2, 0, 1))
         return _Layout(int(planar[2] or 8), _SUBSAMPLING[planar[1]], places)
+    if rgb := _PLANAR_RGB.fullmatch(pixel_format):
+        return _Layout(int(rgb[1] or 8), (1, 1), ((2, 0, 1), (0, 0, 1), (1, 0, 1)), is_rgb=True)
     if pixel_format in _SEMI_PLANAR:
         sampling, cb, cr = _SEMI_PLANAR[pixel_format]
         return _Layout(8, _SUBSAMPLING[sampling], ((0, 0, 1), (1, cb, 2), (1, cr, 2)))
@@ -88,6 +100,8 @@ def writable_format(coded: av.VideoFrame) -> str:
     name = coded.format.name
     if name in _PACKED or _layout(name):
         return name
+    if coded.format.components[0].bits > 8:
+        return _STAND_INS.get(name, "gbrp16le" if coded.format.is_rgb else "yuv444p16le")
     return _STAND_INS.get(name, "rgb24" if coded.format.is_rgb else "yuv444p")
 
 
@@ -118,6 +132,28 @@ def copy_of(coded: av.VideoFrame, *, pixel_format: str, width: int, height: int)
     return copy
 
 
+def writable_copy(coded: av.VideoFrame) -> av.VideoFrame:
+    """A frame of its own memory that is like `coded` in everything.
+
+    ffmpeg's `copy` filter carries over what PyAV cannot set: field order, where the chroma samples
+    lie, and side data (captions, light levels).
+    """
+    graph = av.filter.Graph()
+    time_base = coded.time_base or Fraction(1, 25)
+    source = graph.add_buffer(
+        width=coded.width, height=coded.height, format=coded.format, time_base=time_base
+    )
+    copy, sink = graph.add("copy"), graph.add("buffersink")
+    source.link_to(copy)
+    copy.link_to(sink)
+    graph.configure()
+    source.push(coded)
+    result = sink.pull()
+    assert isinstance(result, av.VideoFrame)
+    copy_tags(coded, result)
+    return result
+
+
 def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
     """Carry times and colour tags over."""
     target.pts = source.pts
@@ -130,9 +166,14 @@ def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
 def to_rgb(coded: av.VideoFrame, viewer_height: int) -> npt.NDArray[np.uint8]:
     """R'G'B' of a decoded frame in coded orientation, shape (H, W, 3), [0, 255].
 
-    `viewer_height` (rows as a viewer sees them) chooses the matrix of an untagged frame.
+    PQ and HLG are given as `hdr.sdr_view` shows them. `viewer_height` (rows as a viewer sees them)
+    chooses the matrix of an untagged frame.
     """
     width, height = coded.width, coded.height
+    if _is_hdr(coded):
+        lines = rows_of(converted(coded, "rgb48le", viewer_height), 0).view("<u2")
+        signal = lines[:height, : width * 3].reshape(height, width, 3)
+        return sdr_view(signal, ColourTags.of(coded))
     rgb = rows_of(converted(coded, "rgb24", viewer_height), 0)
     return rgb[:height, : width * 3].reshape(height, width, 3)
 
@@ -205,26 +246,88 @@ def write_box(
     pixel_format = writable_format(coded)
     if pixel_format != coded.format.name:
         coded = converted(coded, pixel_format, viewer_height)
-    target = copy_of(coded, pixel_format=pixel_format, width=coded.width, height=coded.height)
+    target = writable_copy(coded)
     layout = _layout(pixel_format)
     across, down = layout.span if layout else (1, 1)
     left, top = box[0] - box[0] % across, box[1] - box[1] % down
     right = min(box[2] + -box[2] % across, coded.width)
     bottom = min(box[3] + -box[3] % down, coded.height)
     window = np.s_[top:bottom, left:right]
-    new = after[window]
+    old, new = before[window], after[window]
     # Three ORs: a reduction over an axis of length three takes ten times as long.
-    differs = before[window] != new
+    differs = old != new
     changed = differs[..., 0] | differs[..., 1] | differs[..., 2]
     if layout is None:
         _write_packed(target, (left, top), new, changed)
+        return target
+    affine = _affine(layout, coded, viewer_height)
+    if _is_hdr(coded):
+        codes = _hdr_codes(coded, layout, (left, top), old, new, affine)
     else:
-        tags = ColourTags.of(coded)
-        affine = rgb_to_ycbcr(
-            known_matrix(tags, viewer_height), known_range(tags, pixel_format), layout.bits
-        )
-        _write_components(target, layout, (left, top), new, changed, affine)
+        codes = np.asarray(cv2.transform(new.astype(np.float32), affine), dtype=np.float32)
+    _write_components(target, layout, (left, top), codes, changed)
     return target
+
+
+def _is_hdr(coded: av.VideoFrame) -> bool:
+    """Whether a frame is shown by `sdr_view`; packed formats, which hold pictures, never are."""
+    return ColourTags.of(coded).is_hdr and coded.format.name not in _PACKED
+
+
+def _affine(layout: _Layout, coded: av.VideoFrame, viewer_height: int) -> npt.NDArray[np.float32]:
+    """Affine map (3, 4) from R'G'B' in [0, 255] to the codes of a planar format."""
+    if layout.is_rgb:
+        return np.eye(3, 4, dtype=np.float32) * np.float32((2**layout.bits - 1) / 255.0)
+    tags = ColourTags.of(coded)
+    colour_range = known_range(tags, coded.format.name)
+    return rgb_to_ycbcr(known_matrix(tags, viewer_height), colour_range, layout.bits)
+
+
+def _hdr_codes(
+    coded: av.VideoFrame,
+    layout: _Layout,
+    corner: tuple[int, int],
+    old: npt.NDArray[np.uint8],
+    new: npt.NDArray[np.uint8],
+    affine: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    """Codes (H, W, 3) of a window whose view becomes `new`, with what the view `old` had lost."""
+    tags = ColourTags.of(coded)
+    shown, wanted = (cv2.transform(hdr_signal(v, tags) * 255.0, affine) for v in (old, new))
+    lost = _codes_of(coded, layout, corner, (new.shape[0], new.shape[1])) - shown
+    return np.asarray(wanted + carried(old, new) * lost, dtype=np.float32)
+
+
+def _codes_of(
+    coded: av.VideoFrame, layout: _Layout, corner: tuple[int, int], shape: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """Decoded codes of a window on the chroma grid, chroma repeated, (H, W, 3); grey has no C."""
+    codes = np.full((*shape, 3), 2.0 ** (layout.bits - 1), dtype=np.float32)
+    for component, place in enumerate(layout.places):
+        across, down = (1, 1) if component == 0 else layout.span
+        samples = _samples(coded, layout, place, corner, (across, down), shape)
+        repeated = samples.repeat(down, axis=0).repeat(across, axis=1)
+        codes[..., component] = repeated[: shape[0], : shape[1]]
+    return codes
+
+
+def _samples(
+    coded: av.VideoFrame,
+    layout: _Layout,
+    place: tuple[int, int, int],
+    corner: tuple[int, int],
+    span: tuple[int, int],
+    shape: tuple[int, int],
+) -> npt.NDArray[Any]:
+    """View of a component's samples in a window of `shape` pixels with its corner on the grid."""
+    plane, offset, step = place
+    lines = rows_of(coded, plane)
+    lines = lines.view("<u2") if layout.bits > 8 else lines
+    across, down = span
+    first, top = corner[0] // across * step + offset, corner[1] // down
+    height, width = -(-shape[0] // down), -(-shape[1] // across)
+    samples: npt.NDArray[Any] = lines[top:, first::step][:height, :width]
+    return samples
 
 
 def _write_packed(
@@ -248,25 +351,18 @@ def _write_components(
     target: av.VideoFrame,
     layout: _Layout,
     corner: tuple[int, int],
-    rgb: npt.NDArray[np.uint8],
+    codes: npt.NDArray[np.float32],
     changed: npt.NDArray[np.bool_],
-    affine: npt.NDArray[np.float32],
 ) -> None:
-    """Write Y', Cb and Cr of a window whose corner lies on the chroma grid."""
-    left, top = corner
-    dtype = np.dtype(np.uint8 if layout.bits == 8 else "<u2")
-    codes = np.asarray(cv2.transform(rgb.astype(np.float32), affine), dtype=np.float32)
-    for component, (plane, offset, step) in enumerate(layout.places):
-        across, down = (1, 1) if component == 0 else layout.span
+    """Write the components of a window whose corner lies on the chroma grid."""
+    for component, place in enumerate(layout.places):
+        span = (1, 1) if component == 0 else layout.span
         values, mask = codes[..., component], changed
-        if (across, down) != (1, 1):
-            values = _block_means(values, across, down)
-            mask = _block_means(changed.astype(np.float32), across, down) > 0
-        height, width = values.shape
-        lines = rows_of(target, plane).view(dtype) if dtype.itemsize > 1 else rows_of(target, plane)
-        first = left // across * step + offset
-        samples = lines[top // down :, first::step][:height, :width]
-        rounded = np.clip(np.rint(values), 0, 2**layout.bits - 1).astype(dtype)
+        if span != (1, 1):
+            values = _block_means(values, *span)
+            mask = _block_means(changed.astype(np.float32), *span) > 0
+        samples = _samples(target, layout, place, corner, span, changed.shape)
+        rounded = np.clip(np.rint(values), 0, 2**layout.bits - 1).astype(samples.dtype)
         np.copyto(samples, rounded, where=mask)
 
 

@@ -1,0 +1,240 @@
+"""Everything in a clip but its picture: copied packet by packet where the container takes it."""
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition, Stream
+from av.video.stream import VideoStream
+
+from vidswap.errors import CodecError
+from vidswap.media.container import open_clip, reason
+
+# Statistics of the source's own packing, not of the copy.
+_STALE_TAGS = ("DURATION", "BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS_", "ENCODER")
+_TIMECODE = "timecode"
+_WRITES_TIMECODE_TRACKS = ("mp4", "mov")  # from the picture's `timecode` tag
+_HOLD_ATTACHMENTS = ("matroska",)
+_COVER_KINDS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+
+
+class StreamCopier:
+    """Copies a clip's other streams into an output, a stretch of time at a call.
+
+    Sound, subtitles, attachments, cover art and data are copied. `beginning` and `stop` are times
+    in the source file in seconds; packets that begin in between are copied and set back by
+    `beginning`, as the picture is. `metadata` is that of the source, `chapters` those of the
+    range, `picture_tags` and `picture_disposition` those of the video stream. `dropped` names,
+    one line each, what the container does not take. Raises CodecError where it does not take the
+    sound.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        output: OutputContainer,
+        beginning: Fraction | None,
+        stop: Fraction | None,
+    ) -> None:
+        self._output = output
+        self._beginning = beginning
+        self._stop = stop
+        self.dropped: list[str] = []
+        self._source = source
+        self._container, video = open_clip(source)
+        self.metadata = dict(self._container.metadata)
+        self.picture_tags = _kept_tags(video)
+        self.picture_disposition = video.disposition
+        self._drop_timecode_of_a_part()
+        self.chapters = self._chapters_in_range()
+        self._targets: dict[int, Stream] = {}
+        for stream in self._container.streams:
+            if stream is not video:
+                self._add_or_name(stream)
+        self._packets = self._wanted_packets()
+        self._waiting: Packet[Stream] | None = None
+
+    def copy_until(self, seconds: Fraction | None) -> None:
+        """Copy what is decoded before a time in the output, None for all that is left."""
+        while (packet := self._waiting or next(self._packets, None)) is not None:
+            self._waiting = packet
+            time = packet.dts if packet.dts is not None else packet.pts
+            if seconds is not None and time is not None and time * packet.time_base >= seconds:
+                return
+            self._waiting = None
+            packet.stream = self._targets[packet.stream_index]
+            self._output.mux_one(packet)
+
+    def close(self) -> None:
+        """Release the source."""
+        self._container.close()
+
+    def _drop_timecode_of_a_part(self) -> None:
+        """A timecode counts from the clip's first frame, which a later beginning leaves out."""
+        if self._beginning:
+            tags = [self.picture_tags.pop(_TIMECODE, None), self.metadata.pop(_TIMECODE, None)]
+            if any(tags):
+                self.dropped.append("timecode (the output begins later than it)")
+
+    def _chapters_in_range(self) -> list[Any]:
+        """Chapters of the range with their times in the output; those cut by its ends are cut."""
+        if self._beginning is None and self._stop is None:
+            return self._container.chapters()
+        chapters = []
+        zero = self._beginning or Fraction(0)
+        for chapter in self._container.chapters():
+            tick = chapter["time_base"] or Fraction(1, 1000)
+            start, end = chapter["start"] * tick, chapter["end"] * tick
+            start = max(start, zero) - zero
+            end = (end if self._stop is None else min(end, self._stop)) - zero
+            if end > start:
+                ticks = [round(time / tick) for time in (start, end)]
+                chapters.append({**chapter, "start": ticks[0], "end": ticks[1]})
+        return chapters
+
+    def _add_or_name(self, stream: Stream) -> None:
+        if _is_chapter_track(stream):
+            return  # the muxer writes its own from the chapters
+        is_timecode = stream.type == "data" and _TIMECODE in stream.metadata
+        if is_timecode:
+            self._name_timecode(stream)
+        target = None if is_timecode else self._add(stream)
+        if target is not None and target.type != "attachment":
+            self._targets[stream.index] = target
+            return
+        stream.discard = Discard.all
+        if target is None and not is_timecode:
+            self.dropped.append(f"{_kind(stream)} stream {stream.index} ({_codec_name(stream)})")
+
+    def _name_timecode(self, stream: Stream) -> None:
+        """The muxer makes its timecode track from the picture's tag, which the source has too."""
+        written = self._output.format.name in _WRITES_TIMECODE_TRACKS
+        if not written and not self._beginning:
+            self.dropped.append(f"timecode stream {stream.index} (kept as the picture's tag)")
+
+    def _add(self, stream: Stream) -> Stream | None:
+        """A stream of the output like `stream`; None where that is not possible."""
+        if stream.type in ("video", "attachment"):
+            return self._attach(stream)
+        if stream.type != "audio" and not _can_hold(self._output.format.name, stream):
+            return None
+        try:
+            target = self._output.add_stream_from_template(stream, opaque=True)
+        except (ValueError, av.FFmpegError) as error:
+            if stream.type != "audio" or stream.codec_context is None:
+                return None
+            raise CodecError(
+                f"{self._output.format.name} files cannot hold the sound of {self._source} "
+                f"({_codec_name(stream)}); write to .mkv, or to the kind of file it came from"
+            ) from error
+        _describe_like(stream, target)
+        return target
+
+    def _attach(self, stream: Stream) -> Stream | None:
+        """An attachment, or a cover, which Matroska keeps as one; never another picture.
+
+        Another picture would show the face unchanged.
+        """
+        if self._output.format.name not in _HOLD_ATTACHMENTS:
+            return None
+        if not _is_cover(stream):
+            if stream.type == "video":
+                return None
+            return self._output.add_stream_from_template(stream)
+        name, kind = _COVER_KINDS.get(_codec_name(stream), ("", ""))
+        picture = _only_packet(self._source, stream.index)
+        if not kind or not picture:
+            return None
+        name = stream.metadata.get("filename", name)
+        return self._output.add_attachment(name, stream.metadata.get("mimetype", kind), picture)
+
+    def _wanted_packets(self) -> Iterator["Packet[Stream]"]:
+        sources = [self._container.streams[index] for index in self._targets]
+        if not sources:
+            return
+        packets = self._container.demux(sources)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                self.dropped.append(f"sound after the break in the source ({reason(error)})")
+                return
+            if packet is None:
+                return
+            if packet.size and self._in_range(packet):
+                yield self._set_back(packet)
+
+    def _in_range(self, packet: "Packet[Stream]") -> bool:
+        if packet.pts is None:
+            return packet.dts is not None and self._beginning is None and self._stop is None
+        seconds = packet.pts * packet.time_base
+        after = self._beginning is None or seconds >= self._beginning
+        return after and (self._stop is None or seconds < self._stop)
+
+    def _set_back(self, packet: "Packet[Stream]") -> "Packet[Stream]":
+        if self._beginning is not None:
+            ticks = round(self._beginning / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts - ticks
+            packet.dts = None if packet.dts is None else packet.dts - ticks
+        return packet
+
+
+def _can_hold(muxer: str, stream: Stream) -> bool:
+    """Whether a container takes a stream: found out by writing an empty file of it to memory.
+
+    Most muxers say no only when they write the header, too late to leave one stream out.
+    """
+    try:
+        with av.open(io.BytesIO(), "w", format=muxer) as trial:
+            _describe_like(stream, trial.add_stream_from_template(stream, opaque=True))
+            trial.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    return True
+
+
+def _describe_like(stream: Stream, target: Stream) -> None:
+    target.disposition = stream.disposition
+    target.metadata.update(_kept_tags(stream))
+
+
+def _kept_tags(stream: Stream) -> dict[str, str]:
+    tags = {k: v for k, v in stream.metadata.items() if not k.upper().startswith(_STALE_TAGS)}
+    if name := tags.pop("name", None):  # what the mp4 reader calls a title
+        tags.setdefault("title", name)
+    return tags
+
+
+def _only_packet(source: Path, index: int) -> bytes:
+    """The picture of a cover stream; empty where it cannot be read."""
+    container, _ = open_clip(source)
+    with container:
+        try:
+            return next(bytes(p) for p in container.demux(container.streams[index]) if p.size)
+        except (StopIteration, av.FFmpegError):
+            return b""
+
+
+def _is_cover(stream: Stream) -> bool:
+    return isinstance(stream, VideoStream) and bool(stream.disposition & Disposition.attached_pic)
+
+
+def _is_chapter_track(stream: Stream) -> bool:
+    """Whether a stream is QuickTime's way to store chapters, which its demuxer switches off."""
+    return stream.type in ("data", "video") and stream.discard == Discard.all
+
+
+def _kind(stream: Stream) -> str:
+    return "cover art" if _is_cover(stream) else stream.type
+
+
+def _codec_name(stream: Stream) -> str:
+    context = stream.codec_context
+    if context is not None:
+        return context.codec.canonical_name
+    return getattr(stream, "name", None) or "unknown"  # some kinds of stream have no name at all
