@@ -15,6 +15,7 @@ os.environ.setdefault("GLOG_minloglevel", "3")
 
 import click
 
+from cli_checks import doctor, verify
 from cli_training import train
 from vidswap.errors import VidswapError
 from vidswap.version import __version__
@@ -51,12 +52,15 @@ def _fail(message: str, exit_code: int) -> None:
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="vidswap")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Swap a face in a real video: the source's identity on the target's face.
 
     Pose, expression, gaze, light, hair, background and sound stay the target's. Every output says
     in its metadata that it is synthetic.
     """
+    if context.invoked_subcommand == "doctor":
+        return  # what is missing is for it to say
     from vidswap.faces.system_libraries import check_system_libraries
 
     check_system_libraries()
@@ -67,6 +71,8 @@ def main() -> None:
 
 
 main.add_command(train)
+main.add_command(verify)
+main.add_command(doctor)
 
 
 def _source_options(command: Any) -> Any:
@@ -135,6 +141,9 @@ def _source_options(command: Any) -> Any:
 @click.option("--batch-size", type=int, help="Faces a generator call. [default: by device]")
 @click.option("--codec", help="h264, hevc, av1, vp9, prores or ffv1. [default: by container]")
 @click.option("--crf", default=18, show_default=True, help="Quality, 0 is best.")
+@click.option("--sign-key", type=PATH, help="PEM key for the C2PA manifest. [default: local one]")
+@click.option("--sign-cert", type=PATH, help="PEM certificates of that key, its own first.")
+@click.option("--no-provenance", metavar="REASON", help="No C2PA manifest; the reason is recorded.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
@@ -420,6 +429,8 @@ def tune(
     from pipelines.tune import TuneOptions, tune_pair
 
     options = TuneOptions(**_with_faces(settings))
+    if sys.stderr.isatty() and not (quiet or as_json):
+        click.echo("reading the faces of source and target", err=True)
     with _TuneBar(options.minutes, silent=quiet or as_json) as bar:
         result = tune_pair(sources, target, output, options, bar.show)
     if as_json:
@@ -454,7 +465,7 @@ class _TuneBar:
                 unit="s",
                 disable=True if self._silent else None,  # None: off unless a terminal
                 dynamic_ncols=True,
-                bar_format="{percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}",
+                bar_format="{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
             )
         shown = ("answer", "across", "identity")
         self._bar.set_postfix(

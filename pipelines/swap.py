@@ -22,6 +22,13 @@ from pipelines.nets import DetectorName, DeviceName, Nets, PrecisionName, load_n
 from pipelines.overlap import Overlapped
 from pipelines.source import SourceIdentity, SourceReader
 from pipelines.stage_clock import StageClock
+from pipelines.swap_provenance import (
+    Provenance,
+    check_provenance_options,
+    files_used,
+    recorded_settings,
+    signing_key,
+)
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import blending_mask, paste_face
 from vidswap.blending.steadiness import DEFAULT_STEADINESS, SteadyFace
@@ -31,6 +38,7 @@ from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.mesh import FACE_OVAL
 from vidswap.faces.tracking import FaceTracker
 from vidswap.identity.encoder import IdEmbedding
+from vidswap.media.c2pa_manifest import SwapFacts
 from vidswap.media.codecs import codec_for, container_for
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import DEFAULT_CRF, VideoWriter
@@ -61,7 +69,8 @@ class SwapOptions:
     the device's default. codec: None for the container's usual one. mask: "square" is eq. 12
     alone, "face" keeps of it what lies within the face's outline. steadiness: the part, from 0 to
     below 1, that the frame before has in what is changed. checkpoint: None for the
-    packaged one.
+    packaged one. sign_key, sign_cert: PEM files that sign the C2PA manifest, None for this
+    computer's own. no_provenance: why there shall be no manifest; it is recorded.
     """
 
     k_shot: int = 10
@@ -79,6 +88,9 @@ class SwapOptions:
     steadiness: float = DEFAULT_STEADINESS
     checkpoint: Path | None = None
     overwrite: bool = False
+    sign_key: Path | None = None
+    sign_cert: Path | None = None
+    no_provenance: str | None = None
 
     def __post_init__(self) -> None:
         if self.k_shot < 1:
@@ -87,11 +99,16 @@ class SwapOptions:
             raise BadOptionError(f"batch size {self.batch_size}; it must be 1 or more")
         if not 0.0 <= self.steadiness < 1.0:
             raise BadOptionError(f"steadiness {self.steadiness}; allowed: from 0 to below 1")
+        check_provenance_options(self.sign_key, self.sign_cert, self.no_provenance)
 
 
 @dataclass(frozen=True)
 class SwapResult:
-    """What a swap did. Times in seconds, memory in MiB; stages overlap, so their sum is longer."""
+    """What a swap did. Times in seconds, memory in MiB; stages overlap, so their sum is longer.
+
+    manifest: label of the output's C2PA manifest, None where it has none; signed_by: name in the
+    certificate that signed it; no_provenance: the reason given for leaving it out.
+    """
 
     output: str
     frames: int
@@ -107,6 +124,9 @@ class SwapResult:
     source_frames_used: tuple[str, ...]
     source_frames_left_out: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
+    manifest: str | None = None
+    signed_by: str | None = None
+    no_provenance: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -168,6 +188,7 @@ def swap_video(
     clock = StageClock()
     source_paths = [Path(s) for s in sources]
     picture = _check_paths(source_paths, target, output, options)
+    key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
     with ExitStack() as stack:
         with clock("load"):
             nets = load_nets(
@@ -176,7 +197,14 @@ def swap_video(
         stack.callback(nets.close)
         with clock("source"):
             source = read_source(nets, source_paths, options)
-        job = SwapJob(nets, source, options, clock, progress)
+        facts = SwapFacts(
+            target, files_used(source_paths, source.used), __version__, nets.generator.sha256,
+            recorded_settings(asdict(options)),
+        )  # fmt: skip
+        with clock("sign"):
+            provenance = Provenance(output, facts, key, options.no_provenance)
+        stack.enter_context(provenance)
+        job = SwapJob(nets, source, options, clock, progress, provenance)
         warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
     counts = job.counts
     return SwapResult(
@@ -194,6 +222,9 @@ def swap_video(
         source_frames_used=source.used,
         source_frames_left_out=source.left_out,
         warnings=tuple(warnings),
+        manifest=provenance.label,
+        signed_by=provenance.signer if provenance.label else None,
+        no_provenance=options.no_provenance,
     )
 
 
@@ -387,20 +418,23 @@ class SwapJob:
         options: SwapOptions,
         clock: StageClock,
         progress: Progress | None,
+        provenance: Provenance | None = None,
     ) -> None:
         self.nets, self.source, self.options, self.clock = nets, source, options, clock
-        self.progress = progress
+        self.progress, self.provenance = progress, provenance
         self.counts = SwapCounts()
 
     def swap_clip(self, target: Path, output: Path) -> list[str]:
         """Swap a clip; returns warnings."""
         options, warnings = self.options, []
+        provenance = self._provenance(output)
+        marks = marks_of(options, self.nets) | provenance.marks
         with ExitStack() as stack:
             reader = stack.enter_context(VideoReader(target, options.start, options.end))
             writer = stack.enter_context(
                 VideoWriter(
                     output, reader, codec=options.codec, crf=options.crf,
-                    metadata=marks_of(self.options, self.nets), overwrite=options.overwrite,
+                    metadata=marks, overwrite=options.overwrite,
                 )
             )  # fmt: skip
             swapped = self._swapped(reader)
@@ -418,19 +452,25 @@ class SwapJob:
                 _copy_unchanged(target, output)
             else:
                 with self.clock("encode"):
-                    writer.close()
+                    provenance.close_clip(writer, not unchanged)
                 warnings += [f"not in the output: {stream}" for stream in writer.dropped]
-        return warnings + self._no_face_warning(target)
+        return warnings + self._last_warnings(target, provenance)
 
     def swap_picture(self, target: Path, output: Path) -> list[str]:
         """Swap a picture; returns warnings."""
+        provenance = self._provenance(output)
         (frame,) = list(self._swapped([read_picture(target)]))
         self._report()
-        changed = self.counts.faces_swapped > 0
         with self.clock("encode"):
-            marks = marks_of(self.options, self.nets) if changed else None
-            write_picture(output, frame.rgb, marks, overwrite=self.options.overwrite)
-        return self._no_face_warning(target)
+            if self.counts.faces_swapped:
+                marks = marks_of(self.options, self.nets) | provenance.marks
+                provenance.write_picture(frame.rgb, marks, self.options.overwrite)
+            else:
+                write_picture(output, frame.rgb, overwrite=self.options.overwrite)
+        return self._last_warnings(target, provenance)
+
+    def _provenance(self, output: Path) -> Provenance:
+        return self.provenance or Provenance(output, reason="not asked for")
 
     def _swapped(self, frames: Iterable[Frame]) -> Any:
         identity = self.source.identity
@@ -440,20 +480,16 @@ class SwapJob:
         if self.progress is not None:
             self.progress(self.counts)
 
-    def _no_face_warning(self, target: Path) -> list[str]:
+    def _last_warnings(self, target: Path, provenance: Provenance) -> list[str]:
         if self.counts.faces_swapped:
-            return []
+            return provenance.warnings
         wanted = "no face" if self.options.face in ("largest", "all") else "not the chosen person"
         return [f"{target}: {wanted} found; the output is the target unchanged"]
 
 
 def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
     """The container metadata that says how a result was made."""
-    settings = {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in asdict(options).items()
-        if name not in ("overwrite", "checkpoint")
-    }
+    settings = recorded_settings(asdict(options))
     return synthetic_metadata(__version__, nets.generator.sha256, settings)
 
 

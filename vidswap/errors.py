@@ -104,3 +104,9 @@ class TrainingDivergedError(VidswapError):
     """Training gave values that are not finite, again and again, from its last good state."""
 
     exit_code = 17
+
+
+class SigningKeyError(VidswapError):
+    """A signing key or certificate is missing, damaged, or not one that C2PA signs with."""
+
+    exit_code = 18

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -48,15 +49,20 @@ def config(size: int = 128) -> TrainConfig:
     )
 
 
-def trainer(given: TrainConfig | None = None) -> Trainer:
+@cache
+def identity_loss() -> IdentityLoss:
+    """Nothing in it learns, so all tests share it."""
     random = np.random.default_rng(0)
     torch.manual_seed(0)
     id_rows = random.normal(size=(N_FACES, sum(ID_WIDTHS))).astype(np.float32)
     second_rows = random.normal(size=(N_FACES, 192)).astype(np.float32)
-    identity_loss = IdentityLoss(
+    return IdentityLoss(
         IdentityEncoder(), torch.from_numpy(id_rows), TinyEncoder(), torch.from_numpy(second_rows)
     )
-    return Trainer(given or config(), identity_loss, torch.device("cpu"))
+
+
+def trainer(given: TrainConfig | None = None) -> Trainer:
+    return Trainer(given or config(), identity_loss(), torch.device("cpu"))
 
 
 def sampler(pairs: PairConfig | None = None) -> PairSampler:
