@@ -1,0 +1,215 @@
+"""The examples of a pair and one step of tuning, on two flat faces."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.models.test_apgan import identity, small_generator
+from tests.training.test_pairs import schematic_points
+from vidswap.faces import mesh
+from vidswap.identity.encoder import IdentityEncoder
+from vidswap.training.pair_examples import (
+    ExampleConfig,
+    ExampleMaker,
+    Shot,
+    bent_onto,
+    displacement,
+    mirrored_mesh,
+    to_tensor,
+)
+from vidswap.training.tuning import PairTuner, PeakWatch, TuneConfig, feature_differences
+
+SOURCE_SKIN, TARGET_SKIN = (200, 150, 120), (90, 60, 50)
+
+
+ONE_OF_TWO = ExampleConfig(back=1, own=0, across=1)
+
+
+def face(skin: tuple[int, int, int], around: int, shift: float = 0.0) -> Shot:
+    """A flat face with dark eyes and a red mouth on grey."""
+    points = schematic_points().astype(np.float32)
+    # Points the schema leaves out lie on the face's inside.
+    points[points.sum(axis=1) == 0] = (127.5, 140.0)
+    points += shift
+    crop = np.full((256, 256, 3), around, np.uint8)
+    for contour, colour in (
+        (mesh.FACE_OVAL, skin),
+        (mesh.RIGHT_EYE, (20, 20, 20)),
+        (mesh.LEFT_EYE, (20, 20, 20)),
+        (mesh.OUTER_LIPS, (180, 40, 40)),
+    ):
+        cv2.fillPoly(crop, [np.rint(points[list(contour)]).astype(np.int32)], colour)
+    return Shot(crop, points)
+
+
+def sources() -> list[Shot]:
+    return [face(SOURCE_SKIN, 40, shift) for shift in (-2.0, 0.0, 2.0)]
+
+
+def targets() -> list[Shot]:
+    return [face(TARGET_SKIN, 220, shift) for shift in (-3.0, 1.0)]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> IdentityEncoder:
+    return IdentityEncoder().requires_grad_(False)
+
+
+def test_a_displacement_field_takes_points_to_points() -> None:
+    points = np.random.default_rng(0).uniform(60, 200, (478, 2)).astype(np.float32)
+    shifted = displacement(points, points + np.float32([3.0, -2.0]))
+    assert shifted[130, 130] == pytest.approx([3.0, -2.0], abs=1e-3)
+    larger = (points - 128) * np.float32(1.05) + 128
+    field = displacement(points, larger)
+    assert field[150, 170] == pytest.approx([0.05 * 42, 0.05 * 22], abs=0.5)  # row 150 is y
+
+
+def test_a_bent_face_covers_the_face_and_nothing_else() -> None:
+    over, frame = face(TARGET_SKIN, 220, 6.0), face(SOURCE_SKIN, 40)
+    mixed = bent_onto(over, frame, colour=0.0)
+    np.testing.assert_array_equal(mixed[:20], frame.crop[:20])
+    np.testing.assert_array_equal(mixed[:, :20], frame.crop[:, :20])
+    assert mixed[150, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=2)
+    # Its eyes lie where the frame's eyes are, six pixels from where they were.
+    dark = np.argwhere(mixed[90:122, 80:115].sum(axis=2) < 100).mean(axis=0)
+    assert dark == pytest.approx([106 - 90, 97 - 80], abs=1.5)
+
+
+def test_colour_takes_the_covered_face_s_mean() -> None:
+    over, frame = face(TARGET_SKIN, 220), face(SOURCE_SKIN, 40)
+    mixed = bent_onto(over, frame, colour=1.0)
+    inside = (slice(106, 178), slice(97, 158))  # from the eyes to the corners of the mouth
+    wanted = frame.crop[inside].mean(axis=(0, 1))
+    assert mixed[inside].mean(axis=(0, 1)) == pytest.approx(wanted, abs=8)
+    assert np.abs(over.crop[inside].mean(axis=(0, 1)) - wanted).min() > 50
+
+
+def test_a_shorter_reach_leaves_the_brow_the_frame_s() -> None:
+    over, frame = face(TARGET_SKIN, 220), face(SOURCE_SKIN, 40)
+    mixed = bent_onto(over, frame, colour=0.0, reach=0.75)
+    assert mixed[58, 128].astype(int) == pytest.approx(
+        SOURCE_SKIN, abs=12
+    )  # eight pixels inside the outline
+    assert mixed[150, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=3)
+    usual = bent_onto(over, frame, colour=0.0)
+    assert usual[66, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=12)
+
+
+def test_a_face_bent_onto_itself_is_itself() -> None:
+    frame = face(SOURCE_SKIN, 40)
+    assert np.abs(bent_onto(frame, frame, 1.0).astype(int) - frame.crop).max() <= 1
+
+
+def test_the_mirror_of_the_mesh_swaps_the_sides() -> None:
+    mirror = mirrored_mesh()
+    np.testing.assert_array_equal(mirror[mirror], np.arange(478))
+    assert mirror[mesh.RIGHT_EYE_CORNERS[0]] == mesh.LEFT_EYE_CORNERS[0]
+    assert mirror[mesh.RIGHT_MOUTH_CORNER] == mesh.LEFT_MOUTH_CORNER
+    assert mirror[mesh.NOSE_TIP] == mesh.NOSE_TIP
+    assert mirror[mesh.RIGHT_IRIS[0]] == mesh.LEFT_IRIS[0]
+
+
+def test_examples_have_the_right_answers() -> None:
+    config = ExampleConfig(brightness=0.0, rotation=0.0, scale=0.0, shift=0.0, target_colour=0.0)
+    examples = ExampleMaker(sources(), targets(), config).batch()
+    n = config.batch
+    assert examples.inputs.shape == examples.answers.shape == (n, 3, 256, 256)
+    assert examples.boundary_maps.shape == (n, 3, 256, 256)
+    assert float(examples.boundary_maps.min()) == 0.0 and float(examples.boundary_maps.max()) <= 1.0
+    assert examples.weights.shape == (n, 1, 256, 256)
+    around = ((examples.inputs[:, :, 5, 128] + 1.0) * 127.5).mean(dim=1)
+    assert (around[: n - config.across] < 130).all()  # frames of the source ...
+    assert (around[n - config.across :] > 215).all()  # ... and of the target
+    skin = (examples.answers[:, :, 150, 128] + 1.0) * 127.5
+    shown = (examples.inputs[:, :, 150, 128] + 1.0) * 127.5
+    across = slice(n - config.across, n)
+    torch.testing.assert_close(
+        skin[across], torch.tensor([SOURCE_SKIN] * 2).float(), atol=3, rtol=0
+    )
+    torch.testing.assert_close(
+        shown[across], torch.tensor([TARGET_SKIN] * 2).float(), atol=3, rtol=0
+    )
+    # Answers and inputs with a true answer have one light: they agree around the face.
+    same = examples.inputs[: n - 2, :, :30] - examples.answers[: n - 2, :, :30]
+    assert float(same.abs().max()) < 0.05
+
+
+def test_examples_repeat_for_a_seed() -> None:
+    one, other = (
+        ExampleMaker(sources(), targets(), ExampleConfig(seed=4)).batch() for _ in range(2)
+    )
+    assert torch.equal(one.inputs, other.inputs) and torch.equal(one.answers, other.answers)
+
+
+def test_feature_differences_are_zero_for_the_same_and_grow_with_blur(
+    encoder: IdentityEncoder,
+) -> None:
+    picture = torch.from_numpy(face(SOURCE_SKIN, 40).crop).permute(2, 0, 1)[None] / 127.5 - 1.0
+    little, much = (torch.nn.functional.avg_pool2d(picture, k, 1, k // 2) for k in (3, 9))
+    same, small, large = (
+        [float(x) for x in feature_differences(encoder.resnet, blurred, picture)]
+        for blurred in (picture, little, much)
+    )
+    assert same == [0.0, 0.0]
+    assert 0.0 < small[0] < large[0] and 0.0 < small[1] < large[1]
+
+
+def test_style_does_not_ask_where(encoder: IdentityEncoder) -> None:
+    picture = torch.from_numpy(face(SOURCE_SKIN, 40).crop).permute(2, 0, 1)[None] / 127.5 - 1.0
+    moved = torch.roll(picture, 4, dims=3)  # four pixels: the stem's and the pool's stride
+    local, style = feature_differences(encoder.resnet, moved, picture)
+    assert float(style) < 0.2 * float(local)
+
+
+def test_a_single_place_that_outweighs_its_map_is_a_peak() -> None:
+    net = small_generator()
+    watch = PeakWatch(net, limit=12.0)
+    conv = net.up["64"].conv
+    torch.manual_seed(0)
+    with torch.no_grad():
+        conv.weight.zero_()
+        conv.weight[:, 0, 1, 1] = 1.0
+    flat = torch.randn(1, conv.in_channels, 64, 64)
+    conv(flat)
+    assert float(watch.loss().detach()) == 0.0  # normal noise stays below five deviations
+    flat[0, 0, 10, 20] = 1000.0
+    flat.requires_grad_()
+    conv(flat)
+    loss = watch.loss()
+    # One place of 64 x 64 is at most sqrt(4095) = 64 deviations off.
+    assert float(loss.detach()) == pytest.approx((63.9 / 12.0 - 1.0) ** 2, rel=0.05)
+    loss.backward()
+    assert int(flat.grad.abs().sum(dim=(0, 1)).argmax()) == 10 * 64 + 20
+
+
+def test_tuning_lowers_the_loss_and_leaves_the_base(encoder: IdentityEncoder) -> None:
+    config = TuneConfig(rank=2, warm_up_images=1, free_rate=5e-3, examples=ONE_OF_TWO)
+    source_id = encoder(to_tensor(sources()[0].crop[None]))
+    tuner = PairTuner(small_generator(), encoder, sources(), targets(), source_id, config)
+    examples = tuner.maker.batch()
+    tuner.maker.batch = lambda: examples  # type: ignore[method-assign]
+    found = [tuner.step() for _ in range(3)]
+    loss = [sum(getattr(config.weights, k) * v for k, v in terms.items()) for terms in found]
+    assert loss[-1] < 0.8 * loss[0]
+    assert tuner.images == 6
+    base = dict(small_generator().named_parameters())
+    originals = {
+        name.replace("parametrizations.", "").replace(".original", ""): tensor
+        for name, tensor in tuner.net.named_parameters()
+        if name.endswith(".original")
+    }
+    assert originals and all(torch.equal(t, base[name]) for name, t in originals.items())
+
+
+def test_the_average_lies_between_the_start_and_the_last_step(encoder: IdentityEncoder) -> None:
+    config = TuneConfig(rank=2, warm_up_images=1, examples=ONE_OF_TWO)
+    tuner = PairTuner(small_generator(), encoder, sources(), targets(), identity(1), config)
+    tuner.images = 1000  # as far on as this, one step moves the average by a hundredth
+    for _ in range(2):
+        tuner.step()
+    key = "to_rgb.bias.change"
+    now, mean = tuner.adapter.tensors()[key].detach(), tuner.average[key]
+    assert 0.0 < float(mean.norm()) < 0.1 * float(now.norm())

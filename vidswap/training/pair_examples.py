@@ -1,0 +1,276 @@
+"""Examples for tuning a generator to one pair of people.
+
+Three kinds of examples, the first two with a true answer:
+
+- back: a frame of the source in which the target's face lies over the source's, bent to its mesh;
+  the answer is the frame itself;
+- own: a frame of the source with its face bent, so that shapes are drawn and not copied;
+- across: a frame of the target. What is around the face must come back, and so must its eyes and
+  mouth; for the rest the answer is the source's face bent onto it, in the target's light, which is
+  near to the truth but not it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidswap.blending.mask import FACE_MARGIN, face_mask
+from vidswap.faces import mesh
+from vidswap.faces.boundary_map import draw_boundary_map
+from vidswap.faces.pose import canonical_mesh
+from vidswap.training.pairs import PairConfig, keep_map
+
+Picture = NDArray[np.uint8]  # (256, 256, 3) RGB
+Points = NDArray[np.float32]  # (478, 2) in pixels of the 256-pixel crop
+SIZE = 256
+# Hair hangs over brow and temples: there the answer on a target's frame is the frame itself.
+INNER_REACH = 0.85
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """An aligned face and its mesh in the crop's pixels."""
+
+    crop: Picture
+    landmarks: Points
+
+
+@dataclass(frozen=True)
+class ExampleConfig:
+    """How examples are drawn and augmented. Angles in degrees, shifts in pixels of the crop."""
+
+    back: int = 3  # examples of each kind in a batch
+    own: int = 1
+    across: int = 2
+    bend: float = 5.0  # pixels by which a face's inside is bent
+    rotation: float = 6.0
+    scale: float = 0.06
+    shift: float = 5.0
+    brightness: float = 0.15
+    target_colour: float = 0.7  # how far the answers on the target take on its skin's colour
+    keep: PairConfig = field(
+        default_factory=lambda: PairConfig(size=SIZE, keep_face=0.0, keep_features=0.3)
+    )
+    seed: int = 1
+
+    @property
+    def batch(self) -> int:
+        return self.back + self.own + self.across
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A batch: (B, 3, 256, 256) in [-1, 1], maps in [0, 1]; the last `n_across` are of that kind.
+
+    `weights` (B, 1, 256, 256) says where the answer counts; on frames of the target, how much of
+    the input must come back.
+    """
+
+    inputs: Tensor
+    boundary_maps: Tensor
+    answers: Tensor
+    weights: Tensor
+    n_across: int
+
+
+class ExampleMaker:
+    """Draws and augments examples of a pair; deterministic for a seed."""
+
+    def __init__(
+        self,
+        sources: Sequence[Shot],
+        targets: Sequence[Shot],
+        config: ExampleConfig,
+    ) -> None:
+        self.sources, self.targets, self.config = sources, targets, config
+        self.random = np.random.default_rng(config.seed)
+        self.mirror = mirrored_mesh()
+
+    def batch(self) -> Examples:
+        """The next batch."""
+        config = self.config
+        made = [self._back() for _ in range(config.back)]
+        made += [self._own() for _ in range(config.own)]
+        made += [self._across() for _ in range(config.across)]
+        inputs, answers, landmarks, weights = zip(*made, strict=True)
+        maps = np.stack([draw_boundary_map(points) for points in landmarks])
+        return Examples(
+            to_tensor(np.stack(inputs)),
+            (to_tensor(maps) + 1.0) / 2.0,
+            to_tensor(np.stack(answers)),
+            torch.from_numpy(np.stack(weights))[:, None],
+            config.across,
+        )
+
+    def _back(self) -> tuple[Picture, Picture, Points, NDArray[np.float32]]:
+        shot = self._drawn(self.sources)
+        target = self._nearest(self.targets, shot, of=4)
+        shown = bent_onto(target, shot, float(self.random.uniform(0.2, 1.0)))
+        return self._with_answer(shown, shot, target)
+
+    def _own(self) -> tuple[Picture, Picture, Points, NDArray[np.float32]]:
+        shot = self._drawn(self.sources)
+        target = self._drawn(self.targets)
+        return self._with_answer(shot.crop, shot, target)
+
+    def _with_answer(
+        self, shown: Picture, shot: Shot, target: Shot
+    ) -> tuple[Picture, Picture, Points, NDArray[np.float32]]:
+        shown = self._bent(shown, shot.landmarks)
+        colours = self._colours(shot, target)
+        pictures = [np.clip(p * colours[0] + colours[1], 0, 255) for p in (shown, shot.crop)]
+        inputs, answer, landmarks = self._moved(pictures[0], pictures[1], shot.landmarks)
+        return inputs, answer, landmarks, _answer_weight(landmarks)
+
+    def _across(self) -> tuple[Picture, Picture, Points, NDArray[np.float32]]:
+        shot = self._drawn(self.targets)
+        source = self._nearest(self.sources, shot, of=16)
+        answer = bent_onto(source, shot, self.config.target_colour, INNER_REACH)
+        gain = 1.0 + self.config.brightness * self.random.uniform(-1.0, 1.0)
+        pictures = [np.clip(p * gain, 0, 255) for p in (shot.crop, answer)]
+        inputs, answer, landmarks = self._moved(pictures[0], pictures[1], shot.landmarks)
+        return inputs, answer, landmarks, keep_map(landmarks, False, self.config.keep)
+
+    def _nearest(self, shots: Sequence[Shot], shot: Shot, of: int) -> Shot:
+        """Of some shots drawn at random the one whose mesh is nearest: alike in pose and speech."""
+        drawn = [self._drawn(shots) for _ in range(of)]
+        distances = [float(np.abs(s.landmarks - shot.landmarks).mean()) for s in drawn]
+        return drawn[int(np.argmin(distances))]
+
+    def _drawn(self, shots: Sequence[Shot]) -> Shot:
+        return shots[int(self.random.integers(len(shots)))]
+
+    def _bent(self, picture: Picture, landmarks: Points) -> Picture:
+        """The picture with its face's inside bent smoothly at random."""
+        field_ = self.random.normal(size=(SIZE, SIZE, 2)).astype(np.float32)
+        field_ = np.asarray(cv2.GaussianBlur(field_, (0, 0), 20.0), np.float32)
+        field_ *= self.config.bend * self.random.random() / float(field_.std())
+        inside = face_mask(landmarks[list(mesh.FACE_OVAL)])
+        return _displaced(picture, field_ * inside[..., None])
+
+    def _colours(self, shot: Shot, target: Shot) -> tuple[NDArray[np.floating], ...]:
+        """Gain and offset (256, 256, 3) to a light between the source's and the target's."""
+        mean, deviation = _face_colours(shot)
+        to_mean, to_deviation = _face_colours(target)
+        part = self.random.uniform(-0.2, 1.2)
+        gain = 1.0 + part * (np.clip(to_deviation / deviation, 0.6, 1.6) - 1.0)
+        offset = mean + part * (to_mean - mean) - gain * mean
+        tint = self.random.normal(size=3) * [1.0, 0.4, 0.4]
+        tint = 1.0 + self.config.brightness * (tint[0] + [tint[1], 0.0, tint[2]]) / 2.0
+        # A lamp to one side: a ramp over the picture.
+        direction = self.random.normal(size=2) * 0.12
+        rows, columns = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
+        lamp = np.exp(direction[0] * rows + direction[1] * columns)[..., None]
+        return gain * tint * lamp, offset * tint * lamp
+
+    def _moved(
+        self, one: NDArray[np.floating], other: NDArray[np.floating], landmarks: Points
+    ) -> tuple[Picture, Picture, Points]:
+        """Both pictures and the mesh under one random similarity, mirrored half of the time."""
+        config, random = self.config, self.random
+        angle = random.uniform(-config.rotation, config.rotation)
+        scale = 1.0 + random.uniform(-config.scale, config.scale)
+        matrix = np.asarray(cv2.getRotationMatrix2D((127.5, 127.5), angle, scale), np.float64)
+        matrix[:, 2] += random.uniform(-config.shift, config.shift, 2)
+        if random.random() < 0.5:
+            landmarks = landmarks[self.mirror]
+            matrix = matrix @ np.array([[-1, 0, SIZE - 1], [0, 1, 0], [0, 0, 1]])
+        moved = landmarks @ matrix[:, :2].T + matrix[:, 2]
+        warped = [
+            cv2.warpAffine(
+                np.rint(p).astype(np.uint8), matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT_101
+            ).astype(np.uint8)
+            for p in (one, other)
+        ]
+        return warped[0], warped[1], moved.astype(np.float32)
+
+
+def bent_onto(face: Shot, frame: Shot, colour: float, reach: float = 0.95) -> Picture:
+    """The inside of `face`, bent so that its mesh lies on that of `frame`, in place of its face.
+
+    `colour` in [0, 1]: how far the face takes on the mean and spread of colour it covers. `reach`:
+    how much of the face it covers, from its middle, in parts of the outline.
+    """
+    field_ = displacement(frame.landmarks, face.landmarks)
+    bent = _displaced(face.crop, field_).astype(np.float64)
+    mean, deviation = _face_colours(face)
+    to_mean, to_deviation = _face_colours(frame)
+    gain = 1.0 + colour * (np.clip(to_deviation / deviation, 0.8, 1.25) - 1.0)
+    bent = (bent - mean) * gain + mean + colour * (to_mean - mean)
+    oval = frame.landmarks[list(mesh.FACE_OVAL)]
+    centre = oval.mean(axis=0)
+    inside = face_mask(centre + reach / FACE_MARGIN * (oval - centre))
+    softness = 1.0 + 30.0 * (1.0 - reach)  # pixels
+    inside = np.asarray(cv2.GaussianBlur(inside, (0, 0), softness), np.float32)[..., None]
+    mixed = inside * bent + (1.0 - inside) * frame.crop
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+
+
+def displacement(at: Points, to: Points, width: float = 6.0) -> NDArray[np.float32]:
+    """A smooth field (256, 256, 2), x then y, that is about `to - at` at the points `at`.
+
+    The Gaussian mean (Nadaraya and Watson) of the differences, `width` pixels wide; zero far from
+    all points.
+    """
+    rows, columns = np.clip(np.rint(at).astype(int), 0, SIZE - 1)[:, ::-1].T
+    sums = np.zeros((SIZE, SIZE, 3), np.float32)
+    values = np.concatenate([to - at, np.ones((len(at), 1), at.dtype)], axis=1)
+    np.add.at(sums, (rows, columns), values.astype(np.float32))
+    sums = np.asarray(cv2.GaussianBlur(sums, (0, 0), width), np.float32)
+    smooth: NDArray[np.float32] = sums[..., :2] / (sums[..., 2:] + 1e-6)
+    return smooth
+
+
+def _displaced(picture: Picture, field_: NDArray[np.float32]) -> Picture:
+    grid = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), axis=2) + field_
+    x, y = np.ascontiguousarray(grid.transpose(2, 0, 1), np.float32)
+    warped = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(warped, np.uint8)
+
+
+def _face_colours(shot: Shot) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation (3,) of the colours between the eyes and the corners of the mouth."""
+    corners = (
+        *mesh.RIGHT_EYE_CORNERS, *mesh.LEFT_EYE_CORNERS,
+        mesh.RIGHT_MOUTH_CORNER, mesh.LEFT_MOUTH_CORNER,
+    )  # fmt: skip
+    points = shot.landmarks[list(corners)]
+    left, top = np.clip(points.min(axis=0), 0, SIZE - 8).astype(int)
+    right, bottom = np.clip(points.max(axis=0), 8, SIZE).astype(int)
+    part = shot.crop[top : max(bottom, top + 8), left : max(right, left + 8)]
+    pixels = part.reshape(-1, 3).astype(np.float64)
+    # The offset keeps the ratio of two deviations near one in flat pictures.
+    return pixels.mean(axis=0), pixels.std(axis=0) + 4.0
+
+
+def _answer_weight(landmarks: Points) -> NDArray[np.float32]:
+    """Where a true answer counts: the face most, and eyes and mouth more."""
+    weight = 0.4 + 1.0 * face_mask(landmarks[list(mesh.FACE_OVAL)])
+    features = np.zeros((SIZE, SIZE), np.float32)
+    for contour in (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.OUTER_LIPS):
+        points = np.rint(landmarks[list(contour)] * 16.0).astype(np.int32)
+        cv2.fillPoly(features, [points], 1.0, cv2.LINE_8, 4)
+    features = np.asarray(cv2.GaussianBlur(features, (0, 0), 4.0), np.float32)
+    return np.asarray(weight + features, np.float32)
+
+
+def mirrored_mesh() -> NDArray[np.int64]:
+    """For every point of the mesh the one on the other side (478,)."""
+    points = canonical_mesh().astype(np.float64)
+    flipped = points * [-1.0, 1.0, 1.0]
+    mirror: NDArray[np.int64] = (
+        np.linalg.norm(points[:, None] - flipped[None], axis=2).argmin(axis=1).astype(np.int64)
+    )
+    return mirror
+
+
+def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
+    """uint8 (B, H, W, 3) to (B, 3, H, W) in [-1, 1], channels last in memory."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
