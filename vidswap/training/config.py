@@ -20,10 +20,10 @@ Config = TypeVar("Config")
 class LossWeights:
     """Weights of eq. 11; the identity loss has one weight an encoder."""
 
-    adversarial: float = 2.0
+    adversarial: float = 2.5
     identity_dlib: float = 5.0
     identity_mobilefacenet: float = 5.0
-    identity_apart: float = 4.0
+    identity_apart: float = 5.0
     saturation: float = 1.0
     reconstruction: float = 40.0
     occlusion: float = 2.0
@@ -35,8 +35,8 @@ class TrainConfig:
     """One training run.
 
     `adversarial` is the form of eq. 5, "hinge" or "log"; rates and betas are Adam's; the averaged
-    weights look back over `ema_images`. With `use_swapped_average` off, swap-back pairs are shown
-    as they are. `identity_jitter` off shows the identity encoders the faces as they are.
+    weights look back over `ema_images`. `identity_jitter` off shows the identity encoders the faces
+    as they are.
     """
 
     generator: GeneratorConfig = field(default_factory=lambda: GeneratorConfig(size=128))
@@ -45,8 +45,8 @@ class TrainConfig:
     weights: LossWeights = field(default_factory=LossWeights)
     adversarial: str = "hinge"
     identity_jitter: bool = True
-    generator_rate: float = 1.5e-4
-    discriminator_rate: float = 3e-4
+    generator_rate: float = 1e-4
+    discriminator_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
     clip_norm: float = 5.0
     ema_images: int = 2000
