@@ -7,6 +7,7 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 import torch.multiprocessing as mp
 
@@ -49,7 +50,13 @@ def _one_of_two(index: int, port: int, folder: str) -> None:
     leave_processes()
 
 
-def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path) -> None:
+def test_two_processes_are_one_with_twice_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two pools that spin while they wait would starve each other on two cores.
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
