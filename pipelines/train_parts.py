@@ -29,7 +29,8 @@ PART_MIB, PACK_MIB = 15.0, 60.0
 MANIFEST_FILE = "parts.json"
 _NETS = ("generator", "average", "discriminator")
 # What the commands import beyond the four; all are pure Python, or weights.
-_PACKAGES = ("click", "tqdm", "tflite", "flatbuffers", "face_recognition_models")
+_PACKAGES = ("click", "tqdm", "face_recognition_models")
+_SECOND_ENCODER_PACKAGES = ("tflite", "flatbuffers")
 
 
 def export_state(run: Path, output: Path, part_mib: float = PART_MIB) -> list[Path]:
@@ -129,7 +130,7 @@ def _files_to_pack(
     yield run / "config.json", Path("config.json")
     if second_encoder is not None:
         yield second_encoder, Path("second-encoder.tflite")
-    for package in _PACKAGES:
+    for package in _PACKAGES + (_SECOND_ENCODER_PACKAGES if second_encoder is not None else ()):
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise InputNotFoundError(
