@@ -16,7 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.train_records import RunFolder, read_state
-from vidswap.errors import DiskFullError, OutputExistsError, TrainingConfigError
+from vidswap.errors import (
+    DiskFullError,
+    MissingLibraryError,
+    OutputExistsError,
+    TrainingConfigError,
+)
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.training.config import TrainConfig
 from vidswap.training.distributed import (
@@ -186,8 +191,7 @@ class _Run:
                     self._write_log((trainer.images - lap_images) / (now - lapped))
                     lapped, lap_images = now, trainer.images
                 if trainer.steps % SHEET_STEPS == 0 and rank() == 0:
-                    self.folder.write_sheet(trainer, self.faces.pictures, self.faces.fixed)
-                    self.folder.write_curves()
+                    self._write_pictures()
                 if time.monotonic() - saved > 60 * SAVE_MINUTES:
                     self._save(last=False)
                     saved = time.monotonic()
@@ -212,6 +216,14 @@ class _Run:
             self.folder.log(line)
             if self.show is not None:
                 self.show(line)
+
+    def _write_pictures(self) -> None:
+        self.folder.write_sheet(self.trainer, self.faces.pictures, self.faces.fixed)
+        try:
+            self.folder.write_curves()
+        except MissingLibraryError as error:
+            # The log has the numbers; a run is not ended for want of a plot.
+            print(f"vidswap: warning: {error}", file=sys.stderr)
 
     def _save(self, last: bool) -> None:
         if rank() != 0:

@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from pipelines.train_records import STATE_FILE, read_state
+from pipelines.train_records import STATE_FILE, read_state, write_state
 from vidswap.errors import BadOptionError, CheckpointError, InputNotFoundError
 from vidswap.training.face_shards import INDEX_FILE, LANDMARKS_FILE, read_index
 
@@ -83,9 +82,7 @@ def import_state(parts: Path, run: Path) -> int:
         state[net][key] = _as_trained(tensor)
     state |= {"images": int(manifest["images"]), "steps": int(manifest["steps"])}
     run.mkdir(parents=True, exist_ok=True)
-    partial = run / "state.part"
-    torch.save(state, partial)
-    partial.replace(run / STATE_FILE)
+    write_state(state, run / STATE_FILE)
     return int(manifest["images"])
 
 

@@ -42,22 +42,7 @@ class RunFolder:
 
     def save_state(self, trainer: Trainer) -> None:
         """Write the state. Raises DiskFullError; the state before it is then still there."""
-        partial = self.path / "state.part"
-        try:
-            with partial.open("wb") as file:
-                torch.save(trainer.state(), file)
-                file.flush()
-                os.fsync(file.fileno())
-        except (OSError, RuntimeError) as error:
-            # torch's writer reports a failed write as a RuntimeError without its number.
-            partial.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno != errno.ENOSPC:
-                raise
-            raise DiskFullError(
-                f"{self.state_path}: no room to save the state; the one before it is kept: free "
-                "some space, then resume"
-            ) from error
-        partial.replace(self.state_path)
+        write_state(trainer.state(), self.state_path)
 
     def write_config(self, config: TrainConfig) -> None:
         """Write the configuration as it was used."""
@@ -69,7 +54,10 @@ class RunFolder:
             file.write(json.dumps(line) + "\n")
 
     def write_curves(self) -> None:
-        """Draw every loss of the log over images seen, as PNG; needs matplotlib."""
+        """Draw every loss of the log over images seen, as PNG.
+
+        Raises MissingLibraryError without matplotlib.
+        """
         path = self.path / LOG_FILE
         if path.is_file():
             lines = [json.loads(text) for text in path.read_text().splitlines()]
@@ -80,6 +68,29 @@ class RunFolder:
         sheet = picture_sheet(trainer, faces, batch)
         path = self.path / f"sheet-{trainer.images:08d}.png"
         cv2.imwrite(str(path), np.ascontiguousarray(sheet[:, :, ::-1]))
+
+
+def write_state(state: dict[str, Any], path: Path) -> None:
+    """Write a training state whole or not at all.
+
+    Raises DiskFullError; the state before it is then still there.
+    """
+    partial = path.with_suffix(".part")
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:
+        # torch's writer reports a failed write as a RuntimeError without its number.
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+            raise
+        raise DiskFullError(
+            f"{path}: no room to save the state; the one before it is kept: free some space, "
+            "then resume"
+        ) from error
+    partial.replace(path)
 
 
 def read_state(path: Path) -> dict[str, Any]:

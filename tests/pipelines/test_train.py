@@ -212,14 +212,29 @@ def test_a_piece_elsewhere_trains_on_and_brings_its_weights_back(
     assert max(p.stat().st_size for p in out.iterdir()) <= 15 * 2**20
 
 
-def test_the_command_names_an_unknown_setting(faces: Path, tmp_path: Path) -> None:
+def test_the_command_names_an_unknown_setting(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tmp_path / "config.json"
     config.write_text('{"weights": {"identiti": 3}}')
     command = ["train", "apgan", "--faces", str(faces), "--run", str(tmp_path), "--config"]
-    os.environ.setdefault("GLIBC_TUNABLES", "")  # the command would restart this process
+    monkeypatch.setenv("GLIBC_TUNABLES", "")  # the command would restart this process
     result = CliRunner().invoke(main, [*command, str(config)])
     assert result.exit_code == TrainingConfigError.exit_code
     assert "weights.identiti is no setting" in result.output and "identity_dlib" in result.output
+
+
+def test_a_run_goes_on_where_no_curves_can_be_drawn(
+    finished: TrainJob,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("pipelines.train.SHEET_STEPS", 1)
+    monkeypatch.setattr("pipelines.train.LOG_STEPS", 1)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # as where it is not installed
+    assert train(replace(finished, run=tmp_path / "plain", images=8)).images == 8
+    assert "loss curves need matplotlib" in capsys.readouterr().err
 
 
 def test_loss_curves_are_drawn(tmp_path: Path) -> None:

@@ -144,6 +144,16 @@ def test_values_that_are_not_finite_bring_back_the_last_good_nets() -> None:
     assert losses is not None and all(np.isfinite(value) for value in losses.values())
 
 
+def test_a_resumed_run_can_step_back_at_once() -> None:
+    first, second = trainer(), trainer()
+    first.step(batch())
+    second.load_state(deepcopy(first.state()))
+    bad = replace(batch(), targets=torch.full((4, 3, 128, 128), float("inf")))
+    assert second.step(bad) is None
+    for name, tensor in first.generator.state_dict().items():
+        assert torch.equal(tensor, second.generator.state_dict()[name]), name
+
+
 def test_a_run_that_never_becomes_finite_again_gives_up_with_advice() -> None:
     net, bad = trainer(), batch()
     bad = replace(bad, targets=torch.full_like(bad.targets, float("inf")))

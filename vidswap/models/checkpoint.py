@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from safetensors.torch import save_file
 from torch import Tensor
 
 from vidswap.errors import CheckpointError
@@ -81,14 +80,16 @@ def default_checkpoint() -> Path:
 
 
 def save_generator(net: Generator, path: Path, images_trained: int) -> None:
-    """Write a generator as fp16 safetensors with its architecture in the metadata."""
-    tensors = {name: t.detach().half().contiguous().cpu() for name, t in net.state_dict().items()}
+    """Write a generator as fp16 safetensors with its architecture in the metadata.
+
+    Raises DiskFullError and OutputNotWritableError; then what was under the name stays.
+    """
     metadata = {
         "architecture": ARCHITECTURE,
         "config": json.dumps(net.config.to_dict()),
         "images_trained": str(images_trained),
     }
-    save_file(tensors, path, metadata)
+    _write(net.state_dict(), path, metadata)
 
 
 def save_adapter(tensors: Mapping[str, Tensor], path: Path, origin: AdapterOrigin) -> None:
@@ -96,7 +97,6 @@ def save_adapter(tensors: Mapping[str, Tensor], path: Path, origin: AdapterOrigi
 
     Raises DiskFullError and OutputNotWritableError; then what was under the name stays.
     """
-    halves = {name: t.detach().half().contiguous().cpu() for name, t in tensors.items()}
     metadata = {
         "architecture": ADAPTER_ARCHITECTURE,
         "base": origin.base,
@@ -106,6 +106,12 @@ def save_adapter(tensors: Mapping[str, Tensor], path: Path, origin: AdapterOrigi
         "minutes": f"{origin.minutes:.2f}",
         "shots_sha256": origin.shots_sha256,
     }
+    _write(tensors, path, metadata)
+
+
+def _write(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write fp16 safetensors; the file appears only when complete."""
+    halves = {name: t.detach().half().contiguous().cpu() for name, t in tensors.items()}
     part = temporary_path(path)
     try:
         with writing_errors(path):

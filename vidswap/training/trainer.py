@@ -64,7 +64,7 @@ class Trainer:
         None where a value was not finite: the nets are then those of the last good state, and the
         batch is left out. Raises TrainingDivergedError when that does not help.
         """
-        if self.steps % GOOD_STATE_STEPS == 0 and self._good_state is None:
+        if self._good_state is None:
             self._good_state = copy.deepcopy(self.nets())
         losses = self._update_both(batch)
         self.steps += 1
