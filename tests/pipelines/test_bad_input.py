@@ -198,7 +198,7 @@ def test_ctrl_c_leaves_no_half_written_file(
         tmp_path / "long.mp4",
         picture=lambda index, width, height: moved(photo, index % 40, width, height),
         size=(320, 240),
-        frames=500,
+        frames=2000,  # many seconds of work, however fast the machine
     )
     out = tmp_path / "out" / "swapped.mp4"
     out.parent.mkdir()
@@ -209,7 +209,7 @@ def test_ctrl_c_leaves_no_half_written_file(
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not temporary_path(out).exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.005)
     assert temporary_path(out).exists(), "the job never began to write"
     job.send_signal(signal.SIGINT)
     _, errors = job.communicate(timeout=60)

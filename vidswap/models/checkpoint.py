@@ -103,7 +103,7 @@ def save_adapter(tensors: Mapping[str, Tensor], path: Path, origin: AdapterOrigi
         "base_sha256": origin.base_sha256,
         "config": json.dumps(origin.config.to_dict()),
         "images": str(origin.images),
-        "minutes": f"{origin.minutes:.2f}",
+        "minutes": f"{origin.minutes:.4f}",
         "shots_sha256": origin.shots_sha256,
     }
     _write(tensors, path, metadata)
