@@ -46,7 +46,7 @@ from vidswap.models.checkpoint import (
     load_generator,
     save_adapter,
 )
-from vidswap.training.pair_examples import SIZE, Shot
+from vidswap.training.bending import SIZE, Shot
 from vidswap.training.tuning import PairTuner, TuneConfig
 
 MAX_SHOTS = 400  # aligned faces a side, 0.2 MiB each

@@ -75,13 +75,54 @@ def test_pairs_of_one_person_are_marked_and_the_first_are_the_same_picture(
 ) -> None:
     for number in range(10):
         batch = sampler.batch(number)
-        assert (batch.n_same_picture, batch.n_swap_back) == (1, 2)
+        assert (batch.n_same_picture, batch.n_swap_back, len(batch.bent)) == (1, 1, 2)
+        assert batch.n_answered == 4
         n = 3
         assert batch.sources[:n].tolist() == batch.target_rows[:n].tolist()
-        # Of the eight pairs one more is of the same person, in another picture.
+        # The second of the bent pairs has another picture of the person as its source.
         assert batch.same_person.tolist() == [True] * 4 + [False] * 4
         source, target = int(batch.sources[n]), int(batch.target_rows[n])
         assert source // 3 == target // 3 and source != target
+
+
+def test_a_bent_pair_shows_another_face_within_the_outline_and_the_picture_around_it(
+    sampler: PairSampler,
+) -> None:
+    # Every picture is flat and of its own grey, so that the covering face is told by its grey.
+    sampler.faces = np.repeat(
+        np.arange(60, dtype=np.uint8)[:, None] * 4 + 10, 128 * 128 * 3, axis=1
+    ).reshape(60, 128, 128, 3)
+    sampler.config = PairConfig(batch=8, rotation=0.0, scale=0.0, shift=0.0, brightness=0.0)
+    inside = []
+    for number in range(4):
+        batch = sampler.batch(number)
+        for shown, answer in zip(batch.bent, batch.targets[2:4], strict=True):
+            difference = (shown - answer).abs().amax(dim=0)
+            inside.append(float(difference[70, 64]))
+            assert float(difference[:8].max()) == float(difference[-8:].max()) == 0
+    # A face that takes on all of the light it covers is no longer told from it.
+    assert sum(value > 0 for value in inside) >= 6
+
+
+def test_half_of_the_bent_pairs_know_the_person_from_another_picture(sampler: PairSampler) -> None:
+    for number in range(10):
+        batch = sampler.batch(number)
+        assert int(batch.sources[2]) == int(batch.target_rows[2])
+        assert int(batch.sources[3]) != int(batch.target_rows[3])
+        assert int(batch.sources[3]) // 3 == int(batch.target_rows[3]) // 3
+
+
+def test_glasses_are_never_a_sources_nor_beneath_a_bent_face(sampler: PairSampler) -> None:
+    sampler.faces = np.full_like(sampler.faces, 150)
+    sampler.faces[::2, 45:48] = 20  # every other face has a bar across its nose
+    for number in range(10):
+        batch = sampler.batch(number)
+        assert all(row % 2 for row in batch.sources[4:])
+        assert all(row % 2 for row in batch.swap_back_sources)
+        assert all(row % 2 for row in batch.target_rows[2:4])
+    sampler.config = PairConfig(batch=8, bare_sources=False)
+    drawn = torch.cat([sampler.batch(number).sources[4:] for number in range(10)])
+    assert not all(row % 2 for row in drawn)
 
 
 def test_held_out_people_are_never_drawn(sampler: PairSampler) -> None:
@@ -124,7 +165,7 @@ def test_targets_are_drawn_from_pictures_stored_large_as_often_as_asked(
 ) -> None:
     sides = np.where(np.arange(60) % 2, 256, 112)
     records = [FaceRecord(f"{i}.webp", "", "", "") for i in range(60)]
-    config = PairConfig(batch=8, sharp_targets=1.0, same_person=0.0)
+    config = PairConfig(batch=8, sharp_targets=1.0)
     large = PairSampler(
         sampler.faces, sampler.landmarks, MESH_INDEX, records, config, seed=1, sides=sides
     )

@@ -11,12 +11,10 @@ from tests.models.test_apgan import identity, small_generator
 from tests.training.test_pairs import schematic_points
 from vidswap.faces import mesh
 from vidswap.identity.encoder import IdentityEncoder
+from vidswap.training.bending import Shot, bent_onto, displacement
 from vidswap.training.pair_examples import (
     ExampleConfig,
     ExampleMaker,
-    Shot,
-    bent_onto,
-    displacement,
     mirrored_mesh,
     to_tensor,
 )

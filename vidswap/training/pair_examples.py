@@ -21,25 +21,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidswap.blending.mask import FACE_MARGIN, face_mask
+from vidswap.blending.mask import face_mask
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.pose import canonical_mesh
+from vidswap.training.bending import (
+    SIZE,
+    Picture,
+    Points,
+    Shot,
+    bent_onto,
+    displaced,
+    face_colours,
+)
 from vidswap.training.pairs import PairConfig, keep_map
 
-Picture = NDArray[np.uint8]  # (256, 256, 3) RGB
-Points = NDArray[np.float32]  # (478, 2) in pixels of the 256-pixel crop
-SIZE = 256
 # Hair hangs over brow and temples: there the answer on a target's frame is the frame itself.
 INNER_REACH = 0.85
-
-
-@dataclass(frozen=True, eq=False)
-class Shot:
-    """An aligned face and its mesh in the crop's pixels."""
-
-    crop: Picture
-    landmarks: Points
 
 
 @dataclass(frozen=True)
@@ -153,12 +151,12 @@ class ExampleMaker:
         field_ = np.asarray(cv2.GaussianBlur(field_, (0, 0), 20.0), np.float32)
         field_ *= self.config.bend * self.random.random() / float(field_.std())
         inside = face_mask(landmarks[list(mesh.FACE_OVAL)])
-        return _displaced(picture, field_ * inside[..., None])
+        return displaced(picture, field_ * inside[..., None])
 
     def _colours(self, shot: Shot, target: Shot) -> tuple[NDArray[np.floating], ...]:
         """Gain and offset (256, 256, 3) to a light between the source's and the target's."""
-        mean, deviation = _face_colours(shot)
-        to_mean, to_deviation = _face_colours(target)
+        mean, deviation = face_colours(shot)
+        to_mean, to_deviation = face_colours(target)
         part = self.random.uniform(-0.2, 1.2)
         gain = 1.0 + part * (np.clip(to_deviation / deviation, 0.6, 1.6) - 1.0)
         offset = mean + part * (to_mean - mean) - gain * mean
@@ -190,64 +188,6 @@ class ExampleMaker:
             for p in (one, other)
         ]
         return warped[0], warped[1], moved.astype(np.float32)
-
-
-def bent_onto(face: Shot, frame: Shot, colour: float, reach: float = 0.95) -> Picture:
-    """The inside of `face`, bent so that its mesh lies on that of `frame`, in place of its face.
-
-    `colour` in [0, 1]: how far the face takes on the mean and spread of colour it covers. `reach`:
-    how much of the face it covers, from its middle, in parts of the outline.
-    """
-    field_ = displacement(frame.landmarks, face.landmarks)
-    bent = _displaced(face.crop, field_).astype(np.float64)
-    mean, deviation = _face_colours(face)
-    to_mean, to_deviation = _face_colours(frame)
-    gain = 1.0 + colour * (np.clip(to_deviation / deviation, 0.8, 1.25) - 1.0)
-    bent = (bent - mean) * gain + mean + colour * (to_mean - mean)
-    oval = frame.landmarks[list(mesh.FACE_OVAL)]
-    centre = oval.mean(axis=0)
-    inside = face_mask(centre + reach / FACE_MARGIN * (oval - centre))
-    softness = 1.0 + 30.0 * (1.0 - reach)  # pixels
-    inside = np.asarray(cv2.GaussianBlur(inside, (0, 0), softness), np.float32)[..., None]
-    mixed = inside * bent + (1.0 - inside) * frame.crop
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
-
-
-def displacement(at: Points, to: Points, width: float = 6.0) -> NDArray[np.float32]:
-    """A smooth field (256, 256, 2), x then y, that is about `to - at` at the points `at`.
-
-    The Gaussian mean (Nadaraya and Watson) of the differences, `width` pixels wide; zero far from
-    all points.
-    """
-    rows, columns = np.clip(np.rint(at).astype(int), 0, SIZE - 1)[:, ::-1].T
-    sums = np.zeros((SIZE, SIZE, 3), np.float32)
-    values = np.concatenate([to - at, np.ones((len(at), 1), at.dtype)], axis=1)
-    np.add.at(sums, (rows, columns), values.astype(np.float32))
-    sums = np.asarray(cv2.GaussianBlur(sums, (0, 0), width), np.float32)
-    smooth: NDArray[np.float32] = sums[..., :2] / (sums[..., 2:] + 1e-6)
-    return smooth
-
-
-def _displaced(picture: Picture, field_: NDArray[np.float32]) -> Picture:
-    grid = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), axis=2) + field_
-    x, y = np.ascontiguousarray(grid.transpose(2, 0, 1), np.float32)
-    warped = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(warped, np.uint8)
-
-
-def _face_colours(shot: Shot) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation (3,) of the colours between the eyes and the corners of the mouth."""
-    corners = (
-        *mesh.RIGHT_EYE_CORNERS, *mesh.LEFT_EYE_CORNERS,
-        mesh.RIGHT_MOUTH_CORNER, mesh.LEFT_MOUTH_CORNER,
-    )  # fmt: skip
-    points = shot.landmarks[list(corners)]
-    left, top = np.clip(points.min(axis=0), 0, SIZE - 8).astype(int)
-    right, bottom = np.clip(points.max(axis=0), 8, SIZE).astype(int)
-    part = shot.crop[top : max(bottom, top + 8), left : max(right, left + 8)]
-    pixels = part.reshape(-1, 3).astype(np.float64)
-    # The offset keeps the ratio of two deviations near one in flat pictures.
-    return pixels.mean(axis=0), pixels.std(axis=0) + 4.0
 
 
 def _answer_weight(landmarks: Points) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,13 @@ from torch import Tensor
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.training.augmentation import add_occluder, degrade
+from vidswap.training.bending import SIZE, Shot, bent_onto
+from vidswap.training.eyewear import is_bare
 from vidswap.training.face_shards import INDEX_FILE, FaceRecord
 
 SHARP_PIXELS = 200  # side as stored of a picture that shows skin
+LIKE_FACES = 24  # drawn for a bent pair, of which the one most alike in pose is taken
+DRAWS_OF_BARE = 12  # until a face with glasses is taken after all
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class PairBatch:
     are one person's; `keep` (B, 1, S, S) how much of the target's picture must come back (eq. 7's
     lambda_1). The first `n_same_picture` pairs have the target's own picture as source, and so have
     the `n_swap_back` after them, which the generator gets with the face of `swap_back_sources`
-    (n_swap_back,) already swapped onto them.
+    (n_swap_back,) already swapped onto them. After these the generator gets `bent`
+    (n_bent, 3, S, S), the targets with somebody else's photographed face laid over theirs.
     """
 
     targets: Tensor
@@ -46,6 +51,12 @@ class PairBatch:
     n_same_picture: int
     n_swap_back: int
     swap_back_sources: Tensor
+    bent: Tensor
+
+    @property
+    def n_answered(self) -> int:
+        """How many pairs, the first ones, have the target's picture as their true answer."""
+        return self.n_same_picture + self.n_swap_back + len(self.bent)
 
 
 @dataclass(frozen=True)
@@ -55,8 +66,10 @@ class PairConfig:
     size: int = 128
     batch: int = 16
     same_picture: float = 0.125  # share of a batch with source = target
-    swap_back: float = 0.25  # share whose own face must be given back to a swap of it
-    same_person: float = 0.12  # share with another picture of the same person
+    swap_back: float = 0.125  # share whose own face must be given back to a swap of it
+    bent: float = 0.25  # share whose own face must replace a photographed one bent onto it
+    same_person: float = 0.0  # share with another picture of the same person
+    bare_sources: bool = True  # glasses are the target's: nothing rewards drawing the source's
     rotation: float = 5.0
     scale: float = 0.05
     shift: float = 5.0
@@ -67,6 +80,14 @@ class PairConfig:
     keep_face: float = 0.04  # lambda_1 inside the face of another person ...
     keep_features: float = 0.8  # ... in eyes and mouth, which carry gaze and speech ...
     keep_outside: float = 1.0  # ... and around the face
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """How many of a batch are of the same picture, to be swapped back, and bent."""
+        same, back, bent = (
+            round(share * self.batch) for share in (self.same_picture, self.swap_back, self.bent)
+        )
+        return same, back, bent
 
 
 class PairSampler:
@@ -100,63 +121,129 @@ class PairSampler:
             people[records[row].person].append(int(row))
         self.albums = [album for album in people.values() if len(album) > 1]
         self.mirror = mirrored_mesh(landmarks, mesh_index)
+        self._known_bare = np.full(len(records), -1, np.int8)
 
     def batch(self, number: int) -> PairBatch:
         """Batch `number`; may be called from several threads."""
         config, random = self.config, np.random.default_rng((self.seed, number))
         targets, sources, same = self._draw_pairs(random)
-        pictures, maps, keeps = [], [], []
-        for target, is_same in zip(targets, same, strict=True):
-            picture, landmarks = self._augmented(int(target), random)
+        n_same, n_back, n_bent = config.counts
+        pictures, maps, keeps, bent = [], [], [], []
+        for i, (target, is_same) in enumerate(zip(targets, same, strict=True)):
+            is_bent = n_same + n_back <= i < n_same + n_back + n_bent
+            shown = [self._bent_onto(int(target), random)] if is_bent else []
+            (picture, *shown), landmarks = self._augmented(int(target), shown, random)
             keep = keep_map(landmarks, bool(is_same), config)
-            if random.random() < config.occluded:
+            if random.random() < config.occluded and not is_bent:
                 picture, occluder = add_occluder(picture, landmarks, random)
                 keep = np.maximum(keep, occluder)
-            if random.random() < config.degraded:
+            if random.random() < config.degraded and not is_bent:
                 picture = degrade(picture, random)
             pictures.append(picture)
+            bent += shown
             maps.append(draw_boundary_map(landmarks, config.size))
             keeps.append(keep)
-        n_swap_back = round(config.swap_back * config.batch)
-        to_tensor = np.stack(pictures).transpose(0, 3, 1, 2)
         return PairBatch(
-            torch.from_numpy(np.ascontiguousarray(to_tensor)).float() / 127.5 - 1.0,
+            _to_tensor(pictures, config.size),
             torch.from_numpy(np.stack(maps).transpose(0, 3, 1, 2).copy()).float() / 255.0,
             torch.from_numpy(sources),
             torch.from_numpy(targets),
             torch.from_numpy(same),
             torch.from_numpy(np.stack(keeps))[:, None],
-            round(config.same_picture * config.batch),
-            n_swap_back,
-            torch.from_numpy(random.choice(self.rows, n_swap_back)),
+            n_same,
+            n_back,
+            torch.from_numpy(self._drawn_sources(n_back, random)),
+            _to_tensor(bent, config.size),
         )
 
     def _draw_pairs(
         self, random: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         config = self.config
-        n_picture = round(config.same_picture * config.batch)
-        n_picture += round(config.swap_back * config.batch)
+        n_picture, n_bent = sum(config.counts), config.counts[2]
         n_person = round(config.same_person * config.batch) if self.albums else 0
         targets = random.choice(self.rows, config.batch)
         sharp = random.random(config.batch) < config.sharp_targets
         targets[sharp] = random.choice(self.sharp_rows, int(sharp.sum()))
-        sources = random.choice(self.rows, config.batch)
+        sources = self._drawn_sources(config.batch, random)
+        if config.bare_sources:
+            # A photographed face gives back no glasses that were laid over, and takes none off.
+            for i in range(n_picture - n_bent, n_picture):
+                pool = self.sharp_rows if sharp[i] else self.rows
+                targets[i] = self._drawn_bare(random, int(targets[i]), pool)
         sources[:n_picture] = targets[:n_picture]
-        for i in range(n_picture, n_picture + n_person):
+        # Half of the bent pairs know the person from another picture, as a user's source is one.
+        first = n_picture - n_bent // 2 if self.albums else n_picture
+        for i in range(first, n_picture + n_person):
             album = self.albums[random.integers(len(self.albums))]
-            targets[i], sources[i] = random.choice(album, 2, replace=False)
+            targets[i], sources[i] = self._two_of(album, random, i < n_picture)
         same = np.zeros(config.batch, bool)
         same[: n_picture + n_person] = True
         return targets, sources, same
 
-    def _augmented(
-        self, row: int, random: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """A picture at the batch's size and its mesh (478, 2) in 256-pixel coordinates."""
-        config = self.config
+    def _drawn_sources(self, n: int, random: np.random.Generator) -> NDArray[np.int64]:
+        sources = random.choice(self.rows, n)
+        if self.config.bare_sources:
+            sources = np.array([self._drawn_bare(random, int(row), self.rows) for row in sources])
+        return sources
+
+    def _drawn_bare(self, random: np.random.Generator, row: int, pool: NDArray[np.int64]) -> int:
+        """`row`, or where it wears glasses one of the pool that does not."""
+        for _ in range(DRAWS_OF_BARE):
+            if self._is_bare(row):
+                break
+            row = int(random.choice(pool))
+        return row
+
+    def _two_of(
+        self, album: list[int], random: np.random.Generator, bent: bool
+    ) -> NDArray[np.int64]:
+        """Target and source from pictures of one person; a bent target wears no glasses."""
+        for _ in range(DRAWS_OF_BARE):
+            two = random.choice(album, 2, replace=False)
+            if not bent or not self.config.bare_sources or self._is_bare(int(two[0])):
+                break
+            album = self.albums[random.integers(len(self.albums))]
+        return two
+
+    def _is_bare(self, row: int) -> bool:
+        if self._known_bare[row] < 0:
+            picture = self.faces[row]
+            landmarks = self._mesh(row) * (picture.shape[0] / 256)
+            self._known_bare[row] = is_bare(picture, landmarks)
+        return bool(self._known_bare[row])
+
+    def _bent_onto(self, row: int, random: np.random.Generator) -> NDArray[np.uint8]:
+        """A picture (256, 256, 3) with the face of somebody in like pose laid over its own."""
+        others = random.choice(self.rows, LIKE_FACES)
+        others = others[others != row]
+        own = self.landmarks[row].astype(np.float32)
+        distances = np.abs(self.landmarks[others].astype(np.float32) - own).mean(axis=(1, 2))
+        nearest = [int(i) for i in others[distances.argsort()]] or [row]
+        bare = (i for i in nearest if not self.config.bare_sources or self._is_bare(i))
+        other = next(bare, nearest[0])
+        colour = float(random.uniform(0.2, 1.0))
+        return bent_onto(self._shot(other), self._shot(row), colour, points=self.mesh_index)
+
+    def _shot(self, row: int) -> Shot:
+        picture = self.faces[row]
+        if picture.shape[0] != SIZE:
+            picture = np.asarray(cv2.resize(picture, (SIZE, SIZE)), np.uint8)
+        return Shot(picture, self._mesh(row))
+
+    def _mesh(self, row: int) -> NDArray[np.float32]:
         landmarks = np.zeros((mesh.N_LANDMARKS, 2), np.float32)
         landmarks[self.mesh_index] = self.landmarks[row]
+        return landmarks
+
+    def _augmented(
+        self, row: int, others: Sequence[NDArray[np.uint8]], random: np.random.Generator
+    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32]]:
+        """A picture at the batch's size and its mesh (478, 2) in 256-pixel coordinates.
+
+        After the picture come `others`, under the same change.
+        """
+        config, landmarks = self.config, self._mesh(row)
         angle = random.uniform(-config.rotation, config.rotation)
         turn = cv2.getRotationMatrix2D(
             (127.5, 127.5), angle, 1.0 + random.uniform(-config.scale, config.scale)
@@ -167,11 +254,22 @@ class PairSampler:
             landmarks = landmarks[self.mirror]
             matrix = matrix @ np.array([[-1, 0, 255], [0, 1, 0], [0, 0, 1]])
         moved = landmarks @ matrix[:, :2].T + matrix[:, 2]
-        picture = _warp_between_sizes(self.faces[row], matrix, config.size)
         gain = 1.0 + random.uniform(-config.brightness, config.brightness, 3) * [1, 0.3, 0.3]
         colour = gain[0] * (1.0 + np.array([gain[1] - 1.0, 0.0, gain[2] - 1.0]))
-        picture = cv2.convertScaleAbs(picture * colour.astype(np.float32))
-        return picture, moved.astype(np.float32)
+        pictures = [
+            cv2.convertScaleAbs(
+                _warp_between_sizes(picture, matrix, config.size) * colour.astype(np.float32)
+            )
+            for picture in (self.faces[row], *others)
+        ]
+        return pictures, moved.astype(np.float32)
+
+
+def _to_tensor(pictures: Sequence[NDArray[np.uint8]], size: int) -> Tensor:
+    """(B, 3, S, S) in [-1, 1]; B may be zero."""
+    stacked = np.stack(pictures) if pictures else np.zeros((0, size, size, 3), np.uint8)
+    to_tensor = np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
+    return torch.from_numpy(to_tensor).float() / 127.5 - 1.0
 
 
 def _warp_between_sizes(

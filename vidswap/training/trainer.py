@@ -107,7 +107,7 @@ class Trainer:
                 "style": style_perceptual(real, fake),
             }
             # A face whose own picture is the answer has its identity by the reconstruction loss.
-            n = batch.n_same_picture + batch.n_swap_back
+            n = batch.n_answered
             if n < len(outputs):
                 target_rows = batch.target_rows.to(device)
                 terms |= self.identity_loss(outputs[n:], sources[n:], target_rows[n:])
@@ -121,19 +121,20 @@ class Trainer:
         }
 
     def _with_swaps(self, targets: Tensor, maps: Tensor, batch: PairBatch) -> Tensor:
-        """The generator's inputs: targets, but for the swap-back pairs another's face on them.
+        """The generator's inputs: targets, but for some pairs with another's face on them.
 
-        A face put on by the averaged generator and taken off again has a true answer, which
-        eq. 7 otherwise has only where input and output are the same picture.
+        A face put on by the averaged generator, or laid over a picture, and taken off again has a
+        true answer, which eq. 7 otherwise has only where input and output are the same picture.
         """
-        if not batch.n_swap_back:
-            return targets
-        chosen = slice(batch.n_same_picture, batch.n_same_picture + batch.n_swap_back)
-        with torch.no_grad():
-            other = split_embedding(self.id_rows[batch.swap_back_sources.to(self.device)])
-            swapped = self.average(targets[chosen], maps[chosen], other)
+        first, last = batch.n_same_picture + batch.n_swap_back, batch.n_answered
         shown = targets.clone()
-        shown[chosen] = swapped.to(shown.dtype)
+        shown[first:last] = batch.bent.to(self.device)
+        if batch.n_swap_back:
+            chosen = slice(batch.n_same_picture, first)
+            with torch.no_grad():
+                other = split_embedding(self.id_rows[batch.swap_back_sources.to(self.device)])
+                swapped = self.average(targets[chosen], maps[chosen], other)
+            shown[chosen] = swapped.to(shown.dtype)
         return shown
 
     def _update(self, optimiser: torch.optim.Optimizer, net: nn.Module, loss: Tensor) -> float:

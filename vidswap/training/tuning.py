@@ -15,6 +15,7 @@ from vidswap.identity.dlib_resnet import DlibResNet
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder, dlib_crop
 from vidswap.models.adapter import DEFAULT_RANK, Adapter
 from vidswap.models.apgan import Generator
+from vidswap.training.bending import Shot
 from vidswap.training.losses import (
     gram,
     random_degradation,
@@ -22,7 +23,7 @@ from vidswap.training.losses import (
     reconstruction,
     saturation,
 )
-from vidswap.training.pair_examples import ExampleConfig, ExampleMaker, Shot
+from vidswap.training.pair_examples import ExampleConfig, ExampleMaker
 
 FACE_ROWS, FACE_COLUMNS = slice(48, 240), slice(32, 224)  # of the crop
 DECODER = ("up.", "refine.", "pe_")  # the generator's parts whose maps are watched for peaks

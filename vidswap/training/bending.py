@@ -1,0 +1,94 @@
+"""One person's face bent by its mesh onto another's picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.blending.mask import FACE_MARGIN, face_mask
+from vidswap.faces import mesh
+
+Picture = NDArray[np.uint8]  # (256, 256, 3) RGB
+Points = NDArray[np.float32]  # (478, 2) in pixels of the 256-pixel crop
+SIZE = 256
+_WIDE = (4.0, 0.05)  # how much wider than the near one the far kernel is, and its weight
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """An aligned face and its mesh in the crop's pixels."""
+
+    crop: Picture
+    landmarks: Points
+
+
+def bent_onto(
+    face: Shot,
+    frame: Shot,
+    colour: float,
+    reach: float = 0.95,
+    points: NDArray[np.int64] | None = None,
+) -> Picture:
+    """The inside of `face`, bent so that its mesh lies on that of `frame`, in place of its face.
+
+    `colour` in [0, 1]: how far the face takes on the mean and spread of colour it covers. `reach`:
+    how much of the face it covers, from its middle, in parts of the outline. `points`: those of
+    the mesh that are known, by default all.
+    """
+    known = slice(None) if points is None else points
+    field_ = displacement(frame.landmarks[known], face.landmarks[known])
+    bent = displaced(face.crop, field_).astype(np.float64)
+    mean, deviation = face_colours(face)
+    to_mean, to_deviation = face_colours(frame)
+    gain = 1.0 + colour * (np.clip(to_deviation / deviation, 0.8, 1.25) - 1.0)
+    bent = (bent - mean) * gain + mean + colour * (to_mean - mean)
+    oval = frame.landmarks[list(mesh.FACE_OVAL)]
+    centre = oval.mean(axis=0)
+    inside = face_mask(centre + reach / FACE_MARGIN * (oval - centre))
+    softness = 1.0 + 30.0 * (1.0 - reach)  # pixels
+    inside = np.asarray(cv2.GaussianBlur(inside, (0, 0), softness), np.float32)[..., None]
+    mixed = inside * bent + (1.0 - inside) * frame.crop
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+
+
+def displacement(at: Points, to: Points, width: float = 6.0) -> NDArray[np.float32]:
+    """A smooth field (256, 256, 2), x then y, that is about `to - at` at the points `at`.
+
+    The Gaussian mean (Nadaraya and Watson) of the differences, `width` pixels wide near the points
+    and wider where there are none, as on cheeks of a mesh of contours; zero far from all points.
+    """
+    rows, columns = np.clip(np.rint(at).astype(int), 0, SIZE - 1)[:, ::-1].T
+    sums = np.zeros((SIZE, SIZE, 3), np.float32)
+    values = np.concatenate([to - at, np.ones((len(at), 1), at.dtype)], axis=1)
+    np.add.at(sums, (rows, columns), values.astype(np.float32))
+    wider, share = _WIDE
+    near = np.asarray(cv2.GaussianBlur(sums, (0, 0), width), np.float32)
+    sums = near + share * np.asarray(cv2.GaussianBlur(sums, (0, 0), wider * width), np.float32)
+    smooth: NDArray[np.float32] = sums[..., :2] / (sums[..., 2:] + 1e-6)
+    return smooth
+
+
+def displaced(picture: Picture, field_: NDArray[np.float32]) -> Picture:
+    """The picture with every pixel taken from `field_` (256, 256, 2) beside it."""
+    grid = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), axis=2) + field_
+    x, y = np.ascontiguousarray(grid.transpose(2, 0, 1), np.float32)
+    warped = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(warped, np.uint8)
+
+
+def face_colours(shot: Shot) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation (3,) of the colours between the eyes and the corners of the mouth."""
+    corners = (
+        *mesh.RIGHT_EYE_CORNERS, *mesh.LEFT_EYE_CORNERS,
+        mesh.RIGHT_MOUTH_CORNER, mesh.LEFT_MOUTH_CORNER,
+    )  # fmt: skip
+    points = shot.landmarks[list(corners)]
+    left, top = np.clip(points.min(axis=0), 0, SIZE - 8).astype(int)
+    right, bottom = np.clip(points.max(axis=0), 8, SIZE).astype(int)
+    part = shot.crop[top : max(bottom, top + 8), left : max(right, left + 8)]
+    pixels = part.reshape(-1, 3).astype(np.float64)
+    # The offset keeps the ratio of two deviations near one in flat pictures.
+    return pixels.mean(axis=0), pixels.std(axis=0) + 4.0
