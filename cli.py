@@ -21,7 +21,7 @@ from vidswap.errors import VidswapError
 from vidswap.version import __version__
 
 if TYPE_CHECKING:
-    from pipelines.swap import SwapCounts, SwapResult
+    from pipelines.swap_options import SwapCounts, SwapResult
     from pipelines.tune import TuneProgress
 
 INTERRUPTED = 130  # as shells report SIGINT
@@ -161,7 +161,8 @@ def run(
     SOURCES are photographs, folders of photographs or clips of one person. TARGET is a clip, or a
     picture; then so is the output.
     """
-    from pipelines.swap import SwapOptions, swap_video
+    from pipelines.swap import swap_video
+    from pipelines.swap_options import SwapOptions
 
     options = SwapOptions(**_with_faces(settings))
     with _ProgressBar(target, options.start, options.end, silent=quiet or as_json) as bar:
@@ -251,7 +252,7 @@ def preview(
 ) -> None:
     """Swap one frame of TARGET and write it before and after, side by side, as PNG."""
     from pipelines.preview import preview_frame
-    from pipelines.swap import SwapOptions
+    from pipelines.swap_options import SwapOptions
 
     options = SwapOptions(**_with_faces(settings))
     seconds = preview_frame(sources, target, output, at, options)

@@ -25,16 +25,9 @@ from pipelines.nets import DeviceName, load_nets
 from pipelines.photo_motion import animate, talking
 from pipelines.source import SourceReader
 from pipelines.stage_clock import StageClock
-from pipelines.swap import (
-    CPU_BATCH,
-    CUDA_BATCH,
-    SwapJob,
-    SwapOptions,
-    align,
-    peak_memory_mib,
-    read_source,
-    swap_faces,
-)
+from pipelines.swap import SwapJob, peak_memory_mib, read_source
+from pipelines.swap_options import SwapOptions
+from pipelines.swap_stages import CPU_BATCH, CUDA_BATCH, align, swap_faces
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.ffmpeg import write_h264
 from vidswap.media.picture import write_picture

@@ -35,7 +35,8 @@ from pipelines.nets import load_detector
 from pipelines.photo_motion import Motion, animate, looking_around, talking
 from pipelines.preview import read_frame
 from pipelines.source import SourceReader
-from pipelines.swap import SwapCounts, SwapOptions, SwapResult, swap_video
+from pipelines.swap import swap_video
+from pipelines.swap_options import SwapCounts, SwapOptions, SwapResult
 from vidswap.errors import MissingLibraryError, NoFaceInSourceError, VidswapError
 from vidswap.faces.detection import Face
 from vidswap.faces.system_libraries import check_system_libraries

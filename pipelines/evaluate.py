@@ -29,7 +29,8 @@ from pipelines.evaluate_judge import Judge, load_judge
 from pipelines.evaluate_pairs import N_PAIRS
 from pipelines.nets import DeviceName, Nets, PrecisionName, load_nets
 from pipelines.source import SourceReader
-from pipelines.swap import SwapOptions, marks_of
+from pipelines.swap import marks_of
+from pipelines.swap_options import SwapOptions
 from vidswap.errors import BadOptionError
 from vidswap.media.output import writing_errors
 from vidswap.media.picture import write_picture

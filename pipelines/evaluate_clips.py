@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pipelines.evaluate_judge import Judge
 from pipelines.nets import Nets
 from pipelines.source import SourceReader
-from pipelines.swap import SwapOptions, read_source, swap_frames
+from pipelines.swap import read_source
+from pipelines.swap_options import SwapOptions
+from pipelines.swap_stages import swap_frames
 from vidswap.errors import InputNotFoundError, VidswapError
 from vidswap.faces.align import align_face, face_affine
 from vidswap.faces.detection import Face, box_overlap

@@ -12,14 +12,9 @@ import numpy as np
 from pipelines.faces_of_interest import FaceChooser
 from pipelines.nets import load_nets
 from pipelines.stage_clock import StageClock
-from pipelines.swap import (
-    SwapOptions,
-    blend_faces,
-    find_faces,
-    generate,
-    marks_of,
-    read_source,
-)
+from pipelines.swap import marks_of, read_source
+from pipelines.swap_options import SwapOptions
+from pipelines.swap_stages import blend_faces, find_faces, generate
 from vidswap.errors import BadOptionError
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame

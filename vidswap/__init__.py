@@ -13,7 +13,9 @@ from vidswap.errors import VidswapError
 from vidswap.version import __version__
 
 if TYPE_CHECKING:
-    from pipelines.swap import SwapOptions, SwapResult, swap_frames, swap_video
+    from pipelines.swap import swap_video
+    from pipelines.swap_options import SwapOptions, SwapResult
+    from pipelines.swap_stages import swap_frames
 
 __all__ = [
     "SwapOptions",

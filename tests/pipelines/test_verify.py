@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
-from pipelines.swap import SwapOptions
+from pipelines.swap_options import SwapOptions
 from pipelines.swap_provenance import HAS_MANIFEST, MANIFEST_MARK, files_used, recorded_settings
 from pipelines.verify import BROKEN, HOLDS, NO_CLAIM, verify_file
 from tests.media.clips import make_clip, moving_picture

@@ -1,0 +1,97 @@
+"""What a swap is asked to do, and what it tells of itself afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.nets import DetectorName, DeviceName, PrecisionName
+from pipelines.swap_provenance import check_provenance_options
+from vidswap.blending.steadiness import DEFAULT_STEADINESS
+from vidswap.errors import BadOptionError
+from vidswap.media.encoder import DEFAULT_CRF
+
+MaskName = Literal["face", "square"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwapOptions:
+    """How to swap.
+
+    k_shot: frames sampled from each source clip. face: "largest", "all", or a picture of the
+    person to replace. source_face: None, "largest" or a picture, when the source shows several
+    people. start, end: seconds of the target to swap. batch_size: faces a generator call, None for
+    the device's default. codec: None for the container's usual one. mask: "square" is eq. 12
+    alone, "face" keeps of it what lies within the face's outline. steadiness: the part, from 0 to
+    below 1, that the frame before has in what is changed. checkpoint: None for the
+    packaged one. sign_key, sign_cert: PEM files that sign the C2PA manifest, None for this
+    computer's own. no_provenance: why there shall be no manifest; it is recorded.
+    """
+
+    k_shot: int = 10
+    face: str | Path = "largest"
+    source_face: str | Path | None = None
+    start: float | None = None
+    end: float | None = None
+    detector: DetectorName = "mediapipe"
+    device: DeviceName = "auto"
+    precision: PrecisionName = "auto"
+    batch_size: int | None = None
+    codec: str | None = None
+    crf: int = DEFAULT_CRF
+    mask: MaskName = "face"
+    steadiness: float = DEFAULT_STEADINESS
+    checkpoint: Path | None = None
+    overwrite: bool = False
+    sign_key: Path | None = None
+    sign_cert: Path | None = None
+    no_provenance: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.k_shot < 1:
+            raise BadOptionError(f"k-shot {self.k_shot}; it must be 1 or more")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise BadOptionError(f"batch size {self.batch_size}; it must be 1 or more")
+        if not 0.0 <= self.steadiness < 1.0:
+            raise BadOptionError(f"steadiness {self.steadiness}; allowed: from 0 to below 1")
+        check_provenance_options(self.sign_key, self.sign_cert, self.no_provenance)
+
+
+@dataclass(frozen=True)
+class SwapResult:
+    """What a swap did. Times in seconds, memory in MiB; stages overlap, so their sum is longer.
+
+    manifest: label of the output's C2PA manifest, None where it has none; signed_by: name in the
+    certificate that signed it; no_provenance: the reason given for leaving it out.
+    """
+
+    output: str
+    frames: int
+    faces_swapped: int
+    frames_without_face: int
+    seconds: float
+    seconds_by_stage: dict[str, float]
+    peak_memory_mib: float
+    device: str
+    precision: str
+    checkpoint: str
+    checkpoint_sha256: str
+    source_frames_used: tuple[str, ...]
+    source_frames_left_out: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+    manifest: str | None = None
+    signed_by: str | None = None
+    no_provenance: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class SwapCounts:
+    """Running totals of `swap_frames`."""
+
+    frames: int = 0
+    faces_swapped: int = 0
+    frames_without_face: int = 0
