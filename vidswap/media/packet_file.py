@@ -1,0 +1,135 @@
+"""Coded packets in a file, exactly as an encoder gave them: times, durations, bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import av
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from vidswap.media.output import writing_errors
+
+_MAGIC = b"vidswap packets 1\n"
+_HEAD = struct.Struct("<qqqBI")  # pts, dts, duration in ticks; 1 for a key frame; bytes that follow
+
+
+@dataclass(frozen=True)
+class PacketFile:
+    """A complete file of packets: `sha256` and `size` in bytes are those of the whole file.
+
+    `reordering` is by how many packets the frames are coded ahead of their turn to be shown.
+    """
+
+    name: str
+    packets: int
+    reordering: int
+    size: int
+    sha256: str
+
+
+class PacketWriter:
+    """Writes packets to `path`, under another name until `close` has made them safe on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._part = path.with_suffix(".part")
+        self._hash = hashlib.sha256()
+        self._times: list[int] = []
+        with writing_errors(path):
+            self._file = self._part.open("wb")
+        self._put(_MAGIC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.abort()
+
+    def write(self, packet: Packet[VideoStream]) -> None:
+        """Add a packet; its times must be known. Raises DiskFullError and the like."""
+        assert packet.pts is not None
+        dts = packet.pts if packet.dts is None else packet.dts
+        content = bytes(packet)
+        head = _HEAD.pack(
+            packet.pts, dts, packet.duration or 0, int(packet.is_keyframe), len(content)
+        )
+        self._put(head)
+        self._put(content)
+        self._times.append(packet.pts)
+
+    def close(self) -> PacketFile:
+        """Complete the file, wait until the disk has it, and give it its name."""
+        with writing_errors(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            size = self._file.tell()
+            self._file.close()
+            self._part.replace(self.path)
+        return PacketFile(
+            self.path.name, len(self._times), reordering(self._times), size, self._hash.hexdigest()
+        )
+
+    def abort(self) -> None:
+        """Remove what was written; does nothing after `close`."""
+        if not self._file.closed:
+            self._file.close()
+            self._part.unlink(missing_ok=True)
+
+    def _put(self, content: bytes) -> None:
+        with writing_errors(self.path):
+            self._file.write(content)
+        self._hash.update(content)
+
+
+def reordering(times: list[int]) -> int:
+    """By how many places the frame coded last comes after its turn, of times (pts) as coded."""
+    turn = {time: place for place, time in enumerate(sorted(times))}
+    return max((place - turn[time] for place, time in enumerate(times)), default=0)
+
+
+def shown_times(path: Path) -> list[int]:
+    """The times of a file's packets in the order in which they are shown."""
+    times = []
+    with path.open("rb") as file:
+        file.seek(len(_MAGIC))
+        while head := file.read(_HEAD.size):
+            pts, _, _, _, size = _HEAD.unpack(head)
+            times.append(pts)
+            file.seek(size, os.SEEK_CUR)
+    return sorted(times)
+
+
+def read_packets(path: Path, time_base: Fraction) -> Iterator[Packet[VideoStream]]:
+    """The packets of a complete file, one at a time, with times in units of `time_base`."""
+    with path.open("rb") as file:
+        file.seek(len(_MAGIC))
+        while head := file.read(_HEAD.size):
+            pts, dts, duration, is_key_frame, size = _HEAD.unpack(head)
+            packet = cast("Packet[VideoStream]", av.Packet(file.read(size)))
+            packet.pts, packet.dts, packet.duration = pts, dts, duration
+            packet.time_base = time_base
+            packet.is_keyframe = bool(is_key_frame)
+            yield packet
+
+
+def is_intact(folder: Path, file: PacketFile) -> bool:
+    """Whether a file is there with the size and the bytes that it was closed with."""
+    path = folder / file.name
+    if not path.is_file() or path.stat().st_size != file.size:
+        return False
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest() == file.sha256

@@ -1,0 +1,219 @@
+"""One encoder: frames of a clip in, coded packets with the clip's own times out."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+
+from vidswap.errors import CodecError
+from vidswap.media.codecs import (
+    KEEPS_FIELDS,
+    STATES_PIXEL_SHAPE,
+    VideoCodec,
+    codec_for,
+    container_for,
+    encoder_format,
+    encoder_options,
+    joined_options,
+    lost_by_format,
+)
+from vidswap.media.colour import encoded_tags
+from vidswap.media.container import reason
+from vidswap.media.decoder import VideoReader, thread_count
+from vidswap.media.frame import Frame
+from vidswap.media.output import writing_errors
+from vidswap.media.planes import chroma_span, converted, copy_of
+
+DEFAULT_CRF = 18  # hardly told from the original in h264
+_LONGEST_DELAY = 600  # seconds between the coded and the shown time of a frame
+_BOTTOM_FIRST = (3, 4)  # AVFieldOrder: the bottom field is shown first
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How to encode.
+
+    codec: one of `codecs.CODECS`, None for the container's usual one. crf: quality, 0 is best;
+    ignored by ffv1 (lossless) and prores. preset: the encoder's own speed setting, None for a quick
+    one.
+    """
+
+    codec: str | None = None
+    crf: int = DEFAULT_CRF
+    preset: str | None = None
+
+    def chosen(self, path: Path) -> tuple[VideoCodec, dict[str, str]]:
+        """The codec for an output and its options. Raises CodecError, BadOptionError."""
+        codec = codec_for(path, self.codec)
+        return codec, encoder_options(codec, self.crf, self.preset)
+
+
+class PictureEncoder:
+    """Encodes the frames of `template` for a file like `path`.
+
+    The encoder's stream is added to `output`, or where that is None to a file that is never
+    written, so that all encoders of one path, template and quality are set up alike and their
+    packets can be joined. `lost` says what of the template the codec cannot hold, a line each.
+
+    Raises CodecError, BadOptionError.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        template: VideoReader,
+        quality: Quality,
+        output: OutputContainer | None = None,
+    ) -> None:
+        self.path, self._template = path, template
+        self._muxer = container_for(path).muxer
+        codec, options = quality.chosen(path)
+        self._output = output or av.open(io.BytesIO(), "w", format=self._muxer)
+        self.lost: list[str] = []
+        self.time_base = template.time_base
+        # Whole ticks, so that no two frames are rounded to the same one.
+        self._shift = round((template.beginning or Fraction(0)) / self.time_base)
+        self._durations: dict[int, int] = {}  # of the frames that are in the encoder, by pts
+        self._last_pts: int | None = None
+        with encoding_errors(path):
+            self.stream = self._add_video(codec, options)
+            self.stream.codec_context.open()
+
+    def encode(self, frame: Frame) -> Iterator[Packet[VideoStream]]:
+        """Packets that are ready once the next frame is in.
+
+        Raises CodecError where times do not increase or sizes differ.
+        """
+        pts = round(frame.pts * frame.time_base / self.time_base) - self._shift
+        if self._last_pts is not None and pts <= self._last_pts:
+            raise CodecError(
+                f"the frame at {frame.seconds:.3f} s comes after a later one; frames go in order"
+            )
+        self._last_pts = pts
+        coded = self._to_encode(frame)
+        coded.pts = pts
+        coded.time_base = self.time_base
+        coded.duration = round(frame.duration * frame.time_base / self.time_base)
+        coded.pict_type = PictureType.NONE  # the decoded one would force the encoder's choice
+        self._durations[pts] = coded.duration
+        return self._packets(coded)
+
+    def flush(self) -> Iterator[Packet[VideoStream]]:
+        """The packets that the encoder still holds; it takes no frame after."""
+        return self._packets(None)
+
+    def _packets(self, coded: av.VideoFrame | None) -> Iterator[Packet[VideoStream]]:
+        with encoding_errors(self.path):
+            packets = self.stream.encode(coded)
+        for packet in packets:
+            if packet.pts is not None and (duration := self._durations.pop(packet.pts, 0)):
+                packet.duration = duration
+            if packet.dts is not None and packet.pts is not None:
+                # x265 gives nonsense for clips shorter than its reordering delay, too large or
+                # small.
+                delay = (packet.pts - packet.dts) * packet.time_base
+                if not 0 <= delay < _LONGEST_DELAY:
+                    packet.dts = packet.pts
+            yield packet
+
+    def _add_video(self, codec: VideoCodec, options: dict[str, str]) -> VideoStream:
+        template = self._template
+        size = (template.coded_width, template.coded_height)
+        if codec.encoder == "libsvtav1":
+            os.environ.setdefault("SVT_LOG", "1")  # errors only; it writes to stderr by itself
+        pixel_format = encoder_format(codec, template.pixel_format, *size)
+        options = joined_options(options, self._signal_options(codec, pixel_format))
+        stream = self._output.add_stream(
+            codec.encoder,
+            rate=Fraction(template.average_rate),
+            options=options,
+            width=size[0],
+            height=size[1],
+            time_base=self.time_base,
+        )
+        assert isinstance(stream, VideoStream)
+        stream.pix_fmt = pixel_format
+        stream.thread_count = thread_count()
+        if template.sample_aspect_ratio:
+            stream.codec_context.sample_aspect_ratio = template.sample_aspect_ratio
+        if template.interlaced:
+            stream.codec_context.flags |= Flags.interlaced_dct
+            stream.codec_context.field_order = template.field_order
+        if codec.encoder == "libx265" and self._muxer in ("mp4", "mov"):
+            stream.codec_context.codec_tag = "hvc1"  # Apple's players refuse the other, hev1
+        tags = encoded_tags(template.colour, template.pixel_format, pixel_format, template.height)
+        tags.tag(stream.codec_context)
+        if not template.orientation.is_identity:
+            stream.set_display_matrix(template.orientation.display_matrix())
+        return stream
+
+    def _signal_options(self, codec: VideoCodec, pixel_format: str) -> dict[str, str]:
+        """What the encoder is to say of light and chroma; what it cannot goes to `_lost`."""
+        template = self._template
+        if template.interlaced and codec.encoder not in KEEPS_FIELDS:
+            raise CodecError(
+                f"{template.path} is interlaced, which {codec.encoder} cannot keep; "
+                "use h264, prores or ffv1, or deinterlace it first"
+            )
+        options: dict[str, str] = {}
+        self.lost += [*template.hdr.not_kept, *lost_by_format(template.pixel_format, pixel_format)]
+        shape = template.sample_aspect_ratio
+        in_matroska = self._muxer in ("matroska", "webm")
+        if shape and shape != 1 and in_matroska and codec.encoder not in STATES_PIXEL_SHAPE:
+            self.lost.append(
+                f"pixel shape {shape.numerator}:{shape.denominator} "
+                f"({codec.encoder} in {self.path.suffix} has none; use h264 or hevc)"
+            )
+        if not template.hdr.is_empty:
+            light = template.hdr.encoder_options(codec.encoder)
+            options |= light or {}
+            if light is None:
+                self.lost.append(f"mastering display and light level ({codec.encoder} has none)")
+        if template.field_order in _BOTTOM_FIRST and codec.encoder == "libx264":
+            options = joined_options(options, {"x264-params": "bff=1"})
+        span = chroma_span(pixel_format)
+        if template.chroma_location and span == chroma_span(template.pixel_format) != (1, 1):
+            options["chroma_sample_location"] = template.chroma_location
+        return options
+
+    def _to_encode(self, frame: Frame) -> av.VideoFrame:
+        """The frame's planes in the encoder's pixel format."""
+        coded = frame.coded()
+        context = self.stream.codec_context
+        if (coded.width, coded.height) != (context.width, context.height):
+            raise CodecError(
+                f"the frame at {frame.seconds:.3f} s is {coded.width}x{coded.height} in a clip of "
+                f"{context.width}x{context.height}; cut the clip where its size changes"
+            )
+        wanted = context.pix_fmt or ""
+        if coded.format.name == wanted:
+            return coded
+        if coded.format.name.replace("yuvj", "yuv") == wanted:
+            return copy_of(coded, pixel_format=wanted, width=context.width, height=context.height)
+        return converted(coded, wanted, frame.height)
+
+
+@contextmanager
+def encoding_errors(path: Path) -> Iterator[None]:
+    """Turn the complaints of encoder, muxer and system into CodecError, DiskFullError and so on."""
+    with writing_errors(path):
+        try:
+            yield
+        except OSError:
+            raise
+        except av.FFmpegError as error:
+            raise CodecError(
+                f"{path} cannot be encoded ({reason(error)}); try another codec or preset"
+            ) from error
