@@ -39,10 +39,10 @@ class _Commands(click.Group):
             if debug:
                 raise
             _fail(" ".join(str(error).split()), error.exit_code)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             if debug:
                 raise
-            _fail("interrupted; nothing was written", INTERRUPTED)
+            _fail(f"interrupted; {error or 'nothing was written'}", INTERRUPTED)
 
 
 def _fail(message: str, exit_code: int) -> None:
@@ -145,6 +145,12 @@ def _source_options(command: Any) -> Any:
 @click.option("--sign-cert", type=PATH, help="PEM certificates of that key, its own first.")
 @click.option("--no-provenance", metavar="REASON", help="No C2PA manifest; the reason is recorded.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@click.option(
+    "--resume/--no-resume",
+    default=True,
+    show_default=True,
+    help="Go on with what an earlier run of the same settings finished, or remove it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 def run(
@@ -185,13 +191,16 @@ def _with_faces(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _summary(result: SwapResult) -> str:
-    rate = result.frames / result.seconds if result.seconds else 0.0
+    made = result.frames - result.frames_kept
+    rate = made / result.seconds if result.seconds else 0.0
     lines = [
         f"{result.output}: {result.frames} frames, {result.faces_swapped} faces swapped, "
         f"{result.frames_without_face} frames without a face, {result.seconds:.1f} s "
         f"({rate:.1f} frames/s), peak memory {result.peak_memory_mib:.0f} MiB",
         f"source: {len(result.source_frames_used)} frame(s) used",
     ]
+    if result.frames_kept:
+        lines.append(f"went on after {result.frames_kept} frames that an earlier run finished")
     lines += [f"  left out {name}: {reason}" for name, reason in result.source_frames_left_out]
     return "\n".join(lines)
 
@@ -211,6 +220,7 @@ class _ProgressBar:
 
             self._bar = tqdm(
                 total=None if self._silent else self._expected_frames(),
+                initial=counts.frames - 1,  # those of an earlier run are not this one's speed
                 unit="frame",
                 disable=True if self._silent else None,  # None: off unless a terminal
                 dynamic_ncols=True,

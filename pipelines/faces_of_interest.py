@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,13 @@ class FaceChooser:
     def choose(self, rgb: NDArray[np.uint8], faces: Sequence[TrackedFace]) -> list[TrackedFace]:
         """The faces of this frame to swap."""
         return list(faces)
+
+    def state(self) -> Any:
+        """What another chooser of the same kind needs to go on from here; do not write to it."""
+        return None
+
+    def restore(self, state: Any) -> None:
+        """Go on from another chooser's `state()`."""
 
     @staticmethod
     def of(face: str | Path, nets: Nets) -> FaceChooser:
@@ -47,6 +55,12 @@ class LargestFace(FaceChooser):
     def __init__(self) -> None:
         self._track: int | None = None
 
+    def state(self) -> Any:
+        return self._track
+
+    def restore(self, state: Any) -> None:
+        self._track = state
+
     def choose(self, rgb: NDArray[np.uint8], faces: Sequence[TrackedFace]) -> list[TrackedFace]:
         kept = [f for f in faces if f.track_id == self._track]
         if kept:
@@ -62,6 +76,12 @@ class NearestFace(FaceChooser):
     def __init__(self, reference: NDArray[np.float32], encoder: IdentityEncoder) -> None:
         self._reference, self._encoder = reference, encoder
         self._distances: dict[int, float] = {}
+
+    def state(self) -> Any:
+        return self._distances
+
+    def restore(self, state: Any) -> None:
+        self._distances = dict(state)
 
     def choose(self, rgb: NDArray[np.uint8], faces: Sequence[TrackedFace]) -> list[TrackedFace]:
         for face in faces:

@@ -6,13 +6,13 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from pipelines.nets import Nets, load_nets
+from pipelines.resume import SegmentedClip, facts_of, telling_what_is_kept
 from pipelines.source import SourceIdentity, SourceReader
 from pipelines.stage_clock import StageClock
 from pipelines.swap_options import SwapCounts, SwapOptions, SwapResult
@@ -22,13 +22,12 @@ from pipelines.swap_provenance import (
     recorded_settings,
     signing_key,
 )
-from pipelines.swap_stages import swap_frames
+from pipelines.swap_stages import swap_frames, swap_segments
 from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.media.c2pa_manifest import SwapFacts
 from vidswap.media.codecs import codec_for, container_for
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
-from vidswap.media.frame import Frame
 from vidswap.media.output import check_output, temporary_path, writing_errors
 from vidswap.media.picture import (
     check_picture_suffix,
@@ -36,6 +35,7 @@ from vidswap.media.picture import (
     read_picture,
     write_picture,
 )
+from vidswap.media.picture_encoder import Quality
 from vidswap.media.provenance import synthetic_metadata
 from vidswap.version import __version__
 
@@ -72,14 +72,16 @@ def swap_video(
         stack.callback(nets.close)
         with clock("source"):
             source = read_source(nets, source_paths, options)
+        files = files_used(source_paths, source.used)
         facts = SwapFacts(
-            target, files_used(source_paths, source.used), __version__, nets.generator.sha256,
-            recorded_settings(asdict(options)),
-        )  # fmt: skip
+            target, files, __version__, nets.generator.sha256, recorded_settings(asdict(options))
+        )
         with clock("sign"):
             provenance = Provenance(output, facts, key, options.no_provenance)
         stack.enter_context(provenance)
-        job = SwapJob(nets, source, options, clock, progress, provenance)
+        with clock("hash"):
+            work = {} if picture else facts_of(target, files, source.used, asdict(options), nets)
+        job = SwapJob(nets, source, options, clock, progress, provenance, work)
         warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
     counts = job.counts
     return SwapResult(
@@ -87,6 +89,7 @@ def swap_video(
         frames=counts.frames,
         faces_swapped=counts.faces_swapped,
         frames_without_face=counts.frames_without_face,
+        frames_kept=job.frames_kept,
         seconds=time.monotonic() - started,
         seconds_by_stage=clock.seconds(),
         peak_memory_mib=peak_memory_mib(),
@@ -110,7 +113,11 @@ def read_source(nets: Nets, sources: Sequence[Path], options: SwapOptions) -> So
 
 
 class SwapJob:
-    """One target with its output, by nets that are loaded; keeps the counts while it runs."""
+    """One target with its output, by nets that are loaded; keeps the counts while it runs.
+
+    `facts` decide over the frames (`resume.facts_of`); without them no earlier work is gone on
+    with.
+    """
 
     def __init__(
         self,
@@ -120,47 +127,71 @@ class SwapJob:
         clock: StageClock,
         progress: Progress | None,
         provenance: Provenance | None = None,
+        facts: Mapping[str, str] | None = None,
     ) -> None:
         self.nets, self.source, self.options, self.clock = nets, source, options, clock
         self.progress, self.provenance = progress, provenance
+        self.facts = facts
         self.counts = SwapCounts()
+        self.frames_kept = 0
 
     def swap_clip(self, target: Path, output: Path) -> list[str]:
         """Swap a clip; returns warnings."""
-        options, warnings = self.options, []
+        options = self.options
+        quality = Quality(options.codec, options.crf)
         provenance = self._provenance(output)
-        marks = marks_of(options, self.nets) | provenance.marks
         with ExitStack() as stack:
             reader = stack.enter_context(VideoReader(target, options.start, options.end))
-            writer = stack.enter_context(
-                VideoWriter(
-                    output, reader, codec=options.codec, crf=options.crf,
-                    metadata=marks, overwrite=options.overwrite,
-                )
-            )  # fmt: skip
-            swapped = self._swapped(reader)
-            stack.callback(swapped.close)
-            for frame in swapped:
-                with self.clock("encode"):
-                    writer.write(frame)
-                self._report()
-            if reader.truncated:
-                warnings.append(reader.truncated)
-            unchanged = self.counts.faces_swapped == 0
-            whole = options.start is None and options.end is None
-            if unchanged and whole and target.suffix.lower() == output.suffix.lower():
-                writer.abort()
-                _copy_unchanged(target, output)
-            else:
-                with self.clock("encode"):
-                    provenance.close_clip(writer, not unchanged)
-                warnings += [f"not in the output: {stream}" for stream in writer.dropped]
+            with self.clock("encode"):
+                self._writer(output, reader, provenance).abort()  # refuses what would fail later
+            fresh = not options.resume or self.facts is None
+            clip = stack.enter_context(
+                SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
+            )
+            with telling_what_is_kept(clip):
+                self._swap_segments(clip)
+                unchanged = self.counts.faces_swapped == 0
+                whole = options.start is None and options.end is None
+                warnings = clip.warnings + ([reader.truncated] if reader.truncated else [])
+                if unchanged and whole and target.suffix.lower() == output.suffix.lower():
+                    _copy_unchanged(target, output)
+                else:
+                    with self.clock("encode"):
+                        writer = self._writer(output, reader, provenance)
+                        stack.callback(writer.abort)
+                        clip.join(writer, self.counts)
+                        provenance.close_clip(writer, not unchanged)
+                    warnings += [f"not in the output: {stream}" for stream in writer.dropped]
+            clip.discard()
         return warnings + self._last_warnings(target, provenance)
+
+    def _swap_segments(self, clip: SegmentedClip) -> None:
+        self.frames_kept = clip.frames_kept
+        swapped = swap_segments(
+            clip.frames, self.source.identity, self.nets, self.options, self.counts, self.clock,
+            segment_frames=self.options.segment_frames, begin=clip.begin,
+        )  # fmt: skip
+        with closing(swapped):
+            for item in swapped:
+                with self.clock("encode"):
+                    clip.write(item)
+                self._report()
+
+    def _writer(self, output: Path, reader: VideoReader, provenance: Provenance) -> VideoWriter:
+        options = self.options
+        marks = marks_of(options, self.nets) | provenance.marks
+        return VideoWriter(
+            output, reader, codec=options.codec, crf=options.crf, metadata=marks,
+            overwrite=options.overwrite,
+        )  # fmt: skip
 
     def swap_picture(self, target: Path, output: Path) -> list[str]:
         """Swap a picture; returns warnings."""
         provenance = self._provenance(output)
-        (frame,) = list(self._swapped([read_picture(target)]))
+        (frame,) = swap_frames(
+            [read_picture(target)], self.source.identity, self.nets, self.options, self.counts,
+            self.clock,
+        )  # fmt: skip
         self._report()
         with self.clock("encode"):
             if self.counts.faces_swapped:
@@ -172,10 +203,6 @@ class SwapJob:
 
     def _provenance(self, output: Path) -> Provenance:
         return self.provenance or Provenance(output, reason="not asked for")
-
-    def _swapped(self, frames: Iterable[Frame]) -> Any:
-        identity = self.source.identity
-        return swap_frames(frames, identity, self.nets, self.options, self.counts, self.clock)
 
     def _report(self) -> None:
         if self.progress is not None:

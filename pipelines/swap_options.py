@@ -26,7 +26,9 @@ class SwapOptions:
     alone, "face" keeps of it what lies within the face's outline. steadiness: the part, from 0 to
     below 1, that the frame before has in what is changed. checkpoint: None for the
     packaged one. sign_key, sign_cert: PEM files that sign the C2PA manifest, None for this
-    computer's own. no_provenance: why there shall be no manifest; it is recorded.
+    computer's own. no_provenance: why there shall be no manifest; it is recorded. resume: go on
+    with what an earlier run of the same settings has finished. segment_frames: how many frames are
+    put in safety at a time.
     """
 
     k_shot: int = 10
@@ -44,6 +46,8 @@ class SwapOptions:
     steadiness: float = DEFAULT_STEADINESS
     checkpoint: Path | None = None
     overwrite: bool = False
+    resume: bool = True
+    segment_frames: int = 250
     sign_key: Path | None = None
     sign_cert: Path | None = None
     no_provenance: str | None = None
@@ -53,6 +57,8 @@ class SwapOptions:
             raise BadOptionError(f"k-shot {self.k_shot}; it must be 1 or more")
         if self.batch_size is not None and self.batch_size < 1:
             raise BadOptionError(f"batch size {self.batch_size}; it must be 1 or more")
+        if self.segment_frames < 1:
+            raise BadOptionError(f"segments of {self.segment_frames} frames; allowed: 1 or more")
         if not 0.0 <= self.steadiness < 1.0:
             raise BadOptionError(f"steadiness {self.steadiness}; allowed: from 0 to below 1")
         check_provenance_options(self.sign_key, self.sign_cert, self.no_provenance)
@@ -62,6 +68,7 @@ class SwapOptions:
 class SwapResult:
     """What a swap did. Times in seconds, memory in MiB; stages overlap, so their sum is longer.
 
+    frames_kept: how many of the frames an earlier run had finished.
     manifest: label of the output's C2PA manifest, None where it has none; signed_by: name in the
     certificate that signed it; no_provenance: the reason given for leaving it out.
     """
@@ -80,6 +87,7 @@ class SwapResult:
     source_frames_used: tuple[str, ...]
     source_frames_left_out: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
+    frames_kept: int = 0
     manifest: str | None = None
     signed_by: str | None = None
     no_provenance: str | None = None

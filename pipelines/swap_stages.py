@@ -6,10 +6,11 @@ AP-GAN, Fig. 4 and III.D.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from pipelines.nets import Nets
 from pipelines.overlap import Overlapped
 from pipelines.stage_clock import StageClock
 from pipelines.swap_options import MaskName, SwapCounts, SwapOptions
+from pipelines.swap_state import SwapState
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import blending_mask, paste_face
 from vidswap.blending.steadiness import SteadyFace
@@ -30,6 +32,7 @@ from vidswap.faces.tracking import FaceTracker
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.frame import Frame
 
+T = TypeVar("T")
 QUEUE_DEPTH = 4  # frames or batches between two stages
 CPU_BATCH, CUDA_BATCH = 4, 16
 
@@ -50,11 +53,24 @@ class AlignedFace:
 
 @dataclass(frozen=True, eq=False)
 class FrameFaces:
-    """A frame and its faces, with the generator's answers Y once they are there."""
+    """A frame and its faces, with the generator's answers Y once they are there.
+
+    Where a segment ends with the frame, `state` is that of the stages it has passed.
+    """
 
     frame: Frame
     faces: list[AlignedFace]
     swapped: list[NDArray[np.uint8]] = field(default_factory=list)
+    state: SwapState | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SwappedFrame:
+    """A finished frame; where a segment ends after it, the state that the next begins with."""
+
+    frame: Frame
+    n_faces: int
+    state: SwapState | None = None
 
 
 def swap_frames(
@@ -70,47 +86,90 @@ def swap_frames(
     `identity` is a batch of one. Stages run in threads of their own; close the iterator to stop
     them early. At most a few batches of frames are held at any time.
     """
+    swapped = swap_segments(frames, identity, nets, options, counts, clock, segment_frames=None)
+    with closing(swapped):
+        for item in swapped:
+            yield item.frame
+
+
+def swap_segments(
+    frames: Iterable[Frame],
+    identity: IdEmbedding,
+    nets: Nets,
+    options: SwapOptions | None = None,
+    counts: SwapCounts | None = None,
+    clock: StageClock | None = None,
+    *,
+    segment_frames: int | None,
+    begin: SwapState | None = None,
+) -> Generator[SwappedFrame]:
+    """As `swap_frames`, with the state of the swap after every `segment_frames` frames or so.
+
+    With `begin`, one of these states, frames go in from the first that it holds, and come out from
+    the first after it, as they would have had the swap never been interrupted.
+    """
     options, counts, clock = options or SwapOptions(), counts or SwapCounts(), clock or StageClock()
     batch_size = options.batch_size or (CUDA_BATCH if nets.device.type == "cuda" else CPU_BATCH)
     chooser = FaceChooser.of(options.face, nets)
+    if begin is not None:
+        counts.frames, counts.faces_swapped, counts.frames_without_face = begin.counts
+        if begin.is_at_the_end:
+            return
     with ExitStack() as stack:
-        decoded = stack.enter_context(
-            Overlapped(clock.timed("decode", frames), QUEUE_DEPTH, "decode")
+
+        def overlapped(items: Iterable[T], name: str) -> Overlapped[T]:
+            return stack.enter_context(Overlapped(items, QUEUE_DEPTH, name))
+
+        decoded = overlapped(clock.timed("decode", frames), "decode")
+        analysed = overlapped(
+            find_faces(decoded, nets, chooser, clock, segment_frames, begin), "faces"
         )
-        analysed = stack.enter_context(
-            Overlapped(find_faces(decoded, nets, chooser, clock), QUEUE_DEPTH, "faces")
-        )
-        generated = stack.enter_context(
-            Overlapped(
-                generate(analysed, identity, nets, batch_size, clock), QUEUE_DEPTH, "generate"
-            )
-        )
-        blended = stack.enter_context(
-            Overlapped(
-                blend(steady(generated, options.steadiness, clock), options.mask, clock),
-                QUEUE_DEPTH,
-                "blend",
-            )
-        )
-        for frame, n_faces in blended:
+        generated = overlapped(generate(analysed, identity, nets, batch_size, clock), "generate")
+        steadied = steady(generated, options.steadiness, clock, begin)
+        for item in overlapped(blend(steadied, options.mask, clock), "blend"):
             counts.frames += 1
-            counts.faces_swapped += n_faces
-            counts.frames_without_face += n_faces == 0
-            yield frame
+            counts.faces_swapped += item.n_faces
+            counts.frames_without_face += item.n_faces == 0
+            if item.state is not None:
+                so_far = (counts.frames, counts.faces_swapped, counts.frames_without_face)
+                item = replace(item, state=replace(item.state, counts=so_far))
+            yield item
 
 
 def find_faces(
-    frames: Iterable[Frame], nets: Nets, chooser: FaceChooser, clock: StageClock
+    frames: Iterable[Frame],
+    nets: Nets,
+    chooser: FaceChooser,
+    clock: StageClock,
+    segment_frames: int | None = None,
+    begin: SwapState | None = None,
 ) -> Iterator[FrameFaces]:
-    """Detect, track and align. The tracker answers a few frames late, so frames wait here."""
+    """Detect, track and align. The tracker answers a few frames late, so frames wait here.
+
+    With `segment_frames` a segment ends as soon as it has so many. With `begin` the frames are
+    those from the state's first held one on.
+    """
     tracker = FaceTracker(nets.detector, nets.landmark_finder)
-    waiting: deque[Frame] = deque()
-    for index, frame in enumerate(frames):
+    frames, waiting, first = iter(frames), deque[Frame](), 0
+    if begin is not None:
+        waiting.extend(islice(frames, len(begin.held)))
+        tracker.restore(begin.following, [frame.rgb for frame in waiting])
+        chooser.restore(begin.chosen)
+        first = begin.next_index
+    given = 0
+    for index, frame in enumerate(frames, first):
         waiting.append(frame)
         with clock("detect"):
             tracked = tracker.update(index, frame.rgb, frame.seconds)
         for found in tracked:
-            yield _aligned(waiting.popleft(), found.faces, chooser, clock)
+            item = _aligned(waiting.popleft(), found.faces, chooser, clock)
+            given += 1
+            # Only between two calls of the tracker does its state belong to a frame given back.
+            if segment_frames and given >= segment_frames and found is tracked[-1]:
+                given = 0
+                state = SwapState.of(index + 1, waiting, tracker, chooser)
+                item = replace(item, state=state)
+            yield item
     with clock("detect"):
         tracked = tracker.flush()
     for found in tracked:
@@ -141,11 +200,16 @@ def generate(
     batch_size: int,
     clock: StageClock,
 ) -> Iterator[FrameFaces]:
-    """Run the generator in batches over frames and faces; order is kept."""
+    """Run the generator in batches over frames and faces; order is kept.
+
+    A batch ends where a segment does, so that a run that goes on there has the same batches.
+    """
     waiting: list[FrameFaces] = []
     for item in items:
         waiting.append(item)
-        if sum(len(i.faces) for i in waiting) >= batch_size or len(waiting) >= 2 * batch_size:
+        n_faces = sum(len(i.faces) for i in waiting)
+        full = n_faces >= batch_size or len(waiting) >= 2 * batch_size
+        if full or item.state is not None:
             yield from _generate_batch(waiting, identity, nets, batch_size, clock)
             waiting = []
     yield from _generate_batch(waiting, identity, nets, batch_size, clock)
@@ -165,7 +229,7 @@ def _generate_batch(
             swapped += swap_faces(faces[start : start + batch_size], identity, nets)
     results, used = [], 0
     for item in items:
-        results.append(FrameFaces(item.frame, item.faces, swapped[used : used + len(item.faces)]))
+        results.append(replace(item, swapped=swapped[used : used + len(item.faces)]))
         used += len(item.faces)
     return results
 
@@ -192,30 +256,37 @@ def _to_tensor(pictures: list[NDArray[np.uint8]], nets: Nets) -> torch.Tensor:
     return stacked.permute(0, 3, 1, 2).to(nets.dtype).div_(255.0)
 
 
-def steady(items: Iterable[FrameFaces], share: float, clock: StageClock) -> Iterator[FrameFaces]:
+def steady(
+    items: Iterable[FrameFaces],
+    share: float,
+    clock: StageClock,
+    begin: SwapState | None = None,
+) -> Iterator[FrameFaces]:
     """Steady every track's faces over time; `share` 0 leaves them as they are."""
-    tracks: dict[int, SteadyFace] = {}
-    for index, item in enumerate(items):
+    before = begin.steady if begin is not None else {}
+    tracks = {number: SteadyFace(share, last) for number, last in before.items()}
+    for index, item in enumerate(items, begin.counts[0] if begin is not None else 0):
         if share > 0:
             with clock("steady"):
                 swapped = [
                     tracks.setdefault(face.track, SteadyFace(share))(index, face.crop, y)
                     for face, y in zip(item.faces, item.swapped, strict=True)
                 ]
-            item = FrameFaces(item.frame, item.faces, swapped)
+            item = replace(item, swapped=swapped)
             present = {face.track for face in item.faces}
             tracks = {number: track for number, track in tracks.items() if number in present}
+        if item.state is not None:
+            known = {number: track.last for number, track in tracks.items() if track.last}
+            item = replace(item, state=replace(item.state, steady=known))
         yield item
 
 
-def blend(
-    items: Iterable[FrameFaces], mask: MaskName, clock: StageClock
-) -> Iterator[tuple[Frame, int]]:
-    """The finished frames, each with its number of swapped faces."""
+def blend(items: Iterable[FrameFaces], mask: MaskName, clock: StageClock) -> Iterator[SwappedFrame]:
+    """The finished frames."""
     for item in items:
         with clock("blend"):
             frame = blend_faces(item, mask)
-        yield frame, len(item.faces)
+        yield SwappedFrame(frame, len(item.faces), item.state)
 
 
 def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:

@@ -25,19 +25,24 @@ Change = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class _Moment:
+class SteadyMoment:
+    """What the next frame of a track is steadied with: its last frame's F_t and change."""
+
     index: int
     crop: Picture
     change: Change
 
 
 class SteadyFace:
-    """The changes of one track, in order of frames; `share` in [0, 1) is the past's part."""
+    """The changes of one track, in order of frames; `share` in [0, 1) is the past's part.
 
-    def __init__(self, share: float = DEFAULT_STEADINESS) -> None:
+    `last` is all that it remembers.
+    """
+
+    def __init__(self, share: float = DEFAULT_STEADINESS, last: SteadyMoment | None = None) -> None:
         self.share = share
         self._flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._last: _Moment | None = None
+        self.last = last
 
     def __call__(self, index: int, crop: Picture, swapped: Picture) -> Picture:
         """Y of frame `index`, steadied: `crop` F_t and `swapped` Y are (256, 256, 3) uint8.
@@ -47,15 +52,15 @@ class SteadyFace:
         if swapped.shape != crop.shape:
             swapped = np.asarray(cv2.resize(swapped, crop.shape[1::-1]), np.uint8)
         change = swapped.astype(np.float32) - crop
-        last = self._last
+        last = self.last
         if last is not None and last.index == index - 1 and self.share > 0:
             carried, trust = self._carried(crop, last)
             change += (self.share * trust)[:, :, None] * (carried - change)
             swapped = np.rint(np.clip(crop + change, 0, 255)).astype(np.uint8)
-        self._last = _Moment(index, crop, change)
+        self.last = SteadyMoment(index, crop, change)
         return swapped
 
-    def _carried(self, crop: Picture, last: _Moment) -> tuple[Change, NDArray[np.float32]]:
+    def _carried(self, crop: Picture, last: SteadyMoment) -> tuple[Change, NDArray[np.float32]]:
         """The last change at the places where this crop's pixels came from, and the trust in it."""
         small = [
             cv2.resize(

@@ -9,7 +9,9 @@ them before one backdrop, by 0.138 at least.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,6 +46,15 @@ class CutDetector:
     def __init__(self) -> None:
         self._last: _Glance | None = None
         self._motion: deque[float] = deque(maxlen=MOTION_FRAMES)
+
+    def state(self) -> dict[str, Any]:
+        """What another detector needs to go on from here."""
+        return {"last": self._last, "motion": list(self._motion)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from another detector's `state()`."""
+        self._last = state["last"]
+        self._motion = deque(state["motion"], maxlen=MOTION_FRAMES)
 
     def is_cut(self, rgb: Image) -> bool:
         """Whether `rgb` (H, W, 3) uint8 begins a new shot; the first frame does not.

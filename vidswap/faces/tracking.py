@@ -8,8 +8,9 @@ the frames on both sides.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -103,6 +104,32 @@ class FaceTracker:
         self._tracks, self._gone = [], []
         self._last_detection = None
         return answers
+
+    def state(self) -> dict[str, Any]:
+        """What another tracker of the same settings needs to go on from here; do not write to it.
+
+        The frames still held are named without their pixels, which `restore` wants given again.
+        """
+        return {
+            "held": [(frame.number, frame.index, frame.seconds) for frame in self._held],
+            "tracks": self._tracks,
+            "gone": self._gone,
+            "n_frames": self._n_frames,
+            "n_tracks": self._n_tracks,
+            "last_detection": self._last_detection,
+            "cuts": self._cuts.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any], held: Sequence[Image]) -> None:
+        """Go on from another tracker's `state()`; `held` are the pixels of its held frames."""
+        self._held = deque(
+            HeldFrame(number, index, rgb, seconds)
+            for (number, index, seconds), rgb in zip(state["held"], held, strict=True)
+        )
+        self._tracks, self._gone = state["tracks"], state["gone"]
+        self._n_frames, self._n_tracks = state["n_frames"], state["n_tracks"]
+        self._last_detection = state["last_detection"]
+        self._cuts.restore(state["cuts"])
 
     def _follow(self, frame: HeldFrame) -> None:
         """Look for every track's face where it was last."""

@@ -101,6 +101,19 @@ class VideoReader:
                 return self._frame(coded, found)
         return None
 
+    def go_to(self, pts: int | None, *, seek: bool = True) -> None:
+        """Iterate from the first frame at or after a time in units of `time_base`.
+
+        None is where the range begins. Without `seek` the clip is decoded from its beginning.
+        """
+        if pts is None:
+            self._decoded = self._seek(self.beginning)
+        elif seek and self._seeks_exactly:
+            self._decoded = self._seek(pts * self.time_base)
+        else:
+            wanted = pts
+            self._decoded = (found for found in self._decode_from(None) if found[1] >= wanted)
+
     def close(self) -> None:
         """Release the file."""
         self._container.close()

@@ -6,6 +6,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -26,12 +27,14 @@ _HEAD = struct.Struct("<qqqBI")  # pts, dts, duration in ticks; 1 for a key fram
 class PacketFile:
     """A complete file of packets: `sha256` and `size` in bytes are those of the whole file.
 
-    `reordering` is by how many packets the frames are coded ahead of their turn to be shown.
+    `reordering` is by how many places a frame is coded after its turn to be shown, at most;
+    `setup` is the SHA-256 of the encoder's global headers, alike in files that can be joined.
     """
 
     name: str
     packets: int
     reordering: int
+    setup: str
     size: int
     sha256: str
 
@@ -71,8 +74,11 @@ class PacketWriter:
         self._put(content)
         self._times.append(packet.pts)
 
-    def close(self) -> PacketFile:
-        """Complete the file, wait until the disk has it, and give it its name."""
+    def close(self, headers: bytes | None) -> PacketFile:
+        """Complete the file, wait until the disk has it, and give it its name.
+
+        `headers` are the global ones (extradata) of the encoder that gave the packets.
+        """
         with writing_errors(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -80,19 +86,30 @@ class PacketWriter:
             self._file.close()
             self._part.replace(self.path)
         return PacketFile(
-            self.path.name, len(self._times), reordering(self._times), size, self._hash.hexdigest()
+            name=self.path.name,
+            packets=len(self._times),
+            reordering=reordering(self._times),
+            setup=setup_of(headers),
+            size=size,
+            sha256=self._hash.hexdigest(),
         )
 
     def abort(self) -> None:
         """Remove what was written; does nothing after `close`."""
         if not self._file.closed:
-            self._file.close()
+            with suppress(OSError):  # what is still to be written need not be
+                self._file.close()
             self._part.unlink(missing_ok=True)
 
     def _put(self, content: bytes) -> None:
         with writing_errors(self.path):
             self._file.write(content)
         self._hash.update(content)
+
+
+def setup_of(headers: bytes | None) -> str:
+    """What tells the global headers of one encoder from another's: their SHA-256."""
+    return hashlib.sha256(headers or b"").hexdigest()
 
 
 def reordering(times: list[int]) -> int:

@@ -1,0 +1,222 @@
+"""Parts of a clip coded apart are one clip again, and each is there whole or not at all."""
+
+import json
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from vidswap.errors import DiskFullError, OutputNotWritableError
+from vidswap.media import VideoReader, VideoWriter, packet_file
+from vidswap.media.decoder import VideoReader as Reader
+from vidswap.media.packet_file import PacketFile, PacketWriter, reordering, shown_times
+from vidswap.media.picture_encoder import PictureEncoder, Quality
+from vidswap.media.segments import MANIFEST, SegmentFolder, differences, work_folders
+
+from .clips import decoded_planes, frame_times, make_clip, sound_packets
+
+FACTS = {"target": "a" * 64, "crf": "18"}
+
+
+def add_segment(
+    folder: SegmentFolder, output: Path, reader: Reader, frames: list, quality: Quality
+) -> None:
+    encoder, packets = PictureEncoder(output, reader, quality), folder.begin_segment()
+    for frame in frames:
+        for packet in encoder.encode(frame):
+            packets.write(packet)
+    for packet in encoder.flush():
+        packets.write(packet)
+    folder.add(packets.close(encoder.stream.codec_context.extradata), b"state")
+
+
+def joined(source: Path, output: Path, quality: Quality, cuts: tuple[int, ...]) -> Path:
+    """The clip, coded in parts that end before the frames `cuts`, and joined."""
+    with VideoReader(source) as reader, SegmentFolder(output, FACTS) as folder:
+        frames = list(reader)
+        for first, last in zip((0, *cuts), (*cuts, len(frames)), strict=True):
+            add_segment(folder, output, reader, frames[first:last], quality)
+        writer = VideoWriter(
+            output, reader, codec=quality.codec, crf=quality.crf, preset=quality.preset
+        )
+        with writer:
+            writer.join(folder.path, folder.packet_files)
+    return output
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 frames at uneven times, long gaps among them, with sound."""
+    gaps = [1 + (i * 7) % 5 + (40 if i % 13 == 12 else 0) for i in range(40)]
+    times = [int(t) for t in np.cumsum(gaps)]
+    return make_clip(
+        tmp_path_factory.mktemp("segments") / "uneven.mp4",
+        pts=times, time_base=Fraction(1, 90), rate=Fraction(30), b_frames=2, sound=["aac"],
+        container_options={"video_track_timescale": "90"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "preset"),
+    [
+        ("out.mp4", "h264", "medium"), ("out.mkv", "h264", "medium"),
+        ("out.mov", "hevc", "ultrafast"), ("out.mp4", "av1", "12"), ("out.webm", "vp9", "8"),
+        ("out.mov", "prores", None), ("out.mkv", "ffv1", None),
+    ],
+)  # fmt: skip
+def test_joined_segments_have_every_frame_at_its_time(
+    tmp_path: Path, uneven: Path, copied: object, name: str, codec: str, preset: str | None
+) -> None:
+    if name.endswith("webm"):
+        uneven = make_clip(tmp_path / "silent.mp4", frames=40)
+    quality = Quality(codec, 12, preset)
+    out = joined(uneven, tmp_path / name, quality, (7, 8, 29))
+    expected = frame_times(uneven)
+    milliseconds = Path(name).suffix in (".mkv", ".webm")
+    assert frame_times(out) == [
+        Fraction(round(t * 1000), 1000) if milliseconds else t for t in expected
+    ]
+    with av.open(str(out)) as container:
+        coded = [p for p in container.demux(video=0) if p.size]
+    assert coded[0].is_keyframe and len(coded) == 40
+    if not milliseconds:  # Matroska stores no coded times
+        assert all(one.dts < other.dts for one, other in pairwise(coded))
+        assert all(packet.dts <= packet.pts for packet in coded)
+    for got, wanted in zip(decoded_planes(out), decoded_planes(uneven), strict=True):
+        if got[0].shape == wanted[0].shape:  # 8 bits, as the source
+            assert np.abs(got[0].astype(int) - wanted[0]).mean() < 4
+
+
+def test_the_sound_is_as_without_segments(tmp_path: Path, uneven: Path) -> None:
+    out = joined(uneven, tmp_path / "out.mp4", Quality(), (10, 20))
+    assert sound_packets(out) == sound_packets(uneven)
+
+
+def test_lossless_segments_decode_to_the_source(tmp_path: Path, uneven: Path) -> None:
+    out = joined(uneven, tmp_path / "out.mp4", Quality("h264", 0), (13, 14))
+    for got, wanted in zip(decoded_planes(out), decoded_planes(uneven), strict=True):
+        for one, other in zip(got, wanted, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_reordering_counts_places_between_coded_and_shown() -> None:
+    assert reordering([0, 1, 2]) == 0
+    assert reordering([0, 4, 2, 1, 3]) == 2  # frame 1 is coded fourth and shown second
+
+
+def test_a_packet_file_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    writer = PacketWriter(tmp_path / "a.packets")
+    for pts, content in ((0, b"key"), (3, b""), (1, b"b" * 1000)):
+        packet = av.Packet(content)
+        packet.pts, packet.dts, packet.duration = pts, pts - 2, 1
+        packet.is_keyframe = pts == 0
+        writer.write(packet)
+    assert not (tmp_path / "a.packets").exists()
+    file = writer.close(b"headers")
+    assert shown_times(tmp_path / "a.packets") == [0, 1, 3]
+    got = list(packet_file.read_packets(tmp_path / "a.packets", Fraction(1, 25)))
+    assert [(p.pts, p.dts, p.duration, p.is_keyframe, bytes(p)) for p in got] == [
+        (0, -2, 1, True, b"key"), (3, 1, 1, False, b""), (1, -1, 1, False, b"b" * 1000)
+    ]  # fmt: skip
+    assert file.packets == 3 and file.size == (tmp_path / "a.packets").stat().st_size
+
+
+def closed(folder: Path, name: str = "x.packets") -> PacketFile:
+    writer = PacketWriter(folder / name)
+    packet = av.Packet(b"content")
+    packet.pts = 0
+    writer.write(packet)
+    return writer.close(None)
+
+
+def filled(output: Path, n: int = 3) -> Path:
+    """A work folder with some segments, let go of."""
+    with SegmentFolder(output, FACTS) as folder:
+        for number in range(n):
+            writer = folder.begin_segment()
+            packet = av.Packet(bytes([number]) * 100)
+            packet.pts = number
+            writer.write(packet)
+            folder.add(writer.close(None), f"state {number}".encode())
+    return folder.path
+
+
+def test_work_is_found_again_with_its_last_state(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    filled(output)
+    with SegmentFolder(output, FACTS) as folder:
+        assert len(folder.segments) == 3 and folder.lost == 0
+        assert folder.state() == b"state 2"
+
+
+@pytest.mark.parametrize(("damaged", "whole"), [("segment-00002.packets", 2), ("state-00002", 2)])
+def test_a_damaged_segment_is_left_out(tmp_path: Path, damaged: str, whole: int) -> None:
+    output = tmp_path / "out.mp4"
+    path = filled(output) / damaged
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with SegmentFolder(output, FACTS) as folder:
+        assert (len(folder.segments), folder.lost) == (whole, 3 - whole)
+        assert folder.state() == b"state 1"
+
+
+def test_a_damaged_first_segment_leaves_nothing_to_go_on_with(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    (filled(output) / "segment-00000.packets").write_bytes(b"")
+    with SegmentFolder(output, FACTS) as folder:
+        assert folder.segments == [] and folder.lost == 3 and folder.state() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"segments": [{"packets": 3}]}'])
+def test_a_manifest_that_is_none_is_as_no_work(tmp_path: Path, content: bytes) -> None:
+    output = tmp_path / "out.mp4"
+    (filled(output) / MANIFEST).write_bytes(content)
+    with SegmentFolder(output, FACTS) as folder:
+        assert folder.segments == []
+
+
+def test_other_facts_have_a_folder_of_their_own_and_are_told(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    before = filled(output)
+    with SegmentFolder(output, FACTS | {"crf": "20", "target": "b" * 64}) as folder:
+        assert folder.segments == []
+        assert folder.others() == [(before, "another target, crf 18, now 20")]
+    assert work_folders(output) == [before]  # the one without a segment is gone
+    assert len(json.loads((before / MANIFEST).read_bytes())["segments"]) == 3
+
+
+def test_differences_name_what_came_and_went() -> None:
+    assert differences({"a": "1"}, {"b": "2"}) == "a 1, now none, b none, now 2"
+
+
+def test_fresh_work_removes_the_old(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    filled(output)
+    with SegmentFolder(output, FACTS, fresh=True) as folder:
+        assert folder.segments == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_are_not_let_at_one_output(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    with (
+        SegmentFolder(output, FACTS),
+        pytest.raises(OutputNotWritableError, match="another run is at work on"),
+    ):
+        SegmentFolder(output, FACTS)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_said_and_leaves_no_half_segment(tmp_path: Path) -> None:
+    (tmp_path / "a.part").symlink_to("/dev/full")
+    writer = PacketWriter(tmp_path / "a.packets")
+    packet = av.Packet(bytes(1_000_000))
+    packet.pts = 0
+    with pytest.raises(DiskFullError, match="no space left"):
+        writer.write(packet)
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
