@@ -139,8 +139,14 @@ def _source_options(command: Any) -> Any:
     help="Part of the frame before in what is changed, 0 to below 1; carried by optical flow.",
 )
 @click.option("--batch-size", type=int, help="Faces a generator call. [default: by device]")
-@click.option("--codec", help="h264, hevc, av1, vp9, prores or ffv1. [default: by container]")
-@click.option("--crf", default=18, show_default=True, help="Quality, 0 is best.")
+@click.option("--max-memory", metavar="SIZE", help="Memory to keep within, such as 2G.")
+@click.option("--max-vram", metavar="SIZE", help="The same of the GPU's memory.")
+@click.option(
+    "--codec",
+    help="h264, hevc, av1, vp9, prores, ffv1, or a hardware one: `doctor`. [default: by container]",
+)
+@click.option("--crf", type=int, help="Quality, 0 is best. [default: 18]")
+@click.option("--match-bitrate", is_flag=True, help="The target's bit rate instead of a quality.")
 @click.option("--sign-key", type=PATH, help="PEM key for the C2PA manifest. [default: local one]")
 @click.option("--sign-cert", type=PATH, help="PEM certificates of that key, its own first.")
 @click.option("--no-provenance", metavar="REASON", help="No C2PA manifest; the reason is recorded.")
@@ -151,12 +157,14 @@ def _source_options(command: Any) -> Any:
     show_default=True,
     help="Go on with what an earlier run of the same settings finished, or remove it.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what would be done and lost; do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 def run(
     sources: tuple[Path, ...],
     target: Path,
     output: Path,
+    dry_run: bool,
     as_json: bool,
     quiet: bool,
     debug: bool,
@@ -171,6 +179,12 @@ def run(
     from pipelines.swap_options import SwapOptions
 
     options = SwapOptions(**_with_faces(settings))
+    if dry_run:
+        from pipelines.plan import describe, plan_swap
+
+        plan = plan_swap(sources, target, output, options)
+        click.echo(json.dumps(plan.to_dict(), indent=2) if as_json else describe(plan))
+        return
     with _ProgressBar(target, options.start, options.end, silent=quiet or as_json) as bar:
         result = swap_video(sources, target, output, options, bar.show)
     if as_json:
@@ -183,10 +197,15 @@ def run(
 
 
 def _with_faces(settings: dict[str, Any]) -> dict[str, Any]:
-    """The options as SwapOptions takes them: a face is a keyword or the path of a picture."""
+    """The options as SwapOptions takes them: a face is a keyword or a path, a size is in bytes."""
+    from pipelines.memory import parse_size
+
     for name in ("face", "source_face"):
         if settings[name] not in (None, "largest", "all"):
             settings[name] = Path(settings[name])
+    for name in ("max_memory", "max_vram"):
+        if settings.get(name) is not None:
+            settings[name] = parse_size(settings[name])
     return settings
 
 
@@ -283,7 +302,8 @@ def info(file: Path, as_json: bool, debug: bool) -> None:
 
 @main.command()
 @click.option("--frames", default=60, show_default=True, help="Frames of the timed clip.")
-@click.option("--memory", is_flag=True, help="Peak memory of a short and a long 1080p clip.")
+@click.option("--memory", is_flag=True, help="Memory of 1080p clips, short and long, and of 4K.")
+@click.option("--max-memory", metavar="SIZE", help="Limit of the swaps that are measured.")
 @click.option("--minutes", default=10.0, show_default=True, help="Length of the long clip.")
 @click.option("--checkpoint", type=PATH, help="Generator weights; default: the packaged.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
@@ -291,6 +311,7 @@ def info(file: Path, as_json: bool, debug: bool) -> None:
 def bench(
     frames: int,
     memory: bool,
+    max_memory: str | None,
     minutes: float,
     checkpoint: Path | None,
     device: Any,
@@ -300,7 +321,7 @@ def bench(
     from pipelines.bench import memory_benchmark, stage_benchmark
 
     if memory:
-        report = memory_benchmark(checkpoint, minutes)
+        report = memory_benchmark(checkpoint, minutes, max_memory)
     else:
         report = stage_benchmark(frames, checkpoint, device)
     click.echo(json.dumps(report, indent=2))
@@ -420,6 +441,7 @@ def dataset_build(
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--checkpoint", type=PATH, help="Generator to start from; default: the packaged.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and lost; do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 @click.option("--debug", is_flag=True, help="Show the full traceback of an error.")

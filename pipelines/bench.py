@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipelines.demo import ASTRONAUT, GRACE_HOPPER, find_face, load_photograph, make_clip
+from pipelines.memory import CPU_BATCH, CUDA_BATCH, MIB, peak_memory_mib
 from pipelines.nets import DeviceName, load_nets
 from pipelines.photo_motion import animate, talking
 from pipelines.source import SourceReader
 from pipelines.stage_clock import StageClock
-from pipelines.swap import SwapJob, peak_memory_mib, read_source
+from pipelines.swap import SwapJob, read_source
 from pipelines.swap_options import SwapOptions
-from pipelines.swap_stages import CPU_BATCH, CUDA_BATCH, align, swap_faces
+from pipelines.swap_stages import align, swap_faces
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.ffmpeg import write_h264
 from vidswap.media.picture import write_picture
@@ -35,6 +36,8 @@ from vidswap.models.apgan import Generator, GeneratorConfig
 
 FPS = 25
 TIMED_REPEATS = 7
+CURVE_POINTS = 40
+MEMORY_CLIPS = (((1920, 1080), 10.0), ((3840, 2160), 4.0))  # size, seconds; the long one follows
 
 
 def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) -> dict[str, Any]:
@@ -116,34 +119,60 @@ def generator_milliseconds(checkpoint: Path | None, device: DeviceName) -> dict[
     return report
 
 
-def memory_benchmark(checkpoint: Path | None, minutes: float) -> dict[str, Any]:
-    """Peak memory of a swap of 10 seconds and of `minutes` of 1080p, each in its own process."""
+def memory_benchmark(
+    checkpoint: Path | None, minutes: float, max_memory: str | None = None
+) -> dict[str, Any]:
+    """Memory of swaps of 10 s and `minutes` of 1080p, and of 4 s in 4K, each in its own process.
+
+    `memory_mib` is a curve of the resident memory, at CURVE_POINTS evenly spread moments.
+    """
     report: dict[str, Any] = {"machine": machine(), "clips": []}
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "source.png"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source, clip = folder / "source.png", folder / "target.mp4"
         write_picture(source, load_photograph(ASTRONAUT))
         photo = load_photograph(GRACE_HOPPER)
         times = np.arange(2 * FPS) / FPS
-        moving = list(animate(photo, find_face(photo), times, talking, (1920, 1080)))
-        for seconds in (10.0, 60.0 * minutes):
-            clip = Path(folder) / "target.mp4"
+        command = [sys.executable, "-m", "cli", "run", source, clip, "-o", folder / "out.mp4"]
+        command += ["--json", "--overwrite", "--no-resume"]
+        command += ["--checkpoint", checkpoint] if checkpoint else []
+        command += ["--max-memory", max_memory] if max_memory else []
+        for size, seconds in (*MEMORY_CLIPS, ((1920, 1080), 60.0 * minutes)):
+            moving = list(animate(photo, find_face(photo), times, talking, size))
             write_h264(clip, repeated(moving, round(FPS * seconds)), FPS)
-            out = Path(folder) / "out.mp4"
-            command = [sys.executable, "-m", "cli", "run", str(source), str(clip), "-o", str(out)]
-            command += ["--json", "--overwrite"]
-            command += ["--checkpoint", str(checkpoint)] if checkpoint else []
-            answer = subprocess.run(
-                command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]
-            )
-            result = json.loads(answer.stdout)
-            report["clips"].append(
-                {
-                    "seconds_of_1080p": seconds,
-                    "frames": result["frames"],
-                    "peak_memory_mib": round(result["peak_memory_mib"]),
-                }
-            )
+            report["clips"].append({"size": size, "seconds": seconds, **_watched(command)})
     return report
+
+
+def _watched(command: list[Any]) -> dict[str, Any]:
+    """Run a swap and look at its memory meanwhile. Raises CalledProcessError with its words."""
+    curve: list[float] = []
+    root = Path(__file__).parents[1]
+    with tempfile.TemporaryFile("w+") as answer:
+        job = subprocess.Popen([str(word) for word in command], stdout=answer, text=True, cwd=root)
+        while job.poll() is None:
+            curve.append(_resident_mib(job.pid))
+            time.sleep(0.5)
+        if job.returncode:
+            raise subprocess.CalledProcessError(job.returncode, command)
+        answer.seek(0)
+        result = json.load(answer)
+    chosen = np.unique(np.linspace(0, len(curve) - 1, CURVE_POINTS).astype(int))
+    return {
+        "frames": result["frames"],
+        "peak_memory_mib": round(result["peak_memory_mib"]),
+        "memory_mib": [round(curve[i]) for i in chosen],
+        "warnings": result["warnings"],
+    }
+
+
+def _resident_mib(process: int) -> float:
+    """Resident memory of a process; 0 where the system does not tell, or it has ended."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
 
 
 def repeated(frames: list[NDArray[np.uint8]], count: int) -> Iterator[NDArray[np.uint8]]:

@@ -151,7 +151,7 @@ def check_codecs() -> Iterator[Finding]:
     """The ffmpeg libraries inside PyAV, and the encoders of every codec on offer."""
     import av
 
-    from vidswap.media.codecs import CODECS
+    from vidswap.media.codecs import CODECS, working_hardware_codecs
 
     versions = ".".join(map(str, av.library_versions["libavcodec"]))
     yield Finding("PyAV", "ok", f"{av.__version__}, libavcodec {versions}")
@@ -164,6 +164,7 @@ def check_codecs() -> Iterator[Finding]:
         yield Finding("encoders", state, f"missing: {', '.join(missing)}", mend)
     if present:
         yield Finding("encoders", "ok", ", ".join(present))
+    yield Finding("hardware encoders", "ok", ", ".join(working_hardware_codecs()) or "none here")
 
 
 def check_cuda() -> Iterator[Finding]:

@@ -44,6 +44,8 @@ def describe(path: Path) -> dict[str, Any]:
     facts = asdict(probe(path))
     facts["path"] = str(path)
     facts["time_base"] = str(facts["time_base"])
+    shape = facts["sample_aspect_ratio"]
+    facts["sample_aspect_ratio"] = f"{shape.numerator}:{shape.denominator}"
     frames = sample_frames(path, N_SAMPLES)
     people: list[Person] = []
     with closing(SourceReader.load()) as reader:
@@ -70,14 +72,8 @@ def describe_as_text(facts: dict[str, Any]) -> str:
         f"{facts['width']}x{facts['height']}, {facts['pixel_format']}"
     ]
     if facts["kind"] == "video":
-        lines.append(
-            f"  {facts['frames']} frames ({facts['frames_from']}), {facts['fps']:.3f} frames/s, "
-            f"{facts['duration']:.2f} s, rotation {facts['rotation']} degrees"
-        )
-    for stream in facts["streams"]:
-        details = [stream["kind"], stream["codec"]]
-        details += [stream["language"]] if stream["language"] else []
-        lines.append(f"  stream: {' '.join(details)}")
+        lines += _clip_lines(facts)
+    lines += [f"  stream {n}: {_stream_text(s)}" for n, s in enumerate(facts["streams"])]
     for index, person in enumerate(facts["people"], 1):
         low, high = person["yaw_degrees"]
         lines.append(
@@ -91,6 +87,46 @@ def describe_as_text(facts: dict[str, Any]) -> str:
     else:
         lines.append("  not marked as made by vidswap")
     return "\n".join(lines)
+
+
+def _clip_lines(facts: dict[str, Any]) -> list[str]:
+    """How a clip's picture runs and what it is like, two lines."""
+    mirrored = " and mirrored" if facts["mirrored"] else ""
+    like = [f"{facts['bit_depth']} bits", facts["scan"], _light_text(facts["light"])]
+    if facts["sample_aspect_ratio"] != "1:1":
+        like.append(f"pixels {facts['sample_aspect_ratio']}")
+    like.append(f"begins at {facts['start']:.3f} s")
+    n_chapters = facts["chapters"]
+    like.append("1 chapter" if n_chapters == 1 else f"{n_chapters or 'no'} chapters")
+    return [
+        f"  {facts['frames']} frames ({facts['frames_from']}), {facts['fps']:.3f} frames/s, "
+        f"{facts['duration']:.2f} s, rotation {facts['rotation']} degrees{mirrored}",
+        f"  {', '.join(like)}",
+    ]
+
+
+def _light_text(light: dict[str, Any]) -> str:
+    """The dynamic range, and in brackets the metadata that come with it."""
+    known = ["mastering display"] if light["mastering_display"] else []
+    if light["light_level"]:
+        greatest, mean = light["light_level"]
+        known.append(f"light level {greatest}, mean {mean} cd/m2")
+    known += light["dynamic"]
+    transfer = f"HDR ({light['transfer']})" if light["transfer"] else "standard dynamic range"
+    return f"{transfer} with {' and '.join(known)}" if known else transfer
+
+
+def _stream_text(stream: dict[str, Any]) -> str:
+    """A stream in words: what it is, and what it says of itself."""
+    kind = f"{stream['kind']} {stream['codec']}"
+    details = [f"{kind} ({stream['role']})" if stream["role"] else kind]
+    if stream["channels"]:
+        details.append(f"{stream['channels']} channel{'s' if stream['channels'] > 1 else ''}")
+    details += [stream["language"]] if stream["language"] not in (None, "und") else []
+    details += [f'"{stream["title"]}"'] if stream["title"] else []
+    if stream["start"]:
+        details.append(f"begins at {stream['start']:.3f} s")
+    return ", ".join(details)
 
 
 def _known(people: list[Person], embedding: NDArray[np.float32], seen: list[Person]) -> Person:

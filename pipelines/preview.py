@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.faces_of_interest import FaceChooser
+from pipelines.memory import ShrinkingBatches
 from pipelines.nets import load_nets
 from pipelines.stage_clock import StageClock
 from pipelines.swap import marks_of, read_source
@@ -40,7 +41,7 @@ def preview_frame(
         identity = read_source(nets, sources, options).identity
         clock = StageClock()
         found = find_faces([frame], nets, FaceChooser.of(options.face, nets), clock)
-        (item,) = generate(found, identity, nets, 1, clock)
+        (item,) = generate(found, identity, nets, ShrinkingBatches(1), clock)
         after = blend_faces(item, options.mask)
         marks = marks_of(replace(options, start=at), nets) if item.faces else None
     side_by_side = np.concatenate([frame.rgb, after.rgb], axis=1)

@@ -28,7 +28,9 @@ from vidswap.media.segments import SegmentFolder, remove_work
 from vidswap.version import __version__
 
 # They decide where a result goes and how it is signed, not what its frames are.
-_NO_FACTS = ("overwrite", "resume", "checkpoint", "sign_key", "sign_cert", "no_provenance")
+_NO_FACTS = (
+    "overwrite", "resume", "checkpoint", "sign_key", "sign_cert", "no_provenance", "max_vram",
+)  # fmt: skip
 
 
 class SegmentedClip:
@@ -178,7 +180,7 @@ def facts_of(
     facts |= {f"source {path.name}": file_sha256(path) for path in sources}
     for name, value in options.items():
         if name not in _NO_FACTS:
-            facts[name] = file_sha256(value) if isinstance(value, Path) else str(value)
+            facts[name] = file_sha256(value) if _is_file(value) else str(value)
     return facts | {
         "checkpoint": nets.generator.sha256,
         "device": str(nets.device),
@@ -189,6 +191,10 @@ def facts_of(
         "PyAV": av.__version__,
         "OpenCV": cv2.__version__,
     }
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, Path) and value.is_file()
 
 
 def _kept_work(folder: SegmentFolder) -> list[str]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 
+from pipelines.memory import (
+    MIB,
+    MemoryPlan,
+    frame_bytes,
+    limit_vram,
+    peak_memory_bytes,
+    peak_memory_mib,
+    plan_memory,
+)
 from pipelines.nets import Nets, load_nets
 from pipelines.resume import SegmentedClip, facts_of, telling_what_is_kept
 from pipelines.source import SourceIdentity, SourceReader
@@ -62,7 +69,7 @@ def swap_video(
     started = time.monotonic()
     clock = StageClock()
     source_paths = [Path(s) for s in sources]
-    picture = _check_paths(source_paths, target, output, options)
+    picture = check_paths(source_paths, target, output, options)
     key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
     with ExitStack() as stack:
         with clock("load"):
@@ -70,6 +77,7 @@ def swap_video(
                 options.checkpoint, options.detector, options.device, options.precision
             )
         stack.callback(nets.close)
+        limit_vram(options.max_vram, nets.device)
         with clock("source"):
             source = read_source(nets, source_paths, options)
         files = files_used(source_paths, source.used)
@@ -138,26 +146,30 @@ class SwapJob:
     def swap_clip(self, target: Path, output: Path) -> list[str]:
         """Swap a clip; returns warnings."""
         options = self.options
-        quality = Quality(options.codec, options.crf)
+        quality = options.quality(target)
         provenance = self._provenance(output)
         with ExitStack() as stack:
             reader = stack.enter_context(VideoReader(target, options.start, options.end))
             with self.clock("encode"):
-                self._writer(output, reader, provenance).abort()  # refuses what would fail later
+                self._writer(
+                    output, reader, quality, provenance
+                ).abort()  # refuses what would fail later
             fresh = not options.resume or self.facts is None
             clip = stack.enter_context(
                 SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
             )
+            plan = self._memory_plan(reader)
             with telling_what_is_kept(clip):
-                self._swap_segments(clip)
+                self._swap_segments(clip, plan)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
                 warnings = clip.warnings + ([reader.truncated] if reader.truncated else [])
+                warnings += _above(options.max_memory)
                 if unchanged and whole and target.suffix.lower() == output.suffix.lower():
                     _copy_unchanged(target, output)
                 else:
                     with self.clock("encode"):
-                        writer = self._writer(output, reader, provenance)
+                        writer = self._writer(output, reader, quality, provenance)
                         stack.callback(writer.abort)
                         clip.join(writer, self.counts)
                         provenance.close_clip(writer, not unchanged)
@@ -165,11 +177,18 @@ class SwapJob:
             clip.discard()
         return warnings + self._last_warnings(target, provenance)
 
-    def _swap_segments(self, clip: SegmentedClip) -> None:
+    def _memory_plan(self, reader: VideoReader) -> MemoryPlan:
+        options = self.options
+        return plan_memory(
+            options.max_memory, options.batch_size, self.nets.device, frame_bytes(reader),
+            peak_memory_bytes(),
+        )  # fmt: skip
+
+    def _swap_segments(self, clip: SegmentedClip, plan: MemoryPlan) -> None:
         self.frames_kept = clip.frames_kept
         swapped = swap_segments(
             clip.frames, self.source.identity, self.nets, self.options, self.counts, self.clock,
-            segment_frames=self.options.segment_frames, begin=clip.begin,
+            segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
         )  # fmt: skip
         with closing(swapped):
             for item in swapped:
@@ -177,12 +196,13 @@ class SwapJob:
                     clip.write(item)
                 self._report()
 
-    def _writer(self, output: Path, reader: VideoReader, provenance: Provenance) -> VideoWriter:
-        options = self.options
-        marks = marks_of(options, self.nets) | provenance.marks
+    def _writer(
+        self, output: Path, reader: VideoReader, quality: Quality, provenance: Provenance
+    ) -> VideoWriter:
+        marks = marks_of(self.options, self.nets) | provenance.marks
         return VideoWriter(
-            output, reader, codec=options.codec, crf=options.crf, metadata=marks,
-            overwrite=options.overwrite,
+            output, reader, codec=quality.codec, crf=quality.crf, bitrate=quality.bitrate,
+            metadata=marks, overwrite=self.options.overwrite,
         )  # fmt: skip
 
     def swap_picture(self, target: Path, output: Path) -> list[str]:
@@ -215,13 +235,20 @@ class SwapJob:
         return [f"{target}: {wanted} found; the output is the target unchanged"]
 
 
+def _above(limit: int | None) -> list[str]:
+    peak = peak_memory_bytes()
+    if limit is None or peak <= limit:
+        return []
+    return [f"memory reached {peak // MIB} MiB, above --max-memory of {limit // MIB} MiB"]
+
+
 def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
     """The container metadata that says how a result was made."""
     settings = recorded_settings(asdict(options))
     return synthetic_metadata(__version__, nets.generator.sha256, settings)
 
 
-def _check_paths(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
+def check_paths(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
     """Refuse before any work what must fail at its end; returns whether the target is a picture."""
     for path in (*sources, target):
         if not path.exists():
@@ -246,9 +273,3 @@ def _copy_unchanged(target: Path, output: Path) -> None:
             part.replace(output)
     finally:
         part.unlink(missing_ok=True)
-
-
-def peak_memory_mib() -> float:
-    """The process's largest resident memory so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024.0 * 1024.0 if sys.platform == "darwin" else 1024.0)

@@ -10,7 +10,8 @@ from pipelines.nets import DetectorName, DeviceName, PrecisionName
 from pipelines.swap_provenance import check_provenance_options
 from vidswap.blending.steadiness import DEFAULT_STEADINESS
 from vidswap.errors import BadOptionError
-from vidswap.media.encoder import DEFAULT_CRF
+from vidswap.media.codecs import DEFAULT_CRF, video_bit_rate
+from vidswap.media.picture_encoder import Quality
 
 MaskName = Literal["face", "square"]
 
@@ -22,13 +23,15 @@ class SwapOptions:
     k_shot: frames sampled from each source clip. face: "largest", "all", or a picture of the
     person to replace. source_face: None, "largest" or a picture, when the source shows several
     people. start, end: seconds of the target to swap. batch_size: faces a generator call, None for
-    the device's default. codec: None for the container's usual one. mask: "square" is eq. 12
+    the device's default. codec: None for the container's usual one. crf: quality, None for the
+    default. match_bitrate: the target's own mean bit rate instead. mask: "square" is eq. 12
     alone, "face" keeps of it what lies within the face's outline. steadiness: the part, from 0 to
     below 1, that the frame before has in what is changed. checkpoint: None for the
     packaged one. sign_key, sign_cert: PEM files that sign the C2PA manifest, None for this
     computer's own. no_provenance: why there shall be no manifest; it is recorded. resume: go on
     with what an earlier run of the same settings has finished. segment_frames: how many frames are
-    put in safety at a time.
+    put in safety at a time. max_memory, max_vram: bytes that the process, and torch on the GPU, may
+    take; None for no limit.
     """
 
     k_shot: int = 10
@@ -41,18 +44,25 @@ class SwapOptions:
     precision: PrecisionName = "auto"
     batch_size: int | None = None
     codec: str | None = None
-    crf: int = DEFAULT_CRF
+    crf: int | None = None
+    match_bitrate: bool = False
     mask: MaskName = "face"
     steadiness: float = DEFAULT_STEADINESS
     checkpoint: Path | None = None
     overwrite: bool = False
     resume: bool = True
     segment_frames: int = 250
+    max_memory: int | None = None
+    max_vram: int | None = None
     sign_key: Path | None = None
     sign_cert: Path | None = None
     no_provenance: str | None = None
 
     def __post_init__(self) -> None:
+        if self.match_bitrate and self.crf is not None:
+            raise BadOptionError("--crf and --match-bitrate: a quality or a bit rate; give one")
+        if not self.match_bitrate and self.crf is None:
+            object.__setattr__(self, "crf", DEFAULT_CRF)
         if self.k_shot < 1:
             raise BadOptionError(f"k-shot {self.k_shot}; it must be 1 or more")
         if self.batch_size is not None and self.batch_size < 1:
@@ -62,6 +72,12 @@ class SwapOptions:
         if not 0.0 <= self.steadiness < 1.0:
             raise BadOptionError(f"steadiness {self.steadiness}; allowed: from 0 to below 1")
         check_provenance_options(self.sign_key, self.sign_cert, self.no_provenance)
+
+    def quality(self, target: Path) -> Quality:
+        """How to encode the result for a clip `target`."""
+        if self.match_bitrate:
+            return Quality(self.codec, bitrate=video_bit_rate(target))
+        return Quality(self.codec, self.crf)
 
 
 @dataclass(frozen=True)

@@ -138,9 +138,13 @@ def files_used(sources: Sequence[Path], used: Iterable[str]) -> list[Path]:
 def recorded_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a swap as marks and manifest tell them: of files only the names.
 
-    Where a file lies, which key signed and how work was kept say nothing of the swap.
+    Where a file lies, which key signed, how work was kept and what memory it may take say nothing
+    of the swap.
     """
-    left_out = ("overwrite", "resume", "segment_frames", "checkpoint", "sign_key", "sign_cert")
+    left_out = (
+        "overwrite", "resume", "segment_frames", "max_memory", "max_vram", "checkpoint",
+        "sign_key", "sign_cert",
+    )  # fmt: skip
     return {
         name: value.name if isinstance(value, Path) else value
         for name, value in options.items()

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.faces_of_interest import FaceChooser
+from pipelines.memory import MemoryPlan, ShrinkingBatches, plan_memory
 from pipelines.nets import Nets
 from pipelines.overlap import Overlapped
 from pipelines.stage_clock import StageClock
@@ -33,8 +34,6 @@ from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.frame import Frame
 
 T = TypeVar("T")
-QUEUE_DEPTH = 4  # frames or batches between two stages
-CPU_BATCH, CUDA_BATCH = 4, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,14 +101,17 @@ def swap_segments(
     *,
     segment_frames: int | None,
     begin: SwapState | None = None,
+    plan: MemoryPlan | None = None,
 ) -> Generator[SwappedFrame]:
     """As `swap_frames`, with the state of the swap after every `segment_frames` frames or so.
 
     With `begin`, one of these states, frames go in from the first that it holds, and come out from
-    the first after it, as they would have had the swap never been interrupted.
+    the first after it, as they would have had the swap never been interrupted. `plan` is by
+    default that of no limit.
     """
     options, counts, clock = options or SwapOptions(), counts or SwapCounts(), clock or StageClock()
-    batch_size = options.batch_size or (CUDA_BATCH if nets.device.type == "cuda" else CPU_BATCH)
+    plan = plan or plan_memory(None, options.batch_size, nets.device, 0, 0)
+    batches = ShrinkingBatches(plan.batch_size)
     chooser = FaceChooser.of(options.face, nets)
     if begin is not None:
         counts.frames, counts.faces_swapped, counts.frames_without_face = begin.counts
@@ -118,13 +120,13 @@ def swap_segments(
     with ExitStack() as stack:
 
         def overlapped(items: Iterable[T], name: str) -> Overlapped[T]:
-            return stack.enter_context(Overlapped(items, QUEUE_DEPTH, name))
+            return stack.enter_context(Overlapped(items, plan.queue_depth, name))
 
         decoded = overlapped(clock.timed("decode", frames), "decode")
         analysed = overlapped(
             find_faces(decoded, nets, chooser, clock, segment_frames, begin), "faces"
         )
-        generated = overlapped(generate(analysed, identity, nets, batch_size, clock), "generate")
+        generated = overlapped(generate(analysed, identity, nets, batches, clock), "generate")
         steadied = steady(generated, options.steadiness, clock, begin)
         for item in overlapped(blend(steadied, options.mask, clock), "blend"):
             counts.frames += 1
@@ -197,7 +199,7 @@ def generate(
     items: Iterable[FrameFaces],
     identity: IdEmbedding,
     nets: Nets,
-    batch_size: int,
+    batches: ShrinkingBatches,
     clock: StageClock,
 ) -> Iterator[FrameFaces]:
     """Run the generator in batches over frames and faces; order is kept.
@@ -208,25 +210,23 @@ def generate(
     for item in items:
         waiting.append(item)
         n_faces = sum(len(i.faces) for i in waiting)
-        full = n_faces >= batch_size or len(waiting) >= 2 * batch_size
+        full = n_faces >= batches.size or len(waiting) >= 2 * batches.size
         if full or item.state is not None:
-            yield from _generate_batch(waiting, identity, nets, batch_size, clock)
+            yield from _generate_batch(waiting, identity, nets, batches, clock)
             waiting = []
-    yield from _generate_batch(waiting, identity, nets, batch_size, clock)
+    yield from _generate_batch(waiting, identity, nets, batches, clock)
 
 
 def _generate_batch(
     items: list[FrameFaces],
     identity: IdEmbedding,
     nets: Nets,
-    batch_size: int,
+    batches: ShrinkingBatches,
     clock: StageClock,
 ) -> list[FrameFaces]:
     faces = [face for item in items for face in item.faces]
     with clock("generate"):
-        swapped: list[NDArray[np.uint8]] = []
-        for start in range(0, len(faces), batch_size):
-            swapped += swap_faces(faces[start : start + batch_size], identity, nets)
+        swapped = batches(faces, lambda part: swap_faces(part, identity, nets))
     results, used = [], 0
     for item in items:
         results.append(replace(item, swapped=swapped[used : used + len(item.faces)]))

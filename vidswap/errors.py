@@ -110,3 +110,9 @@ class SigningKeyError(VidswapError):
     """A signing key or certificate is missing, damaged, or not one that C2PA signs with."""
 
     exit_code = 18
+
+
+class OutOfMemoryError(VidswapError):
+    """Even the smallest piece of work does not fit into the memory."""
+
+    exit_code = 19

@@ -10,6 +10,7 @@ import pytest
 from av.stream import Disposition
 
 from vidswap.media import VideoReader, VideoWriter, write_picture
+from vidswap.media.streams import add_artwork
 
 from .clips import ffmpeg, frame_times, make_clip, packets_of, sound_packets
 
@@ -103,10 +104,12 @@ def test_mp4_keeps_sounds_chapters_and_tags_and_names_the_rest(
     out = tmp_path / "out.mp4"
     dropped = copy_naming(everything, out)
     kinds = [line.split(" stream")[0] for line in dropped]
-    assert kinds == ["subtitle", "subtitle", "attachment", "cover art"]
+    assert kinds == ["subtitle", "subtitle", "attachment"]
     assert "font.ttf" in dropped[2]
     before, after = streams_of(everything), streams_of(out)
-    assert [s[0] for s in after] == ["video", "audio", "audio", "data"]  # the last: chapters
+    # The last two: chapters and cover.
+    assert [s[0] for s in after] == ["video", "audio", "audio", "data", "video"]
+    assert after[4][3] == Disposition.attached_pic
     for old, new in zip(before[:3], after, strict=False):
         assert new[1] == old[1]
         assert new[3] | Disposition.default == old[3] | Disposition.default
@@ -120,6 +123,81 @@ def test_mp4_keeps_sounds_chapters_and_tags_and_names_the_rest(
     with av.open(str(out)) as container:
         assert [c["metadata"]["title"] for c in container.chapters()] == ["first", "second"]
         assert container.metadata["title"] == "the film"
+
+
+@pytest.fixture(scope="module", params=["jpg", "png"])
+def with_cover(request: pytest.FixtureRequest, clips: Path) -> tuple[Path, bytes]:
+    """An mp4 with sound and a cover, and the cover's bytes."""
+    kind = str(request.param)
+    clip = make_clip(clips / f"uncovered {kind}.mp4", frames=20, b_frames=2, sound=["aac"])
+    cover = clips / f"front.{kind}"
+    write_picture(cover, np.full((18, 26, 3), (30, 200, 60), np.uint8), overwrite=True)
+    path = clips / f"covered {kind}.mp4"
+    ffmpeg("-i", clip, "-i", cover, "-map", "0", "-map", "1", "-c", "copy",
+           "-disposition:v:1", "attached_pic", path)  # fmt: skip
+    return path, cover.read_bytes()
+
+
+def covers_of(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        covers = [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
+        return [bytes(packet) for packet in container.demux(covers) if packet.size]
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.m4v", "out.mkv"])
+def test_cover_of_an_mp4_is_kept_with_all_else(
+    with_cover: tuple[Path, bytes], tmp_path: Path, name: str
+) -> None:
+    source, cover = with_cover
+    assert covers_of(source) == [cover]
+    out = tmp_path / name
+    with VideoReader(source) as reader:
+        with VideoWriter(out, reader, metadata={"vidswap_synthetic": "true"}) as writer:
+            for frame in reader:
+                writer.write(frame)
+        assert writer.dropped == []
+    assert covers_of(out) == [cover]
+    with av.open(str(out)) as container:
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+        assert tags["vidswap_synthetic"] == "true"
+        assert container.streams[0].type == "video"
+        assert not container.streams[0].disposition & Disposition.attached_pic
+    assert frame_times(out) == frame_times(source)
+    assert [d for _, d in sound_packets(out)] == [d for _, d in sound_packets(source)]
+
+
+def test_cover_survives_a_second_time(with_cover: tuple[Path, bytes], tmp_path: Path) -> None:
+    first, second = tmp_path / "first.mov", tmp_path / "second.mp4"
+    assert copy_naming(with_cover[0], first) == []
+    assert copy_naming(first, second) == []
+    assert covers_of(second) == [with_cover[1]]
+
+
+def test_a_cover_is_added_only_to_an_index_at_the_end(
+    with_cover: tuple[Path, bytes], tmp_path: Path
+) -> None:
+    """Elsewhere it would move the samples that the index points to."""
+    front = tmp_path / "front.mp4"
+    ffmpeg("-i", with_cover[0], "-map", "0:v:0", "-c", "copy", "-movflags", "+faststart", front)
+    before = front.read_bytes()
+    assert before.index(b"moov") < before.index(b"mdat")
+    assert not add_artwork(front, "png", with_cover[1])
+    assert front.read_bytes() == before
+
+
+def test_a_second_cover_is_named_where_there_is_room_for_one(
+    with_cover: tuple[Path, bytes], tmp_path: Path
+) -> None:
+    source, cover = with_cover
+    picture, kind = tmp_path / "cover", "image/png" if b"PNG" in cover[:8] else "image/jpeg"
+    picture.write_bytes(cover)
+    two = tmp_path / "two.mkv"
+    ffmpeg("-i", source, "-map", "0:v:0", "-c", "copy", "-attach", picture, "-attach", picture,
+           "-metadata:s:t", f"mimetype={kind}", two)  # fmt: skip
+    assert covers_of(two) == 2 * [cover]
+    (line,) = copy_naming(two, tmp_path / "out.mp4")
+    assert line.startswith("cover art stream 2")
+    assert covers_of(tmp_path / "out.mp4") == [cover]
 
 
 def test_mp4_subtitles_and_chapters_survive_a_second_time(everything: Path, tmp_path: Path) -> None:
@@ -216,12 +294,14 @@ def test_timecode_is_left_out_where_the_output_begins_later(
         assert "timecode" not in container.streams[0].metadata
 
 
-def test_a_second_picture_is_named_not_copied(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["mkv", "mp4", "mov"])
+def test_a_second_picture_is_named_not_copied(tmp_path: Path, kind: str) -> None:
     """Copied, it would still show the face that was swapped in the first."""
     first = make_clip(tmp_path / "first.mkv", frames=5)
-    source = tmp_path / "in.mkv"
+    source = tmp_path / f"in.{kind}"
     ffmpeg("-i", first, "-i", first, "-map", "0", "-map", "1", "-c", "copy", source)
-    assert copy_naming(source, tmp_path / "out.mkv") == ["video stream 1 (h264)"]
+    assert copy_naming(source, tmp_path / f"out.{kind}") == ["video stream 1 (h264)"]
+    assert [s[0] for s in streams_of(tmp_path / f"out.{kind}")] == ["video"]
 
 
 def test_webm_names_what_it_cannot_hold(tmp_path: Path) -> None:

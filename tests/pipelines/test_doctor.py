@@ -80,9 +80,10 @@ def test_a_check_that_fails_hides_no_other() -> None:
 def test_a_missing_encoder(monkeypatch: pytest.MonkeyPatch, codec: str, state: str) -> None:
     absent = VideoCodec("libnothing", None, None)
     monkeypatch.setattr("vidswap.media.codecs.CODECS", {**CODECS, codec: absent})
-    _, missing, present = doctor.check_codecs()
+    _, missing, present, hardware = doctor.check_codecs()
     assert (missing.state, missing.found) == (state, f"missing: {codec}")
     assert codec not in present.found.split(", ") and "ffv1" in present.found
+    assert hardware.name == "hardware encoders"
 
 
 def test_ffmpeg_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

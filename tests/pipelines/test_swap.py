@@ -14,10 +14,11 @@ from click.testing import CliRunner
 import vidswap
 from cli import main
 from pipelines.info import describe
+from pipelines.memory import QUEUE_DEPTH
 from pipelines.nets import Nets, load_nets
 from pipelines.source import SourceReader
 from pipelines.swap_options import SwapCounts, SwapOptions
-from pipelines.swap_stages import QUEUE_DEPTH, swap_frames
+from pipelines.swap_stages import swap_frames
 from tests.media.clips import decoded_planes, frame_times, make_clip, sound_packets
 from tests.photographs import astronaut, grace_hopper
 from tests.pipelines.conftest import CLIP_FRAMES, moved

@@ -1,6 +1,8 @@
 """Opening clips: every way a file can fail to be one is told apart here."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from threading import Lock
@@ -95,6 +97,23 @@ def chroma_location(container: InputContainer, stream: VideoStream) -> str | Non
     described = next((line for line in lines if mark.match(line)), "")
     found = _CHROMA_LOCATION.search(described)
     return found[1] if found else None
+
+
+@contextmanager
+def own_words() -> Iterator[list[str]]:
+    """What ffmpeg logs as errors within: the lines, filled in when the block is left."""
+    level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
+    lines: list[str] = []
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)  # what is wrong may be what was wrong before
+    try:
+        with av.logging.Capture() as words:
+            yield lines
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skips)
+        told = dict.fromkeys(" ".join(line.split()).rstrip(".") for _, _, line in words)
+        lines += [line for line in told if line]
 
 
 def stated_end(container: InputContainer, stream: VideoStream) -> Fraction | None:

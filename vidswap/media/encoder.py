@@ -12,18 +12,13 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from vidswap.errors import CodecError
-from vidswap.media.codecs import container_for
+from vidswap.media.codecs import DEFAULT_CRF, container_for
 from vidswap.media.container import reason
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.output import check_output, temporary_path
 from vidswap.media.packet_file import PacketFile, read_packets, shown_times
-from vidswap.media.picture_encoder import (
-    DEFAULT_CRF,
-    PictureEncoder,
-    Quality,
-    encoding_errors,
-)
+from vidswap.media.picture_encoder import PictureEncoder, Quality, encoding_errors
 from vidswap.media.streams import StreamCopier
 
 __all__ = ["DEFAULT_CRF", "VideoWriter"]
@@ -44,8 +39,9 @@ class VideoWriter:
     path: the suffix chooses the container.
     template: the reader the frames come from, or a clip's path.
     codec: one of `codecs.CODECS`, None for the container's usual one.
-    crf: quality, 0 is best; ignored by ffv1 (lossless) and prores.
+    crf: quality, 0 is best, None for 18; ignored by ffv1 (lossless) and prores.
     preset: the encoder's own speed setting, None for a quick one.
+    bitrate: mean bits a second, instead of a quality.
     metadata: added to the container's, which are copied from the template.
 
     The file appears under its name only when `close` (or leaving the `with` block without an
@@ -60,12 +56,13 @@ class VideoWriter:
         template: VideoReader | Path,
         *,
         codec: str | None = None,
-        crf: int = DEFAULT_CRF,
+        crf: int | None = None,
         preset: str | None = None,
+        bitrate: int | None = None,
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = False,
     ) -> None:
-        quality = Quality(codec, crf, preset)
+        quality = Quality(codec, crf, preset, bitrate)
         quality.chosen(path)
         check_output(path, overwrite)
         self.path = path

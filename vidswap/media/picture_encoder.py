@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from vidswap.errors import CodecError
 from vidswap.media.codecs import (
+    HEVC_ENCODERS,
     KEEPS_FIELDS,
     STATES_PIXEL_SHAPE,
     VideoCodec,
@@ -26,17 +27,17 @@ from vidswap.media.codecs import (
     container_for,
     encoder_format,
     encoder_options,
+    hardware_device,
     joined_options,
     lost_by_format,
 )
 from vidswap.media.colour import encoded_tags
-from vidswap.media.container import reason
+from vidswap.media.container import own_words, reason
 from vidswap.media.decoder import VideoReader, thread_count
 from vidswap.media.frame import Frame
 from vidswap.media.output import writing_errors
 from vidswap.media.planes import chroma_span, converted, copy_of
 
-DEFAULT_CRF = 18  # hardly told from the original in h264
 _LONGEST_DELAY = 600  # seconds between the coded and the shown time of a frame
 _BOTTOM_FIRST = (3, 4)  # AVFieldOrder: the bottom field is shown first
 
@@ -45,19 +46,21 @@ _BOTTOM_FIRST = (3, 4)  # AVFieldOrder: the bottom field is shown first
 class Quality:
     """How to encode.
 
-    codec: one of `codecs.CODECS`, None for the container's usual one. crf: quality, 0 is best;
-    ignored by ffv1 (lossless) and prores. preset: the encoder's own speed setting, None for a quick
-    one.
+    codec: one of `codecs.CODECS` or `HARDWARE_CODECS`, None for the container's usual one. crf:
+    quality, 0 is best, None for DEFAULT_CRF; ignored by ffv1 (lossless) and prores. preset: the
+    encoder's own speed setting, None for a quick one. bitrate: mean bits a second instead of a
+    quality.
     """
 
     codec: str | None = None
-    crf: int = DEFAULT_CRF
+    crf: int | None = None
     preset: str | None = None
+    bitrate: int | None = None
 
     def chosen(self, path: Path) -> tuple[VideoCodec, dict[str, str]]:
         """The codec for an output and its options. Raises CodecError, BadOptionError."""
         codec = codec_for(path, self.codec)
-        return codec, encoder_options(codec, self.crf, self.preset)
+        return codec, encoder_options(codec, self.crf, self.preset, self.bitrate)
 
 
 class PictureEncoder:
@@ -87,9 +90,17 @@ class PictureEncoder:
         self._shift = round((template.beginning or Fraction(0)) / self.time_base)
         self._durations: dict[int, int] = {}  # of the frames that are in the encoder, by pts
         self._last_pts: int | None = None
-        with encoding_errors(path):
-            self.stream = self._add_video(codec, options)
-            self.stream.codec_context.open()
+        words: list[str] = []
+        try:
+            with encoding_errors(path), own_words() as words:
+                self.stream = self._add_video(codec, options)
+                # Of a hardware encoder that is open it is the name of the hardware.
+                self._pixel_format = self.stream.codec_context.pix_fmt or ""
+                self.stream.codec_context.open()
+        except CodecError as error:
+            if words:
+                raise CodecError(f"{error}; {codec.encoder} says: {'; '.join(words)}") from error
+            raise
 
     def encode(self, frame: Frame) -> Iterator[Packet[VideoStream]]:
         """Packets that are ready once the next frame is in.
@@ -142,6 +153,7 @@ class PictureEncoder:
             width=size[0],
             height=size[1],
             time_base=self.time_base,
+            hwaccel=hardware_device(codec),
         )
         assert isinstance(stream, VideoStream)
         stream.pix_fmt = pixel_format
@@ -151,7 +163,7 @@ class PictureEncoder:
         if template.interlaced:
             stream.codec_context.flags |= Flags.interlaced_dct
             stream.codec_context.field_order = template.field_order
-        if codec.encoder == "libx265" and self._muxer in ("mp4", "mov"):
+        if codec.encoder in HEVC_ENCODERS and self._muxer in ("mp4", "mov"):
             stream.codec_context.codec_tag = "hvc1"  # Apple's players refuse the other, hev1
         tags = encoded_tags(template.colour, template.pixel_format, pixel_format, template.height)
         tags.tag(stream.codec_context)
@@ -197,7 +209,7 @@ class PictureEncoder:
                 f"the frame at {frame.seconds:.3f} s is {coded.width}x{coded.height} in a clip of "
                 f"{context.width}x{context.height}; cut the clip where its size changes"
             )
-        wanted = context.pix_fmt or ""
+        wanted = self._pixel_format
         if coded.format.name == wanted:
             return coded
         if coded.format.name.replace("yuvj", "yuv") == wanted:

@@ -4,20 +4,31 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+import av
 from av.container import InputContainer
 from av.stream import Stream
 
-from vidswap.media.colour import ColourTags
+from vidswap.media.colour import HLG, PQ, ColourTags
 from vidswap.media.container import open_clip, stated_end
 from vidswap.media.decoder import VideoReader
+from vidswap.media.orientation import Orientation
 from vidswap.media.picture import is_picture, picture_format, read_picture
 from vidswap.media.provenance import marks_in, read_marks
 from vidswap.media.sampling import packet_times
+from vidswap.media.streams import codec_name, is_chapter_track, is_cover, is_timecode_track
+
+_TOP_FIRST, _BOTTOM_FIRST = (2, 5), (3, 4)  # AVFieldOrder: which field is shown first
+_TRANSFERS = {PQ: "PQ", HLG: "HLG"}
 
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """A stream of a container: `duration` is in seconds, None where the file does not say."""
+    """A stream of a container, as the file lists it.
+
+    duration, start: seconds, None where the file does not say. role: what it is for where `kind`
+    does not tell: "picture" (the one that is swapped), "second picture", "cover art", "chapters",
+    "timecode". title: the stream's, or an attachment's file name.
+    """
 
     kind: str
     codec: str
@@ -25,6 +36,22 @@ class StreamInfo:
     duration: float | None
     channels: int | None = None
     sample_rate: int | None = None
+    title: str | None = None
+    role: str | None = None
+    start: float | None = None
+
+
+@dataclass(frozen=True)
+class LightInfo:
+    """High dynamic range: the transfer, "PQ" or "HLG", and which metadata come with it.
+
+    light_level: MaxCLL and MaxFALL in cd/m2. dynamic: names of what changes from frame to frame.
+    """
+
+    transfer: str | None = None
+    mastering_display: bool = False
+    light_level: tuple[int, ...] = ()
+    dynamic: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,6 +62,10 @@ class MediaInfo:
     from the coded picture to the upright one. fps: frames a second, on average.
     frames: number of frames; `frames_from` is "header" or, where that is silent, "packets".
     duration: seconds. time_base: seconds a tick. marks: vidswap's own, of a synthetic result.
+    mirrored: the turn comes with a mirroring. bit_depth: of a sample. scan: "progressive" or
+    "interlaced", with the field shown first where that is known. sample_aspect_ratio: width to
+    height of a coded pixel, 1 where not stated. start: seconds at which the picture begins.
+    chapters: their number.
     """
 
     path: Path
@@ -53,6 +84,13 @@ class MediaInfo:
     has_audio: bool
     streams: tuple[StreamInfo, ...]
     marks: dict[str, str] = field(default_factory=dict)
+    mirrored: bool = False
+    bit_depth: int = 8
+    scan: str = "progressive"
+    light: LightInfo = field(default_factory=LightInfo)
+    sample_aspect_ratio: Fraction = Fraction(1)
+    start: float = 0.0
+    chapters: int = 0
 
     @property
     def is_synthetic(self) -> bool:
@@ -83,7 +121,7 @@ def _probe_picture(path: Path) -> MediaInfo:
         pixel_format="rgb24",
         colour=frame.colour,
         has_audio=False,
-        streams=(StreamInfo("video", codec, None, None),),
+        streams=(StreamInfo("video", codec, None, None, role="picture"),),
         marks=read_marks(path),
     )
 
@@ -116,25 +154,73 @@ def _probe_clip(path: Path) -> MediaInfo:
             pixel_format=first.pixel_format,
             colour=first.colour,
             has_audio=bool(container.streams.audio),
-            streams=_streams(container),
+            streams=_streams(container, stream),
             marks=marks_in(container.metadata),
+            mirrored=_is_mirrored(first.orientation),
+            bit_depth=av.VideoFormat(first.pixel_format).components[0].bits,
+            scan=_scan(first),
+            light=_light(first),
+            sample_aspect_ratio=first.sample_aspect_ratio or Fraction(1),
+            start=float(begin),
+            chapters=len(container.chapters()),
         )
 
 
-def _streams(container: InputContainer) -> tuple[StreamInfo, ...]:
-    return tuple(_stream_info(stream) for stream in container.streams)
+def _is_mirrored(turn: Orientation) -> bool:
+    return (turn.transpose + turn.flip_x + turn.flip_y) % 2 == 1
 
 
-def _stream_info(stream: Stream) -> StreamInfo:
+def _scan(reader: VideoReader) -> str:
+    if not reader.interlaced:
+        return "progressive"
+    if reader.field_order in _TOP_FIRST:
+        return "interlaced, top field first"
+    return "interlaced" + (", bottom field first" if reader.field_order in _BOTTOM_FIRST else "")
+
+
+def _light(reader: VideoReader) -> LightInfo:
+    hdr = reader.hdr
+    return LightInfo(
+        transfer=_TRANSFERS.get(reader.colour.transfer),
+        mastering_display=bool(hdr.chromaticities or hdr.luminance),
+        light_level=hdr.light_level,
+        dynamic=hdr.not_kept,
+    )
+
+
+def _streams(container: InputContainer, picture: Stream) -> tuple[StreamInfo, ...]:
+    return tuple(_stream_info(stream, picture) for stream in container.streams)
+
+
+def _stream_info(stream: Stream, picture: Stream) -> StreamInfo:
     context = stream.codec_context
-    duration = None
-    if stream.duration is not None and stream.time_base is not None:
-        duration = float(stream.duration * stream.time_base)
+    is_sound = stream.type == "audio"
+    is_file = stream.type == "attachment"
+    tags = stream.metadata
     return StreamInfo(
         kind=stream.type,
-        codec=context.name if context is not None else "unknown",
+        codec=codec_name(stream) if context is not None else "unknown",
         language=stream.language,
-        duration=duration,
-        channels=getattr(context, "channels", None) if stream.type == "audio" else None,
-        sample_rate=getattr(context, "sample_rate", None) if stream.type == "audio" else None,
+        duration=_seconds(stream.duration, stream.time_base),
+        channels=getattr(context, "channels", None) if is_sound else None,
+        sample_rate=getattr(context, "sample_rate", None) if is_sound else None,
+        title=tags.get("title") or tags.get("name") or (codec_name(stream) if is_file else None),
+        role=_role(stream, picture),
+        start=_seconds(stream.start_time, stream.time_base),
     )
+
+
+def _role(stream: Stream, picture: Stream) -> str | None:
+    if stream is picture:
+        return "picture"
+    if is_cover(stream):
+        return "cover art"
+    if is_chapter_track(stream):
+        return "chapters"
+    if is_timecode_track(stream):
+        return "timecode"
+    return "second picture" if stream.type == "video" else None
+
+
+def _seconds(ticks: int | None, time_base: Fraction | None) -> float | None:
+    return None if ticks is None or time_base is None else float(ticks * time_base)

@@ -1,10 +1,11 @@
 """Everything in a clip but its picture: copied packet by packet where the container takes it."""
 
 import io
+import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 from av.container import OutputContainer
@@ -20,7 +21,10 @@ _STALE_TAGS = ("DURATION", "BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATI
 _TIMECODE = "timecode"
 _WRITES_TIMECODE_TRACKS = ("mp4", "mov")  # from the picture's `timecode` tag
 _HOLD_ATTACHMENTS = ("matroska",)
+_HOLD_ARTWORK = ("mp4", "mov")
 _COVER_KINDS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+_ARTWORK_KEY = b"com.apple.quicktime.artwork"
+_ARTWORK_TYPES = {"mjpeg": 13, "png": 14}  # QuickTime's well-known types of metadata values
 
 
 class StreamCopier:
@@ -53,6 +57,7 @@ class StreamCopier:
         self._drop_timecode_of_a_part()
         self.chapters = self._chapters_in_range()
         self._targets: dict[int, Stream] = {}
+        self._artwork: tuple[str, bytes] | None = None  # codec and picture, for `complete`
         for stream in self._container.streams:
             if stream is not video:
                 self._add_or_name(stream)
@@ -69,6 +74,16 @@ class StreamCopier:
             self._waiting = None
             packet.stream = self._targets[packet.stream_index]
             self._output.mux_one(packet)
+
+    def complete(self, written: Path) -> None:
+        """Add to the file, once its muxer has closed it, what that muxer cannot write: a cover.
+
+        ffmpeg writes covers into mp4 only without the option that keeps all tags, and never into
+        mov. Raises OSError where the file cannot be written.
+        """
+        if self._artwork is not None and not add_artwork(written, *self._artwork):
+            self.dropped.append(f"cover art ({self._artwork[0]})")
+        self._artwork = None
 
     def close(self) -> None:
         """Release the source."""
@@ -98,18 +113,21 @@ class StreamCopier:
         return chapters
 
     def _add_or_name(self, stream: Stream) -> None:
-        if _is_chapter_track(stream):
+        if is_chapter_track(stream):
             return  # the muxer writes its own from the chapters
-        is_timecode = stream.type == "data" and _TIMECODE in stream.metadata
+        is_timecode = is_timecode_track(stream)
         if is_timecode:
             self._name_timecode(stream)
+        if self._is_artwork_to_keep(stream):
+            stream.discard = Discard.all
+            return
         target = None if is_timecode else self._add(stream)
         if target is not None and target.type != "attachment":
             self._targets[stream.index] = target
             return
         stream.discard = Discard.all
         if target is None and not is_timecode:
-            self.dropped.append(f"{_kind(stream)} stream {stream.index} ({_codec_name(stream)})")
+            self.dropped.append(f"{_kind(stream)} stream {stream.index} ({codec_name(stream)})")
 
     def _name_timecode(self, stream: Stream) -> None:
         """The muxer makes its timecode track from the picture's tag, which the source has too."""
@@ -130,23 +148,33 @@ class StreamCopier:
                 return None
             raise CodecError(
                 f"{self._output.format.name} files cannot hold the sound of {self._source} "
-                f"({_codec_name(stream)}); write to .mkv, or to the kind of file it came from"
+                f"({codec_name(stream)}); write to .mkv, or to the kind of file it came from"
             ) from error
         _describe_like(stream, target)
         return target
 
-    def _attach(self, stream: Stream) -> Stream | None:
-        """An attachment, or a cover, which Matroska keeps as one; never another picture.
+    def _is_artwork_to_keep(self, stream: Stream) -> bool:
+        """Whether a stream is the one cover that mp4 and mov keep; takes its picture, if so."""
+        kind = codec_name(stream)
+        has_room = self._artwork is None and self._output.format.name in _HOLD_ARTWORK
+        if not has_room or not is_cover(stream) or kind not in _ARTWORK_TYPES:
+            return False
+        picture = _only_packet(self._source, stream.index)
+        self._artwork = (kind, picture) if picture else None
+        return bool(picture)
 
-        Another picture would show the face unchanged.
+    def _attach(self, stream: Stream) -> Stream | None:
+        """An attachment, or a cover, which Matroska keeps as one; never a second picture.
+
+        A second picture would show the face unchanged.
         """
         if self._output.format.name not in _HOLD_ATTACHMENTS:
             return None
-        if not _is_cover(stream):
+        if not is_cover(stream):
             if stream.type == "video":
                 return None
             return self._output.add_stream_from_template(stream)
-        name, kind = _COVER_KINDS.get(_codec_name(stream), ("", ""))
+        name, kind = _COVER_KINDS.get(codec_name(stream), ("", ""))
         picture = _only_packet(self._source, stream.index)
         if not kind or not picture:
             return None
@@ -182,6 +210,76 @@ class StreamCopier:
             packet.pts = None if packet.pts is None else packet.pts - ticks
             packet.dts = None if packet.dts is None else packet.dts - ticks
         return packet
+
+
+def add_artwork(path: Path, codec: str, picture: bytes) -> bool:
+    """Put a cover into a closed mp4 or mov, under QuickTime's metadata key for it.
+
+    Only a file whose index (`moov`) comes last, and has metadata by key, is changed: no coded
+    sample moves. Gives whether it was. codec: "mjpeg" or "png". Raises OSError.
+
+    QuickTime File Format, "Metadata"; ISO/IEC 14496-12, 4.2 (boxes).
+    """
+    with path.open("r+b") as file:
+        kind, begin = _last_box(file)
+        if kind != b"moov":
+            return False
+        file.seek(begin + 8)
+        changed = _with_artwork(file.read(), _ARTWORK_TYPES[codec], picture)
+        if changed is None:
+            return False
+        file.seek(begin)
+        file.write(_box(b"moov", changed))
+    return True
+
+
+def _last_box(file: BinaryIO) -> tuple[bytes, int]:
+    """Kind of the last box of a file and where it begins; no kind where its size is not plain."""
+    kind, begin, end = b"", 0, 0
+    is_plain = False
+    while head := file.read(16):
+        if len(head) < 8:
+            return b"", begin
+        begin, (size, kind) = end, struct.unpack(">I4s", head[:8])
+        is_plain = size >= 8
+        if size == 1 and len(head) == 16:
+            size = int.from_bytes(head[8:])
+        if size < 8:
+            return b"", begin
+        end = file.seek(begin + size)
+    return (kind if is_plain else b""), begin
+
+
+def _with_artwork(moov: bytes, value_type: int, picture: bytes) -> bytes | None:
+    """The content of a `moov` box with a picture in moov/udta/meta; None without one of keys."""
+    udta = dict(_boxes(moov)).get(b"udta", b"")
+    meta = dict(_boxes(udta)).get(b"meta", b"")
+    within = dict(_boxes(meta[4:]))  # a version and flags come first, as in `keys`
+    if b"keys" not in within or b"ilst" not in within:
+        return None
+    number = int.from_bytes(within[b"keys"][4:8]) + 1
+    name = struct.pack(">I", 8 + len(_ARTWORK_KEY)) + b"mdta" + _ARTWORK_KEY
+    value = _box(b"data", struct.pack(">II", value_type, 0) + picture)
+    within[b"keys"] = bytes(4) + number.to_bytes(4) + within[b"keys"][8:] + name
+    within[b"ilst"] += _box(number.to_bytes(4), value)
+    meta = meta[:4] + b"".join(_box(*box) for box in within.items())
+    udta = b"".join(_box(k, meta if k == b"meta" else content) for k, content in _boxes(udta))
+    return b"".join(_box(k, udta if k == b"udta" else content) for k, content in _boxes(moov))
+
+
+def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of each box; what is no box, such as an end of zeros, is left out."""
+    begin = 0
+    while begin + 8 <= len(content):
+        size, kind = struct.unpack_from(">I4s", content, begin)
+        if not 8 <= size <= len(content) - begin:
+            return
+        yield kind, content[begin + 8 : begin + size]
+        begin += size
+
+
+def _box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
 
 
 def _can_hold(muxer: str, stream: Stream) -> bool:
@@ -220,20 +318,27 @@ def _only_packet(source: Path, index: int) -> bytes:
             return b""
 
 
-def _is_cover(stream: Stream) -> bool:
+def is_cover(stream: Stream) -> bool:
+    """Whether a stream is a still picture that belongs to the file, not the clip's own."""
     return isinstance(stream, VideoStream) and bool(stream.disposition & Disposition.attached_pic)
 
 
-def _is_chapter_track(stream: Stream) -> bool:
+def is_chapter_track(stream: Stream) -> bool:
     """Whether a stream is QuickTime's way to store chapters, which its demuxer switches off."""
     return stream.type in ("data", "video") and stream.discard == Discard.all
 
 
+def is_timecode_track(stream: Stream) -> bool:
+    """Whether a stream only says what time the first frame has."""
+    return stream.type == "data" and _TIMECODE in stream.metadata
+
+
 def _kind(stream: Stream) -> str:
-    return "cover art" if _is_cover(stream) else stream.type
+    return "cover art" if is_cover(stream) else stream.type
 
 
-def _codec_name(stream: Stream) -> str:
+def codec_name(stream: Stream) -> str:
+    """The codec's own name (not a decoder's), an attachment's file name, or "unknown"."""
     context = stream.codec_context
     if context is not None:
         return context.codec.canonical_name

@@ -1,0 +1,158 @@
+"""How much memory a swap takes, and how it is held within a limit."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import av
+import torch
+
+from vidswap.errors import BadOptionError, OutOfMemoryError
+from vidswap.media.decoder import VideoReader
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+MIB = 1024 * 1024
+_UNITS = {"": 1, "K": 1024, "M": MIB, "G": 1024 * MIB}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?)(?:I?B)?\s*", re.IGNORECASE)
+
+# Fitted to peaks measured at 1280x720, 1920x1080 and 3840x2160 with queues of 1, 2 and 4 and
+# batches of 1, 2 and 4: frames held by tracker, codecs and stages, those of each place in the
+# queues, those of each place in a batch, and what the nets work with.
+_FRAMES_ALWAYS = 41.0
+_FRAMES_A_PLACE = 3.0
+_FRAMES_A_BATCH_PLACE = 1.2
+_BYTES_ALWAYS = 60 * MIB
+_BYTES_A_BATCH_PLACE = 30 * MIB
+_MARGIN = 1.08
+
+CPU_BATCH, CUDA_BATCH = 4, 16
+QUEUE_DEPTH = 4  # frames or batches between two stages
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How many frames may wait between two stages, and how many faces go into one generator call.
+
+    expected: bytes that the process is expected to need at its peak.
+    """
+
+    queue_depth: int
+    batch_size: int
+    expected: int
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as 800M, 2G or 1.5GiB. Raises BadOptionError."""
+    match = _SIZE.fullmatch(text)
+    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0.0
+    if size < 1:
+        raise BadOptionError(f"memory size {text!r}; write it as 800M, 2G or 1.5G")
+    return int(size)
+
+
+def frame_bytes(reader: VideoReader) -> int:
+    """Bytes of one of a clip's frames as the stages hold it: its planes, and its picture in RGB."""
+    pixels = reader.coded_width * reader.coded_height
+    return pixels * 3 + pixels * av.VideoFormat(reader.pixel_format).padded_bits_per_pixel // 8
+
+
+def plan_memory(
+    limit: int | None, batch_size: int | None, device: torch.device, frame: int, base: int
+) -> MemoryPlan:
+    """The largest queues and batches whose expected peak is within `limit` bytes.
+
+    `batch_size` None is the device's usual one; `frame` is `frame_bytes`, `base` what the process
+    has needed before the first frame. Raises BadOptionError where even the smallest do not fit.
+    """
+    usual = batch_size or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
+    plans = [
+        MemoryPlan(queue, batch, _expected(queue, batch, frame, base))
+        for queue in range(QUEUE_DEPTH, 0, -1)
+        for batch in range(usual, 0, -1)
+    ]
+    if limit is None:
+        return plans[0]
+    fitting = [plan for plan in plans if plan.expected <= limit]
+    if not fitting:
+        least = min(plan.expected for plan in plans)
+        raise BadOptionError(
+            f"--max-memory of {limit // MIB} MiB; frames of this size need about "
+            f"{-(-least // MIB)} MiB at least: allow that, or make the clip smaller"
+        )
+    # A full batch keeps the generator fast; deep queues only even out the stages.
+    return max(fitting, key=lambda plan: (plan.batch_size, plan.queue_depth))
+
+
+def _expected(queue: int, batch: int, frame: int, base: int) -> int:
+    frames = _FRAMES_ALWAYS + _FRAMES_A_PLACE * queue + _FRAMES_A_BATCH_PLACE * batch
+    grown = frames * frame + _BYTES_ALWAYS + _BYTES_A_BATCH_PLACE * batch
+    return base + round(_MARGIN * grown)
+
+
+def limit_vram(limit: int | None, device: torch.device) -> None:
+    """Let torch take at most `limit` bytes of a GPU's memory. Raises BadOptionError."""
+    if limit is None:
+        return
+    if device.type != "cuda":
+        raise BadOptionError(f"--max-vram, but the device is {device}; leave it out")
+    total = torch.cuda.get_device_properties(device).total_memory
+    if limit > total:
+        raise BadOptionError(
+            f"--max-vram of {limit // MIB} MiB; the GPU has {total // MIB} MiB: allow that or less"
+        )
+    torch.cuda.set_per_process_memory_fraction(limit / total, device)
+
+
+class ShrinkingBatches:
+    """Calls a net on batches, and on smaller ones from then on where memory does not suffice."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, items: Sequence[Item], net: Callable[[Sequence[Item]], list[T]]) -> list[T]:
+        """The answers to all items, in order.
+
+        Raises OutOfMemoryError where not even one item can be held.
+        """
+        answers: list[T] = []
+        while len(answers) < len(items):
+            part = items[len(answers) : len(answers) + self.size]
+            try:
+                answers += net(part)
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if len(part) == 1:
+                    raise OutOfMemoryError(
+                        "not enough memory for one face; close other programs, allow more "
+                        "(--max-memory, --max-vram) or give --device cpu"
+                    ) from error
+                self.size = len(part) // 2
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+        return answers
+
+
+def _is_out_of_memory(error: Any) -> bool:
+    words = ("can't allocate memory", "not enough memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        word in str(error) for word in words
+    )
+
+
+def peak_memory_bytes() -> int:
+    """The process's largest resident memory so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def peak_memory_mib() -> float:
+    """The process's largest resident memory so far, in MiB."""
+    return peak_memory_bytes() / MIB
