@@ -150,15 +150,14 @@ class SwapJob:
         provenance = self._provenance(output)
         with ExitStack() as stack:
             reader = stack.enter_context(VideoReader(target, options.start, options.end))
+            plan = self._memory_plan(reader)
             with self.clock("encode"):
-                self._writer(
-                    output, reader, quality, provenance
-                ).abort()  # refuses what would fail later
+                # Refuses now what would fail in the end.
+                self._writer(output, reader, quality, provenance).abort()
             fresh = not options.resume or self.facts is None
             clip = stack.enter_context(
                 SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
             )
-            plan = self._memory_plan(reader)
             with telling_what_is_kept(clip):
                 self._swap_segments(clip, plan)
                 unchanged = self.counts.faces_swapped == 0
