@@ -140,6 +140,8 @@ class VideoWriter:
                 if self._copier is not None:
                     self._copier.copy_until(None)
                 self._output.close()
+                if self._copier is not None:
+                    self._copier.complete(self._part)
                 self._part.replace(self.path)
         except BaseException:
             self.abort()
