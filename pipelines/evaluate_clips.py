@@ -24,6 +24,7 @@ from vidswap.faces.detection import Face, box_overlap
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.metrics.flow import LEAST_OVERLAP, fixed_square, flow_quality, square_affine
+from vidswap.metrics.geometry import meshes_in_one_region
 from vidswap.metrics.swap_quality import FrameEmbeddings, SwapQuality, measure_frame, summarise
 
 Picture = NDArray[np.uint8]
@@ -166,13 +167,8 @@ def measured_pair(
 def meshes_alike(
     before: Picture, after: Picture, face: Face, reader: SourceReader
 ) -> tuple[Face, Face] | None:
-    """The mesh before and after, both looked for where `face` is; None where either is missing.
-
-    A mesh moves a little with the region it is looked for in: up to half a degree. Looked for in
-    one region, a face that was not changed differs by nothing.
-    """
-    finder = reader.landmark_finder
-    first, second = finder.landmarks(before, face), finder.landmarks(after, face)
+    """`meshes_in_one_region`; None where either mesh is missing."""
+    first, second = meshes_in_one_region(before, after, face, reader.landmark_finder)
     return None if first is None or second is None else (first, second)
 
 

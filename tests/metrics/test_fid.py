@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from vidswap.metrics.fid import frechet_distance
+from vidswap.metrics.fid import FeatureMoments, frechet_distance, frechet_of_moments
 
 RANDOM = np.random.default_rng(0)
 
@@ -59,3 +59,17 @@ def test_few_pictures_of_one_kind_look_further_apart_than_many() -> None:
 def test_one_picture_is_no_set() -> None:
     with pytest.raises(ValueError, match="two pictures"):
         frechet_distance(features(1), features(5))
+
+
+def test_features_taken_in_a_few_at_a_time_give_the_same_distance() -> None:
+    a, b = features(120), features(90) + 5.0
+    streamed = []
+    for rows in (a, b):
+        moments = FeatureMoments(rows.shape[1])
+        for start in range(0, len(rows), 7):
+            moments.add(rows[start : start + 7].astype(np.float32))
+        streamed.append(moments)
+    np.testing.assert_allclose(
+        streamed[0].covariance, np.cov(a, rowvar=False), rtol=1e-4, atol=1e-4
+    )
+    assert frechet_of_moments(*streamed) == pytest.approx(with_matrix_root(a, b), rel=1e-4)

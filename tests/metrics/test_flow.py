@@ -6,6 +6,7 @@ import pytest
 
 from vidswap.faces.align import warp_points
 from vidswap.metrics.flow import (
+    FlowMeter,
     dense_flow,
     endpoint_error,
     fixed_square,
@@ -151,3 +152,41 @@ def test_the_area_is_the_faces_box_enlarged_by_a_fifth_and_square() -> None:
     # Pixel edges correspond: the square's corners are half a pixel's width inside the scale.
     expected = (256 / 120 - 1) / 2
     assert corners == pytest.approx(np.array([[expected] * 2, [256 + expected] * 2]))
+
+
+def test_frames_given_one_by_one_measure_what_the_whole_clip_does() -> None:
+    targets, swaps = (
+        moving_clip(5),
+        [brighter(f, 4 * (t % 2)) for t, f in enumerate(moving_clip(5))],
+    )
+    meter = FlowMeter()
+    steps = [meter.add(a, b) for a, b in zip(targets, swaps, strict=True)]
+    assert steps[0] is None
+    whole = flow_quality(targets, swaps)
+    long = np.mean([step.warp_long_swap for step in steps[1:]])
+    assert long == pytest.approx(whole.warp_long_swap)
+    assert np.mean([step.endpoint_error for step in steps[1:]]) == pytest.approx(
+        whole.endpoint_error
+    )
+
+
+def test_each_term_is_the_error_along_the_flow_from_the_frame_to_the_earlier_one() -> None:
+    targets, swaps = moving_clip(4), [brighter(f, 5 * t) for t, f in enumerate(moving_clip(4))]
+    meter = FlowMeter()
+    step = [meter.add(a, b) for a, b in zip(targets, swaps, strict=True)][3]
+    for earlier, found in ((2, step.warp_short_swap), (0, step.warp_long_swap)):
+        forward = dense_flow(targets[3], targets[earlier])
+        seen = visible(forward, dense_flow(targets[earlier], targets[3]))
+        expected = warp_error(swaps[3], swaps[earlier], forward, seen)
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_error_map_shows_where_the_swap_changed() -> None:
+    target, swap = [window()] * 2, [window(), window()]
+    swap[1][40:60, 30:50] = np.clip(swap[1][40:60, 30:50].astype(int) - 30, 0, 255)
+    meter = FlowMeter()
+    meter.add(target[0], swap[0])
+    error = meter.add(target[1], swap[1]).error_map
+    expected = np.abs(swap[1].astype(int) - swap[0]).mean(axis=2)
+    np.testing.assert_allclose(error, expected, atol=0.01)
+    assert error.shape == (SIZE, SIZE) and error[45:55, 35:45].min() > 5 and error[:30].max() == 0

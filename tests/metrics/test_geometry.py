@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 
 from vidswap.faces import mesh
-from vidswap.faces.pose import canonical_mesh
+from vidswap.faces.detection import Face
+from vidswap.faces.pose import HeadPose, canonical_mesh, head_pose
 from vidswap.metrics.geometry import (
     EXPRESSION_POINTS,
     correlation,
     expression_percent,
+    gaze_distance,
+    meshes_in_one_region,
     openings,
+    pearson,
     pose_degrees,
+    pose_distance,
 )
 
 LIPS = [*mesh.OUTER_LIPS, *mesh.INNER_LIPS]
@@ -78,3 +83,50 @@ def test_what_does_not_move_has_no_correlation() -> None:
     assert math.isnan(correlation(np.full(4, 0.2), moving))
     assert math.isnan(correlation(moving, np.full(4, 0.2)))
     assert math.isnan(correlation(moving[:2], moving[:2]))
+
+
+def test_pose_distance_is_the_euclidean_length_of_three_angles() -> None:
+    assert pose_distance(HeadPose(1, 2, 3), HeadPose(1, 2, 3)) == 0
+    assert pose_distance(HeadPose(1, 2, 3), HeadPose(3, 4, 4)) == pytest.approx(3)
+
+
+@pytest.mark.parametrize(("yaw", "roll"), [(10.0, 0.0), (0.0, 8.0), (-6.0, 8.0)])
+def test_a_face_turned_by_known_angles_is_at_their_distance(yaw: float, roll: float) -> None:
+    distance = pose_distance(head_pose(face()), head_pose(face(yaw, roll)))
+    assert distance == pytest.approx(math.hypot(yaw, roll), abs=0.8)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 0.2])
+def test_irises_moved_by_a_share_of_an_eye_are_at_that_distance(share: float) -> None:
+    looking = face()
+    for corners, iris in (
+        (mesh.RIGHT_EYE_CORNERS, mesh.RIGHT_IRIS),
+        (mesh.LEFT_EYE_CORNERS[::-1], mesh.LEFT_IRIS),
+    ):
+        looking[list(iris)] += share * (looking[corners[1]] - looking[corners[0]])
+    assert gaze_distance(face(), looking) == pytest.approx(100 * share, abs=0.01)
+
+
+def test_both_meshes_are_looked_for_in_the_region_of_the_same_face() -> None:
+    asked = []
+
+    class Finder:
+        def landmarks(self, rgb: np.ndarray, region: Face) -> Face | None:
+            asked.append((int(rgb[0, 0, 0]), region))
+            return region if rgb[0, 0, 0] == 1 else None
+
+        def close(self) -> None: ...
+
+    here = Face(face().astype(np.float32), None, 1.0)
+    frames = np.full((4, 4, 3), 1, np.uint8), np.full((4, 4, 3), 2, np.uint8)
+    assert meshes_in_one_region(*frames, here, Finder()) == (here, None)
+    assert asked == [(1, here), (2, here)]
+
+
+def test_correlations_of_many_pairs_at_once_leave_missing_frames_out() -> None:
+    random = np.random.default_rng(4)
+    pairs = random.normal(size=(5, 30, 2))
+    expected = [np.corrcoef(p[:, 0], p[:, 1])[0, 1] for p in pairs]
+    assert pearson(pairs) == pytest.approx(expected)
+    holes = np.insert(pairs[0], 7, [[np.nan, 3.0], [9.0, np.nan]], axis=0)
+    assert float(pearson(holes)) == pytest.approx(expected[0])

@@ -3,7 +3,15 @@ import math
 import numpy as np
 import pytest
 
-from vidswap.metrics.identity import cosine, nearer_to_source, paired_cosines, retrieval_ranks
+from vidswap.metrics.identity import (
+    cosine,
+    identity_discrepancy,
+    match_score,
+    nearer_to_source,
+    paired_cosines,
+    retrieval_ranks,
+    retrieved,
+)
 
 
 def at(*degrees: float) -> np.ndarray:
@@ -53,3 +61,33 @@ def test_chance_finds_one_in_as_many_as_there_are() -> None:
     ranks = retrieval_ranks(swaps, gallery, random.integers(0, 50, 4000))
     assert (ranks < 1).mean() == pytest.approx(1 / 50, abs=0.01)
     assert (ranks < 5).mean() == pytest.approx(5 / 50, abs=0.02)
+
+
+def test_the_nearest_face_decides_whether_the_source_is_recognised() -> None:
+    shots, own = at(80, 100), at(0)
+    assert retrieved(at(50)[0], shots, own) and not retrieved(at(30)[0], shots, own)
+    # Another person of the gallery, at 60 degrees, is nearer to 65 than the source at 80 is.
+    assert retrieved(at(65)[0], shots, own)
+    assert not retrieved(at(65)[0], shots, at(0, 60))
+
+
+def test_an_unchanged_target_and_a_tie_are_not_recognised_as_the_source() -> None:
+    assert not retrieved(at(20)[0], at(90), at(20))
+    assert not retrieved(at(45)[0], at(90), at(0))
+
+
+def test_the_discrepancy_is_what_the_cosine_lacks_to_one() -> None:
+    degrees = (0, 30, 60, 180)
+    expected = [1 - math.cos(math.radians(d)) for d in degrees]
+    values = [identity_discrepancy(at(0)[0], at(d)[0]) for d in degrees]
+    assert values == pytest.approx(expected) and values[0] == 0
+
+
+def test_the_match_score_is_numpys_pearson_correlation() -> None:
+    random = np.random.default_rng(3)
+    a, b = random.normal(size=128), random.normal(size=128)
+    assert match_score(a, a + 0.5 * b) == pytest.approx(np.corrcoef(a, a + 0.5 * b)[0, 1])
+    assert match_score(a, a) == pytest.approx(1) and match_score(a, -2 * a + 1) == pytest.approx(-1)
+    scores = [match_score(a + noise * b, a) for noise in (0.1, 0.5, 2.0)]
+    assert scores == sorted(scores, reverse=True)
+    assert math.isnan(match_score(a, np.ones(128)))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.photographs import astronaut, grace_hopper
-from vidswap.metrics.image import ssim, ssim_map
+from vidswap.metrics.image import EQUAL_PSNR, mse, psnr, ssim, ssim_map
 
 
 def portrait(side: int = 128) -> np.ndarray:
@@ -59,3 +59,45 @@ def test_weights_choose_what_counts() -> None:
 def test_pictures_of_two_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="one size"):
         ssim(portrait(64), portrait(128))
+
+
+@pytest.mark.parametrize("noise", [1.0, 8.0, 30.0])
+def test_mse_and_psnr_are_those_of_scikit_image(noise: float) -> None:
+    metrics = pytest.importorskip("skimage.metrics")
+    a = portrait()
+    changed = a + np.random.default_rng(1).normal(0, noise, a.shape)
+    b = np.clip(changed, 0, 255).astype(np.uint8)
+    assert mse(a, b) == pytest.approx(metrics.mean_squared_error(a, b), rel=1e-5)
+    assert psnr(a, b) == pytest.approx(metrics.peak_signal_noise_ratio(a, b), rel=1e-5)
+
+
+def test_an_even_change_of_k_levels_is_an_error_of_k_squared() -> None:
+    a = np.full((32, 32, 3), 100, np.uint8)
+    assert mse(a, a + np.uint8(12)) == pytest.approx(144)
+    assert psnr(a, a + np.uint8(12)) == pytest.approx(20 * math.log10(255 / 12))
+
+
+def test_equal_pictures_have_no_error_and_the_highest_psnr() -> None:
+    assert mse(portrait(), portrait()) == 0
+    assert psnr(portrait(), portrait()) == EQUAL_PSNR
+
+
+def test_more_noise_is_a_larger_error_and_a_lower_psnr() -> None:
+    random = np.random.default_rng(2)
+    noisy = [
+        np.clip(portrait() + random.normal(0, s, (128, 128, 3)), 0, 255).astype(np.uint8)
+        for s in (2, 6, 20)
+    ]
+    errors, ratios = [mse(portrait(), n) for n in noisy], [psnr(portrait(), n) for n in noisy]
+    assert errors == sorted(errors) and ratios == sorted(ratios, reverse=True)
+
+
+def test_weights_choose_where_the_error_is_taken() -> None:
+    a = np.full((32, 32, 3), 100, np.uint8)
+    b = a.copy()
+    b[:, 16:] += 10
+    right = np.zeros((32, 32))
+    right[:, 16:] = 1
+    assert mse(a, b, right) == pytest.approx(100)
+    assert mse(a, b, 1 - right) == 0 and mse(a, b) == pytest.approx(50)
+    assert math.isnan(mse(a, b, 0 * right))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
 
 
 def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -13,16 +17,52 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     2017, eq. 6, there with Inception-v3's 2048 features. At least 0, in the features' squared unit;
     lower is more alike. Only numbers of one net and one N may be compared: few pictures bias it
     upwards, by about D / N of the features' variance. Raises ValueError for fewer than two rows.
-
-    With C_a = A'A and C_b = B'B the trace of (C_a C_b)^(1/2) is the sum of the singular values of
-    A B', which needs no root of a matrix and is exact where N < D makes the covariances singular.
     """
-    if min(len(a), len(b)) < 2:
-        raise ValueError(f"two pictures of each kind at least, got {len(a)} and {len(b)}")
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
-    root_a = (a - mean_a) / np.sqrt(len(a) - 1)
-    root_b = (b - mean_b) / np.sqrt(len(b) - 1)
-    shared = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
-    distance = ((mean_a - mean_b) ** 2).sum() + (root_a**2).sum() + (root_b**2).sum() - 2 * shared
-    return max(0.0, float(distance))
+    moments = []
+    for rows in (a, b):
+        moments.append(FeatureMoments(rows.shape[1]))
+        moments[-1].add(rows)
+    return frechet_of_moments(*moments)
+
+
+@dataclass
+class FeatureMoments:
+    """Mean and covariance of features (N, D) that come a few at a time, and are not kept."""
+
+    width: int
+    count: int = 0
+    mean: Matrix = field(init=False)
+    scatter: Matrix = field(init=False)  # sum of (x - mean)(x - mean)', (D, D)
+
+    def __post_init__(self) -> None:
+        self.mean, self.scatter = np.zeros(self.width), np.zeros((self.width, self.width))
+
+    def add(self, rows: NDArray[np.floating]) -> None:
+        """Take in features (n, D): Chan, Golub and LeVeque, 1979, stable for any number."""
+        rows = np.asarray(rows, np.float64)
+        n, mean = len(rows), rows.mean(axis=0)
+        step, total = mean - self.mean, self.count + n
+        centred = rows - mean
+        self.scatter += centred.T @ centred + np.outer(step, step) * (self.count * n / total)
+        self.mean += step * (n / total)
+        self.count = total
+
+    @property
+    def covariance(self) -> Matrix:
+        """The unbiased covariance (D, D)."""
+        return self.scatter / (self.count - 1)
+
+
+def frechet_of_moments(a: FeatureMoments, b: FeatureMoments) -> float:
+    """`frechet_distance` of features that were not kept.
+
+    With C_a = RR the trace of (C_a C_b)^(1/2) is that of (R C_b R)^(1/2), whose eigenvalues are
+    real and at least 0, also where N < D makes the covariances singular.
+    """
+    if min(a.count, b.count) < 2:
+        raise ValueError(f"two pictures of each kind at least, got {a.count} and {b.count}")
+    values, vectors = np.linalg.eigh(a.covariance)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ b.covariance @ root), 0.0)).sum()
+    distance = ((a.mean - b.mean) ** 2).sum() + np.trace(a.covariance) + np.trace(b.covariance)
+    return max(0.0, float(distance - 2 * shared))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -24,6 +25,7 @@ Flow = NDArray[np.float32]
 BOX_ENLARGED = 1.2  # side of the fixed area, in sides of the face's box in the first frame (IV.C)
 LEAST_OVERLAP = 0.25  # intersection over union of face and area below which a clip ends (IV.C)
 SIZE = 256  # pixels, side to which that area is scaled
+_CHANNEL_MEAN = np.full((1, 3), 1.0 / 3.0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -63,30 +65,92 @@ def flow_quality(targets: Frames, swaps: Frames) -> FlowQuality:
     """
     if len(targets) != len(swaps):
         raise ValueError(f"{len(targets)} target frames for {len(swaps)} of the swap")
-    errors = []
-    for t in range(1, len(targets)):
-        short = _warp_errors(targets, swaps, t, t - 1)
-        long = _warp_errors(targets, swaps, t, 0) if t > 1 else short
-        own, other = dense_flow(targets[t], targets[t - 1]), dense_flow(swaps[t], swaps[t - 1])
-        errors.append([*short, *long, endpoint_error(own, other)])
-    return FlowQuality(*(_mean([row[i] for row in errors]) for i in range(5)))
+    meter = FlowMeter()
+    steps = [meter.add(target, swap) for target, swap in zip(targets, swaps, strict=True)]
+    return mean_flow([step for step in steps if step is not None])
 
 
-def _warp_errors(targets: Frames, swaps: Frames, m: int, n: int) -> tuple[float, float]:
-    """Eq. 14 from frame n to frame m, of the target and of the swap."""
-    forward = dense_flow(targets[m], targets[n])
-    seen = visible(forward, dense_flow(targets[n], targets[m]))
+def mean_flow(steps: Sequence[FlowStep]) -> FlowQuality:
+    """Means over the steps of a clip, those left out in which nothing was visible."""
+    return FlowQuality(*(_mean([getattr(step, name) for step in steps]) for name in _STEP_NAMES))
+
+
+@dataclass(frozen=True, eq=False)
+class FlowStep:
+    """One frame against the one before (short) and the first (long): eq. 14 of target and swap.
+
+    `error_map` (H, W) float32 in grey levels: where the swap differs from its frame before, carried
+    along the target's flow, mean of the channels; 0 where the two frames do not show the same.
+    """
+
+    warp_short_target: float
+    warp_short_swap: float
+    warp_long_target: float
+    warp_long_swap: float
+    endpoint_error: float
+    error_map: NDArray[np.float32]
+
+
+_STEP_NAMES = (
+    *("warp_short_target", "warp_short_swap", "warp_long_target", "warp_long_swap"),
+    "endpoint_error",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """A frame of both clips and their grey pictures."""
+
+    target: NDArray[np.uint8]
+    swap: NDArray[np.uint8]
+    grey: NDArray[np.uint8]
+    swap_grey: NDArray[np.uint8]
+
+
+class FlowMeter:
+    """Measures a clip's frames as they come; holds the first and the last one."""
+
+    def __init__(self) -> None:
+        self._dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._first: _Shown | None = None
+        self._last: _Shown | None = None
+
+    def add(self, target: NDArray[np.uint8], swap: NDArray[np.uint8]) -> FlowStep | None:
+        """The next frame (H, W, 3) of both clips, of one fixed area; None for the first."""
+        now = _Shown(target, swap, _grey(target), _grey(swap))
+        first, last = self._first, self._last
+        self._first, self._last = first or now, now
+        if first is None or last is None:
+            return None
+        forward, seen = self._carried(now, last)
+        difference = difference_map(swap, last.swap, forward)
+        short = (warp_error(target, last.target, forward, seen), _seen_mean(difference, seen))
+        long = short if last is first else _errors(now, first, *self._carried(now, first))
+        own = self._flow(now.swap_grey, last.swap_grey)
+        error_map = np.where(seen, difference, 0.0).astype(np.float32)
+        return FlowStep(*short, *long, endpoint_error(forward, own), error_map)
+
+    def _carried(self, now: _Shown, then: _Shown) -> tuple[Flow, NDArray[np.bool_]]:
+        """The target's flow from `now` to `then`, and the occlusion map M."""
+        forward = self._flow(now.grey, then.grey)
+        return forward, visible(forward, self._flow(then.grey, now.grey))
+
+    def _flow(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Flow:
+        return np.asarray(self._dis.calc(first, second, None), np.float32)
+
+
+def _errors(now: _Shown, then: _Shown, flow: Flow, seen: NDArray[np.bool_]) -> tuple[float, float]:
+    """Eq. 14 from frame `then` to frame `now`, of the target and of the swap."""
     return (
-        warp_error(targets[m], targets[n], forward, seen),
-        warp_error(swaps[m], swaps[n], forward, seen),
+        warp_error(now.target, then.target, flow, seen),
+        warp_error(now.swap, then.swap, flow, seen),
     )
 
 
 def dense_flow(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Flow:
     """The flow (H, W, 2) in pixels from `first` to `second`, both (H, W, 3) uint8."""
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
     dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return np.asarray(dis.calc(grey[0], grey[1], None), np.float32)
+    return np.asarray(dis.calc(_grey(first), _grey(second), None), np.float32)
 
 
 def warp(frame: NDArray[Any], flow: Flow) -> NDArray[np.float32]:
@@ -104,8 +168,8 @@ def visible(forward: Flow, backward: Flow) -> NDArray[np.bool_]:
     Ruder, Dosovitskiy and Brox, "Artistic style transfer for videos", 2016, eq. 5.
     """
     back = warp(backward, forward)
-    gap = ((forward + back) ** 2).sum(axis=2)
-    length = (forward**2).sum(axis=2) + (back**2).sum(axis=2)
+    gap = _squared_length(forward + back)
+    length = _squared_length(forward) + _squared_length(back)
     x, y = _positions(forward)
     height, width = forward.shape[:2]
     inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
@@ -123,10 +187,15 @@ def warp_error(
 
     `flow` leads from frame m to frame n. NaN where nothing is visible.
     """
-    if not seen.any():
-        return float("nan")
-    difference = np.abs(frame_m.astype(np.float32) - warp(frame_n, flow))[seen]
-    return float(difference.mean() / 255.0)
+    return _seen_mean(difference_map(frame_m, frame_n, flow), seen)
+
+
+def difference_map(
+    frame_m: NDArray[np.uint8], frame_n: NDArray[np.uint8], flow: Flow
+) -> NDArray[np.float32]:
+    """|Y_m - W(Y_n)| (H, W) in grey levels, mean of the channels; `flow` leads from m to n."""
+    difference = cv2.absdiff(frame_m.astype(np.float32), warp(frame_n, flow))
+    return np.asarray(cv2.transform(difference, _CHANNEL_MEAN), np.float32)
 
 
 def endpoint_error(flow: Flow, other: Flow) -> float:
@@ -151,11 +220,36 @@ def square_affine(square: NDArray[np.floating], size: int = SIZE) -> NDArray[np.
     return scale_affine(shift, size / float(right - left))
 
 
+def _seen_mean(difference: NDArray[np.float32], seen: NDArray[np.bool_]) -> float:
+    """Mean over the visible pixels, in [0, 1] of the pixel range; NaN where nothing is visible."""
+    if not seen.any():
+        return float("nan")
+    return float(difference[seen].mean(dtype=np.float64) / 255.0)
+
+
+def _squared_length(flow: Flow) -> NDArray[np.float32]:
+    x, y = flow[:, :, 0], flow[:, :, 1]
+    length: NDArray[np.float32] = x * x + y * y
+    return length
+
+
+def _grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
 def _positions(flow: Flow) -> tuple[Flow, Flow]:
     """Where each pixel goes: x and y, (H, W) float32 each."""
-    height, width = flow.shape[:2]
-    x, y = np.meshgrid(np.arange(width), np.arange(height))
-    return (x + flow[:, :, 0]).astype(np.float32), (y + flow[:, :, 1]).astype(np.float32)
+    x, y = _pixels(*flow.shape[:2])
+    return x + flow[:, :, 0], y + flow[:, :, 1]
+
+
+@lru_cache(maxsize=4)
+def _pixels(height: int, width: int) -> tuple[Flow, Flow]:
+    """The pixels' own x and y, (H, W) float32 each, read-only."""
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    x.setflags(write=False)
+    y.setflags(write=False)
+    return x, y
 
 
 def _mean(values: Sequence[float]) -> float:

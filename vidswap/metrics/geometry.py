@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from vidswap.faces import mesh
 from vidswap.faces.align import similarity_transform, warp_points
-from vidswap.faces.pose import STABLE_POINTS, eye_opening, head_pose, mouth_opening
+from vidswap.faces.detection import Face, LandmarkFinder
+from vidswap.faces.pose import (
+    STABLE_POINTS,
+    HeadPose,
+    eye_opening,
+    gaze,
+    head_pose,
+    mouth_opening,
+)
 
 Array = NDArray[np.floating]
 
@@ -37,6 +45,16 @@ def pose_degrees(target: Array, swap: Array) -> float:
     return float(np.mean([abs(a.yaw - b.yaw), abs(a.pitch - b.pitch), abs(a.roll - b.roll)]))
 
 
+def pose_distance(target: HeadPose, swap: HeadPose) -> float:
+    """sqrt(dyaw^2 + dpitch^2 + droll^2) in degrees: AP-GAN's *pose* (IV.C), SwapInpaint's (IV.B).
+
+    Lower is better. There the angles are HopeNet's; here they come from the rigid fit of the
+    canonical mesh (`vidswap.faces.pose`), or from the net whose angles the caller gives.
+    """
+    difference = (target.yaw - swap.yaw, target.pitch - swap.pitch, target.roll - swap.roll)
+    return float(np.linalg.norm(difference))
+
+
 def expression_percent(target: Array, swap: Array) -> float:
     """How far lips, lids and brows are from the target's, in percent of its inter-ocular distance.
 
@@ -59,14 +77,48 @@ def openings(landmarks: Array) -> tuple[float, float]:
     return eye_opening(landmarks), mouth_opening(landmarks)
 
 
+def gaze_distance(target: Array, swap: Array) -> float:
+    """How far the irises are from the target's place in the eyes, in percent of an eye's width.
+
+    100 |g(target) - g(swap)| with the offset g of `vidswap.faces.pose.gaze`; lower is better.
+    """
+    return float(100.0 * np.linalg.norm(np.subtract(gaze(target), gaze(swap))))
+
+
+def meshes_in_one_region(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], face: Face, finder: LandmarkFinder
+) -> tuple[Face | None, Face | None]:
+    """The mesh before and after the swap, both looked for where `face` is; None where missing.
+
+    A mesh moves a little with the region it is looked for in: up to half a degree. Looked for in
+    one region, a face that was not changed differs by nothing. Frames are (H, W, 3) uint8 RGB.
+    """
+    return finder.landmarks(before, face), finder.landmarks(after, face)
+
+
 def correlation(target: Array, swap: Array, least_deviation: float = 1e-6) -> float:
     """Pearson correlation of two curves (T,), in [-1, 1]; higher is better.
 
     NaN for fewer than three frames, or where a curve deviates from its mean by less than
     `least_deviation`: what does not move cannot be followed.
     """
-    curves = [np.asarray(target, np.float64), np.asarray(swap, np.float64)]
-    if len(target) < 3 or min(float(curve.std()) for curve in curves) < least_deviation:
+    curves = np.stack([np.asarray(target, np.float64), np.asarray(swap, np.float64)], axis=1)
+    if len(curves) < 3 or float(curves.std(axis=0).min()) < least_deviation:
         return float("nan")
-    a, b = (curve - curve.mean() for curve in curves)
-    return float((a * b).mean() / (a.std() * b.std()))
+    return float(pearson(curves))
+
+
+def pearson(curves: Array) -> NDArray[np.float64]:
+    """Pearson correlation (...) of pairs of curves (..., T, 2); NaN where one of them is even.
+
+    Frames in which either is NaN are left out.
+    """
+    known = ~np.isnan(curves).any(axis=-1, keepdims=True)
+    count = np.maximum(known.sum(axis=-2, keepdims=True), 1)
+    filled = np.where(known, curves, 0.0)
+    centred = np.where(known, filled - filled.sum(axis=-2, keepdims=True) / count, 0.0)
+    spread = np.sqrt((centred**2).sum(axis=-2)).prod(axis=-1)
+    together = centred.prod(axis=-1).sum(axis=-1)
+    usable = spread > 1e-12
+    result: NDArray[np.float64] = np.where(usable, together / np.where(usable, spread, 1.0), np.nan)
+    return result

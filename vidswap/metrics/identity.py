@@ -47,6 +47,36 @@ def retrieval_ranks(swaps: Array, gallery: Array, wanted: NDArray[np.integer]) -
     return rivals
 
 
+def retrieved(swap: Array, own: Array, rivals: Array) -> bool:
+    """Whether the face nearest to `swap` (D,) is one of its source's `own` (K, D), not a rival.
+
+    By cosine among `own` and `rivals` (M, D), the target's own frame among them: AP-GAN's *id*
+    (IV.C) for one generated face. A tie counts against the swap. The share over frames is the
+    retrieval; an unchanged target, which finds itself, gives 0.
+    """
+    unit = _unit(np.asarray(swap)[None])[0]
+    return bool((_unit(own) @ unit).max() > (_unit(rivals) @ unit).max())
+
+
+def identity_discrepancy(swap: Array, source: Array) -> float:
+    """1 - cosine of two vectors (D,), in [0, 2]; lower is better, 0 for the same picture.
+
+    AP-GAN's *ID* (Table VII) goes back to InterFaceGAN and is printed without equation in both.
+    """
+    return 1.0 - cosine(swap, source)
+
+
+def match_score(swap: Array, source: Array) -> float:
+    """Pearson's correlation of two feature vectors (D,), in [-1, 1]; higher is better.
+
+    Cov(F_o, F_h) / (sigma_o sigma_h): one summand of the mean match score, cascaded GAN, eq. 7 and
+    AP-GAN, Table VI. NaN for a vector of equal numbers.
+    """
+    a, b = (np.asarray(v, np.float64) - np.mean(v, dtype=np.float64) for v in (swap, source))
+    length = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / length if length > 0 else float("nan")
+
+
 def _unit(rows: Array) -> NDArray[np.float64]:
     rows = np.asarray(rows, np.float64)
     unit: NDArray[np.float64] = rows / np.linalg.norm(rows, axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""How much of the picture came back: structural similarity."""
+"""How much of the picture came back: structural similarity, mean squared error, and PSNR."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ WINDOW = 11  # pixels, side of the Gaussian window
 SIGMA = 1.5  # pixels
 K1, K2 = 0.01, 0.03
 PEAK = 255.0
+EQUAL_PSNR = 100.0  # decibels that stand for equal pictures, whose PSNR is infinite
 
 
 def ssim_map(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -43,7 +44,13 @@ def ssim(
     at each edge, where the window leaves the picture. The paper's *SSIM* (IV.C) is Y against F_t.
     NaN where no pixel counts.
     """
-    similarity = ssim_map(a, b)
+    return mean_similarity(ssim_map(a, b), weight)
+
+
+def mean_similarity(
+    similarity: NDArray[np.float64], weight: NDArray[np.floating] | None = None
+) -> float:
+    """The mean of a map (H, W) of `ssim_map`, weighted as in `ssim`; NaN where no pixel counts."""
     rim = WINDOW // 2
     inside = similarity[rim:-rim, rim:-rim]
     if weight is None:
@@ -51,6 +58,53 @@ def ssim(
     counts = weight[rim:-rim, rim:-rim]
     total = float(counts.sum())
     return float((inside * counts).sum() / total) if total > 0 else float("nan")
+
+
+def squared_error(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(a - b)^2 at every pixel (H, W), mean of the channels, in squared grey levels."""
+    if a.shape != b.shape:
+        raise ValueError(f"pictures of one size are needed, got {a.shape} and {b.shape}")
+    difference = cv2.absdiff(a, b).astype(np.float32)
+    weights = np.full((1, 3), 1.0 / 3.0, np.float32)
+    return np.asarray(cv2.transform(difference * difference, weights), np.float32)
+
+
+def mse(
+    a: NDArray[np.uint8], b: NDArray[np.uint8], weight: NDArray[np.floating] | None = None
+) -> float:
+    """Mean squared error of two pictures (H, W, 3) uint8 in squared grey levels; lower is better.
+
+    sum(w (a - b)^2) / sum(w) over pixels and channels; w (H, W) is `weight`, 1 without it. As in
+    SwapInpaint, IV.B, Table I. NaN where no pixel counts.
+    """
+    return weighted_mean(squared_error(a, b), weight)
+
+
+def psnr_of(error: float) -> float:
+    """10 log10(255^2 / MSE) in decibels of a mean squared error; higher is better.
+
+    At most `EQUAL_PSNR`, which stands for equal pictures.
+    """
+    if error <= 0:
+        return EQUAL_PSNR
+    return min(EQUAL_PSNR, float(10.0 * np.log10(PEAK**2 / error)))
+
+
+def psnr(
+    a: NDArray[np.uint8], b: NDArray[np.uint8], weight: NDArray[np.floating] | None = None
+) -> float:
+    """Peak signal-to-noise ratio in decibels, `psnr_of` the `mse`; higher is better."""
+    return psnr_of(mse(a, b, weight))
+
+
+def weighted_mean(
+    values: NDArray[np.floating], weight: NDArray[np.floating] | None = None
+) -> float:
+    """Mean of `values` (H, W) by `weight` (H, W), all alike without it; NaN where none counts."""
+    if weight is None:
+        return float(values.mean())
+    total = float(weight.sum())
+    return float((values * weight).sum() / total) if total > 0 else float("nan")
 
 
 def _window(picture: NDArray[np.float64]) -> NDArray[np.float64]:
