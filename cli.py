@@ -133,6 +133,12 @@ def _source_options(command: Any) -> Any:
 @click.option("--start", type=float, help="Seconds of the target to begin at.")
 @click.option("--end", type=float, help="Seconds of the target to stop at.")
 @click.option(
+    "--colour-match",
+    default=0.7,
+    show_default=True,
+    help="How far the face takes on the colour of the target's skin, 0 to 1.",
+)
+@click.option(
     "--steadiness",
     default=0.75,
     show_default=True,

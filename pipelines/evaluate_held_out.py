@@ -17,6 +17,7 @@ from pipelines.evaluate_judge import Crops, Judge, crops_to_tensor
 from pipelines.evaluate_pairs import held_out_pairs
 from pipelines.nets import Nets
 from pipelines.source import SourceReader
+from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import blending_mask, paste_face
 from vidswap.faces import mesh
@@ -169,8 +170,10 @@ def face_weight(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
 def blend_crop(
     target: NDArray[np.uint8], output: NDArray[np.uint8], landmarks: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
-    """Eq. 13 on the crop itself, with the mask of a run."""
-    patch = paste_face(target, output, _IDENTITY_AFFINE, face_weight(landmarks))
+    """Eq. 13 on the crop itself, with the mask and the colour of a run."""
+    weight = face_weight(landmarks)
+    output = matched_colour(target, output, weight, DEFAULT_COLOUR_MATCH)
+    patch = paste_face(target, output, _IDENTITY_AFFINE, weight)
     blended = target.copy()
     if patch is not None:
         left, top, right, bottom = patch.box

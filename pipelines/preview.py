@@ -9,13 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.faces_of_interest import FaceChooser
-from pipelines.memory import ShrinkingBatches
 from pipelines.nets import load_nets
-from pipelines.stage_clock import StageClock
 from pipelines.swap import marks_of, read_source
-from pipelines.swap_options import SwapOptions
-from pipelines.swap_stages import blend_faces, find_faces, generate
+from pipelines.swap_options import SwapCounts, SwapOptions
+from pipelines.swap_stages import swap_frames
 from vidswap.errors import BadOptionError
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
@@ -39,11 +36,9 @@ def preview_frame(
         load_nets(options.checkpoint, options.detector, options.device, options.precision)
     ) as nets:
         identity = read_source(nets, sources, options).identity
-        clock = StageClock()
-        found = find_faces([frame], nets, FaceChooser.of(options.face, nets), clock)
-        (item,) = generate(found, identity, nets, ShrinkingBatches(1), clock)
-        after = blend_faces(item, options.mask)
-        marks = marks_of(replace(options, start=at), nets) if item.faces else None
+        counts = SwapCounts()
+        (after,) = swap_frames([frame], identity, nets, options, counts)
+        marks = marks_of(replace(options, start=at), nets) if counts.faces_swapped else None
     side_by_side = np.concatenate([frame.rgb, after.rgb], axis=1)
     write_picture(output, side_by_side, marks, overwrite=options.overwrite)
     return frame.seconds

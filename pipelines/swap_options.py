@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pipelines.nets import DetectorName, DeviceName, PrecisionName
 from pipelines.swap_provenance import check_provenance_options
+from vidswap.blending.colour import DEFAULT_COLOUR_MATCH
 from vidswap.blending.steadiness import DEFAULT_STEADINESS
 from vidswap.errors import BadOptionError
 from vidswap.media.codecs import DEFAULT_CRF, video_bit_rate
@@ -25,7 +26,8 @@ class SwapOptions:
     people. start, end: seconds of the target to swap. batch_size: faces a generator call, None for
     the device's default. codec: None for the container's usual one. crf: quality, None for the
     default. match_bitrate: the target's own mean bit rate instead. mask: "square" is eq. 12
-    alone, "face" keeps of it what lies within the face's outline. steadiness: the part, from 0 to
+    alone, "face" keeps of it what lies within the face's outline. colour_match: how far, from 0 to
+    1, the face's mean colour is moved to that of the target's. steadiness: the part, from 0 to
     below 1, that the frame before has in what is changed. checkpoint: None for the
     packaged one. sign_key, sign_cert: PEM files that sign the C2PA manifest, None for this
     computer's own. no_provenance: why there shall be no manifest; it is recorded. resume: go on
@@ -47,6 +49,7 @@ class SwapOptions:
     crf: int | None = None
     match_bitrate: bool = False
     mask: MaskName = "face"
+    colour_match: float = DEFAULT_COLOUR_MATCH
     steadiness: float = DEFAULT_STEADINESS
     checkpoint: Path | None = None
     overwrite: bool = False
@@ -69,6 +72,8 @@ class SwapOptions:
             raise BadOptionError(f"batch size {self.batch_size}; it must be 1 or more")
         if self.segment_frames < 1:
             raise BadOptionError(f"segments of {self.segment_frames} frames; allowed: 1 or more")
+        if not 0.0 <= self.colour_match <= 1.0:
+            raise BadOptionError(f"colour match {self.colour_match}; allowed: from 0 to 1")
         if not 0.0 <= self.steadiness < 1.0:
             raise BadOptionError(f"steadiness {self.steadiness}; allowed: from 0 to below 1")
         check_provenance_options(self.sign_key, self.sign_cert, self.no_provenance)

@@ -23,6 +23,7 @@ from pipelines.overlap import Overlapped
 from pipelines.stage_clock import StageClock
 from pipelines.swap_options import MaskName, SwapCounts, SwapOptions
 from pipelines.swap_state import SwapState
+from vidswap.blending.colour import matched_colour
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import blending_mask, paste_face
 from vidswap.blending.steadiness import SteadyFace
@@ -127,7 +128,8 @@ def swap_segments(
             find_faces(decoded, nets, chooser, clock, segment_frames, begin), "faces"
         )
         generated = overlapped(generate(analysed, identity, nets, batches, clock), "generate")
-        steadied = steady(generated, options.steadiness, clock, begin)
+        matched = match_colour(generated, options.colour_match, options.mask, clock)
+        steadied = steady(matched, options.steadiness, clock, begin)
         for item in overlapped(blend(steadied, options.mask, clock), "blend"):
             counts.frames += 1
             counts.faces_swapped += item.n_faces
@@ -256,6 +258,21 @@ def _to_tensor(pictures: list[NDArray[np.uint8]], nets: Nets) -> torch.Tensor:
     return stacked.permute(0, 3, 1, 2).to(nets.dtype).div_(255.0)
 
 
+def match_colour(
+    items: Iterable[FrameFaces], share: float, mask: MaskName, clock: StageClock
+) -> Iterator[FrameFaces]:
+    """Give every swapped face the colour of the skin around it; `share` 0 leaves it as it is."""
+    for item in items:
+        if share > 0:
+            with clock("match colour"):
+                swapped = [
+                    matched_colour(face.crop, y, _weight(face, mask), share)
+                    for face, y in zip(item.faces, item.swapped, strict=True)
+                ]
+            item = replace(item, swapped=swapped)
+        yield item
+
+
 def steady(
     items: Iterable[FrameFaces],
     share: float,
@@ -293,10 +310,15 @@ def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
     """Eq. 12 and 13 for every swapped face of a frame; a frame without faces is given back."""
     frame = item.frame
     for face, swapped in zip(item.faces, item.swapped, strict=True):
-        weight = blending_mask()
-        if mask == "face":
-            weight = weight * face_mask(face.landmarks[list(FACE_OVAL)])
-        patch = paste_face(frame.rgb, swapped, face.affine, weight)
+        patch = paste_face(frame.rgb, swapped, face.affine, _weight(face, mask))
         if patch is not None:
             frame = frame.with_pixels(patch.box, patch.rgb)
     return frame
+
+
+def _weight(face: AlignedFace, mask: MaskName) -> NDArray[np.float32]:
+    """How much of the crop is replaced (256, 256), in [0, 1]."""
+    weight = blending_mask()
+    if mask == "face":
+        weight = weight * face_mask(face.landmarks[list(FACE_OVAL)])
+    return weight
