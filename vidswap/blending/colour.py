@@ -1,9 +1,9 @@
 """The swapped face takes on the colour of the skin it lies in.
 
 A generator answers with the source's complexion; beside the target's own neck, ears and brow that
-reads as make-up, or as another light. As in Reinhard et al., *Color transfer between images* (2001),
-the mean of the face is moved towards that of the target's in CIELAB; its spread, which carries relief
-and features, is left alone.
+reads as make-up, or as another light. As in Reinhard et al., *Color transfer between images*
+(2001), the mean of the face is moved towards that of the target's in CIELAB; its spread, which
+carries relief and features, is left alone.
 """
 
 from __future__ import annotations
