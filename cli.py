@@ -310,6 +310,7 @@ def info(file: Path, as_json: bool, debug: bool) -> None:
 @click.option("--frames", default=60, show_default=True, help="Frames of the timed clip.")
 @click.option("--memory", is_flag=True, help="Memory of 1080p clips, short and long, and of 4K.")
 @click.option("--max-memory", metavar="SIZE", help="Limit of the swaps that are measured.")
+@click.option("--metrics", is_flag=True, help="Time of every metric of a report.")
 @click.option("--minutes", default=10.0, show_default=True, help="Length of the long clip.")
 @click.option("--checkpoint", type=PATH, help="Generator weights; default: the packaged.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
@@ -318,15 +319,19 @@ def bench(
     frames: int,
     memory: bool,
     max_memory: str | None,
+    metrics: bool,
     minutes: float,
     checkpoint: Path | None,
     device: Any,
     debug: bool,
 ) -> None:
-    """Time every stage at 1280x720 with one face, or measure memory; prints JSON."""
+    """Time every stage at 1280x720 with one face, or measure memory or metrics; prints JSON."""
     from pipelines.bench import memory_benchmark, stage_benchmark
+    from pipelines.bench_metrics import metrics_benchmark
 
-    if memory:
+    if metrics:
+        report = metrics_benchmark(frames, checkpoint, device)
+    elif memory:
         report = memory_benchmark(checkpoint, minutes, max_memory)
     else:
         report = stage_benchmark(frames, checkpoint, device)
