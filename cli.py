@@ -16,6 +16,8 @@ os.environ.setdefault("GLOG_minloglevel", "3")
 import click
 
 from cli_checks import doctor, verify
+from cli_report import report as report_command
+from cli_report import report_run
 from cli_training import train
 from vidswap.errors import VidswapError
 from vidswap.version import __version__
@@ -73,6 +75,7 @@ def main(context: click.Context) -> None:
 main.add_command(train)
 main.add_command(verify)
 main.add_command(doctor)
+main.add_command(report_command)
 
 
 def _source_options(command: Any) -> Any:
@@ -163,6 +166,7 @@ def _source_options(command: Any) -> Any:
     show_default=True,
     help="Go on with what an earlier run of the same settings finished, or remove it.",
 )
+@click.option("--report", type=PATH, help="Measure the result and write a page of it, HTML.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and lost; do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
@@ -170,6 +174,7 @@ def run(
     sources: tuple[Path, ...],
     target: Path,
     output: Path,
+    report: Path | None,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -183,6 +188,7 @@ def run(
     """
     from pipelines.swap import swap_video
     from pipelines.swap_options import SwapOptions
+    from vidswap.media.output import check_output
 
     options = SwapOptions(**_with_faces(settings))
     if dry_run:
@@ -191,8 +197,12 @@ def run(
         plan = plan_swap(sources, target, output, options)
         click.echo(json.dumps(plan.to_dict(), indent=2) if as_json else describe(plan))
         return
+    if report is not None:
+        check_output(report, options.overwrite)
     with _ProgressBar(target, options.start, options.end, silent=quiet or as_json) as bar:
         result = swap_video(sources, target, output, options, bar.show)
+    if report is not None:
+        report_run(sources, target, output, report, options, silent=quiet or as_json)
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     else:

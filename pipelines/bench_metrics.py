@@ -13,7 +13,7 @@ from pipelines.demo import ASTRONAUT, GRACE_HOPPER, load_photograph, make_clip
 from pipelines.memory import peak_memory_mib
 from pipelines.nets import DeviceName, load_nets
 from pipelines.photo_motion import talking
-from pipelines.report_measure import measure_clip
+from pipelines.report.measure import measure_clip
 from pipelines.stage_clock import StageClock
 from pipelines.swap import SwapJob, read_source
 from pipelines.swap_options import SwapOptions

@@ -20,7 +20,7 @@ from vidswap.metrics.record import Direction
 from vidswap.metrics.verification import verification
 
 Summary = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-NetKind = Literal["", "identity", "features", "vgg", "mesh", "pose", "flow"]
+NetKind = Literal["", "identity", "features", "fid", "vgg", "mesh", "pose", "flow"]
 
 AP_GAN, SWAP_INPAINT, CASCADED = "AP-GAN", "SwapInpaint", "cascaded GAN"
 WANG = "Wang et al. 2004, eq. 13"
@@ -255,7 +255,7 @@ REALISM = (
         "fid_dlib", "FID, dlib's features", "squared feature units", "lower",
         f"{SWAP_INPAINT} IV.B; {CASCADED}; {AP_GAN} Table VI; Heusel et al. 2017, eq. 6",
         "|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) of the clips' frames",
-        frechet_of_moments, net="features", perfect=0.0, least=2,
+        frechet_of_moments, net="fid", perfect=0.0, least=2,
     ),
     Metric(
         "fid", "FID, Inception", "squared feature units", "lower",

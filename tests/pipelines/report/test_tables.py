@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.report_tables import check_limits, plain, to_csv, to_json
+from pipelines.report.tables import check_limits, plain, to_csv, to_json
 from vidswap.errors import BadOptionError
 from vidswap.metrics.record import Curve, Figure, Moment, Report
 

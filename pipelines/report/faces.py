@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.faces_of_interest import FaceChooser, LargestFace, NearestFace
-from pipelines.report_frames import FramePair
+from pipelines.report.frames import FramePair
 from pipelines.source import SourceReader
 from pipelines.stage_clock import StageClock
 from vidswap.errors import BadOptionError, InputNotFoundError

@@ -76,6 +76,7 @@ class ReportNets:
             "": "",
             "identity": self.judge.stated if self.judge else "dlib ResNet (took part in training)",
             "features": DIPD_NET,
+            "fid": FID_NET,
             "vgg": "VGG-16, conv5_3" if self.vgg is not None else "",
             "mesh": MESH_NET,
             "pose": self.pose.name if self.pose is not None else "",

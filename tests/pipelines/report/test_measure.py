@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.report_measure import ReportOptions, load_report_nets, measure_clip
-from pipelines.report_nets import ReportNets, load_id_model
-from pipelines.report_tables import plain
+from pipelines.report.measure import ReportOptions, load_report_nets, measure_clip
+from pipelines.report.nets import ReportNets, load_id_model
+from pipelines.report.tables import plain
 from tests.media.clips import make_clip
 from tests.metrics.test_onnx_nets import mean_net
 from tests.photographs import astronaut
-from tests.pipelines.report_clips import (
+from tests.pipelines.report.clips import (
     CENTRE,
     FRAMES,
     SIZE,

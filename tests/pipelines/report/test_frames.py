@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.report_faces import MeasuredFrame, PairedFace
-from pipelines.report_frames import _ShiftFinder, paired_by_time
-from pipelines.report_moments import APART, MomentKeeper, badness
+from pipelines.report.faces import MeasuredFrame, PairedFace
+from pipelines.report.frames import _ShiftFinder, paired_by_time
+from pipelines.report.moments import APART, MomentKeeper, badness
 
 Stream = list[tuple[float, np.ndarray]]
 

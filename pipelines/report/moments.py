@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.report_faces import FlowArea, MeasuredFrame
-from pipelines.report_rows import Row
+from pipelines.report.faces import FlowArea, MeasuredFrame
+from pipelines.report.rows import Row
 from vidswap.metrics.flow import FlowStep
 from vidswap.metrics.record import Moment
 from vidswap.metrics.registry import metric
@@ -109,9 +109,17 @@ class MomentKeeper:
 
     def _close_span(self) -> None:
         for kind, (height, moment) in self._span.items():
-            heapq.heappush(self._kept[kind], (height, next(self._order), moment))
-            if len(self._kept[kind]) > self._n:
-                heapq.heappop(self._kept[kind])
+            kept = self._kept[kind]
+            # The frames of two spans may lie beside each other.
+            near = [item for item in kept if abs(item[2].seconds - moment.seconds) < APART]
+            if any(item[0] >= height for item in near):
+                continue
+            for item in near:
+                kept.remove(item)
+            heapq.heapify(kept)
+            heapq.heappush(kept, (height, next(self._order), moment))
+            if len(kept) > self._n:
+                heapq.heappop(kept)
         self._span = {}
 
 
@@ -124,7 +132,7 @@ def _moment(
         frame=frame.index,
         seconds=frame.seconds,
         kind=named,
-        because=bad.because if named == "worst" else f"least wrong; most in it: {bad.because}",
+        because=bad.because if named == "worst" else f"fewest faults; the largest: {bad.because}",
         target=frame.face.crops[0],
         swapped=frame.face.crops[1],
         flow_error=_in_crop(error, frame.area, frame.face.crops[0].shape[0]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.report_rows import Columns
+from pipelines.report.rows import Columns
 from vidswap.metrics.bootstrap import block_interval
 from vidswap.metrics.faults import flicker, swapped_frames
 from vidswap.metrics.record import Curve, Direction, Figure

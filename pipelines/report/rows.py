@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.report_faces import MeasuredFrame, PairedFace
-from pipelines.report_nets import ReportNets, Seen
+from pipelines.report.faces import MeasuredFrame, PairedFace
+from pipelines.report.nets import ReportNets, Seen
 from pipelines.stage_clock import StageClock
 from vidswap.faces.pose import HeadPose, gaze, head_pose
 from vidswap.metrics.faults import (

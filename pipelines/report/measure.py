@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.overlap import Overlapped
-from pipelines.report_faces import FaceWatch, chooser_of
-from pipelines.report_figures import ClipFacts, add_derived, curves_of, figures_of
-from pipelines.report_frames import PairedClips
-from pipelines.report_moments import MomentKeeper
-from pipelines.report_nets import ReportNets
-from pipelines.report_rows import Columns, FrameMeter, SourceView, follow_flow, see_frames
+from pipelines.report.faces import FaceWatch, chooser_of
+from pipelines.report.figures import ClipFacts, add_derived, curves_of, figures_of
+from pipelines.report.frames import PairedClips
+from pipelines.report.moments import MomentKeeper
+from pipelines.report.nets import ReportNets
+from pipelines.report.rows import Columns, FrameMeter, SourceView, follow_flow, see_frames
 from pipelines.stage_clock import StageClock
 from pipelines.verify import Verification, verify_file
 from vidswap.errors import BadOptionError, InputNotFoundError, VidswapError

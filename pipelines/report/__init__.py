@@ -1,0 +1,1 @@
+"""How good a swap is: measured as a stream, judged by limits, shown as a page."""
