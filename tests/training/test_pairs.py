@@ -7,6 +7,7 @@ from vidswap.training.face_shards import FaceRecord
 from vidswap.training.pairs import (
     PairConfig,
     PairSampler,
+    eye_openings,
     keep_map,
     mirrored_mesh,
     prefetched,
@@ -123,6 +124,31 @@ def test_glasses_are_never_a_sources_nor_beneath_a_bent_face(sampler: PairSample
     sampler.config = PairConfig(batch=8, bare_sources=False)
     drawn = torch.cat([sampler.batch(number).sources[4:] for number in range(10)])
     assert not all(row % 2 for row in drawn)
+
+
+def test_shut_eyes_are_drawn_as_often_as_asked(sampler: PairSampler) -> None:
+    shut = schematic_points()
+    for contour, y in ((mesh.RIGHT_EYE, 106.0), (mesh.LEFT_EYE, 106.0)):
+        shut[list(contour), 1] = y
+    landmarks = sampler.landmarks.copy()
+    landmarks[1::10] = shut[MESH_INDEX]
+    openings = eye_openings(landmarks, MESH_INDEX)
+    assert openings[1] == 0 and openings[0] == pytest.approx(12 / 28, abs=0.02)
+    records = [FaceRecord(f"{i}.webp", "", "", "") for i in range(60)]
+    for share, expected in ((1.0, 1.0), (0.0, 0.1)):
+        config = PairConfig(batch=8, shut_eyes=share, bent=0.0)
+        made = PairSampler(sampler.faces, landmarks, MESH_INDEX, records, config, seed=1)
+        rows = np.concatenate([made.batch(n).target_rows for n in range(12)])
+        assert np.mean(rows % 10 == 1) == pytest.approx(expected, abs=0.1)
+
+
+def test_a_shut_eye_must_be_kept_as_an_open_one_must() -> None:
+    points = schematic_points().astype(np.float32)
+    points[list(mesh.RIGHT_EYE), 1] = 106.0
+    keep = keep_map(points, False, PairConfig(keep_face=0.0, keep_features=1.0))
+    lid = slice(50, 56), slice(44, 53)  # around (97, 106) at half the size
+    assert keep[lid].min() == 1.0
+    assert keep[72, 48] < 0.1
 
 
 def test_held_out_people_are_never_drawn(sampler: PairSampler) -> None:

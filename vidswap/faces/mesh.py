@@ -26,6 +26,8 @@ FACE_OVAL = (
 )  # fmt: skip
 
 # The five alignment points; an eye centre is the mean of its two corners, which blinking leaves be.
+RIGHT_EYE_LIDS = (159, 145)  # the middle of the upper and of the lower one
+LEFT_EYE_LIDS = (386, 374)
 RIGHT_EYE_CORNERS = (33, 133)
 LEFT_EYE_CORNERS = (263, 362)
 NOSE_TIP = 1

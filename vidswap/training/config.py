@@ -93,7 +93,7 @@ def paper_config(size: int = 256) -> TrainConfig:
         pairs=replace(
             config.pairs, same_picture=0.25, swap_back=0.0, bent=0.0, same_person=0.0,
             bare_sources=False, occluded=0.0, degraded=0.0, sharp_targets=0.0,
-            keep_face=0.1, keep_features=0.1, keep_outside=0.1,
+            shut_eyes=0.0, keep_face=0.1, keep_features=0.1, keep_outside=0.1,
         ),
         weights=LossWeights(
             adversarial=2.0, identity_dlib=10.0, identity_mobilefacenet=0.0, identity_apart=0.0,

@@ -26,6 +26,8 @@ from vidswap.training.face_shards import INDEX_FILE, FaceRecord
 
 SHARP_PIXELS = 200  # side as stored of a picture that shows skin
 LIKE_FACES = 24  # drawn for a bent pair, of which the one most alike in pose is taken
+SHUT_OPENING = 0.16  # of the eye's width, below which eyes count as shut; 3 % of photographs
+LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
 DRAWS_OF_BARE = 12  # until a face with glasses is taken after all
 
 
@@ -77,6 +79,7 @@ class PairConfig:
     occluded: float = 0.25  # share with something drawn before the face
     degraded: float = 0.2  # share shown as a poorer recording
     sharp_targets: float = 0.6  # share of targets stored at the full size
+    shut_eyes: float = 0.12  # share of targets with shut eyes, which photographs seldom show
     keep_face: float = 0.04  # lambda_1 inside the face of another person ...
     keep_features: float = 0.8  # ... in eyes and mouth, which carry gaze and speech ...
     keep_outside: float = 1.0  # ... and around the face
@@ -116,6 +119,8 @@ class PairSampler:
             self.rows = self.rows[~excluded[self.rows]]
         sharp = self.rows if sides is None else self.rows[sides[self.rows] >= SHARP_PIXELS]
         self.sharp_rows = sharp if len(sharp) else self.rows
+        openings = eye_openings(landmarks, mesh_index)
+        self.shut_rows = self.rows[openings[self.rows] < SHUT_OPENING]
         people: dict[str, list[int]] = defaultdict(list)
         for row in self.rows:
             people[records[row].person].append(int(row))
@@ -165,6 +170,9 @@ class PairSampler:
         targets = random.choice(self.rows, config.batch)
         sharp = random.random(config.batch) < config.sharp_targets
         targets[sharp] = random.choice(self.sharp_rows, int(sharp.sum()))
+        shut = random.random(config.batch) < config.shut_eyes
+        if len(self.shut_rows):
+            targets[shut] = random.choice(self.shut_rows, int(shut.sum()))
         sources = self._drawn_sources(config.batch, random)
         if config.bare_sources:
             # A photographed face gives back no glasses that were laid over, and takes none off.
@@ -305,6 +313,15 @@ def keep_map(
     features = np.zeros((128, 128), np.uint8)
     for contour in (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.INNER_LIPS):
         cv2.fillPoly(features, [points[list(contour)]], 255, cv2.LINE_8, 4)
+    for right, left in (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS):
+        across = points[left] - points[right]
+        axes = np.array([0.5, LEAST_EYE_HEIGHT / 2.0]) * np.linalg.norm(across)
+        angle = float(np.degrees(np.arctan2(across[1], across[0])))
+        centre = (points[right] + points[left]) // 2
+        cv2.ellipse(
+            features, centre.tolist(), np.rint(axes).astype(int).tolist(), angle, 0, 360, 255, -1,
+            cv2.LINE_8, 4,
+        )  # fmt: skip
     # The lids and the rim of the lips as well: a wink is in the lids.
     features = cv2.dilate(features, np.ones((5, 5), np.uint8)).astype(np.uint8)
     keep[features > 0] = config.keep_features
@@ -312,6 +329,27 @@ def keep_map(
         keep = cv2.resize(keep, (size, size), interpolation=cv2.INTER_LINEAR)
     smooth: NDArray[np.float32] = keep
     return smooth
+
+
+def eye_openings(
+    landmarks: NDArray[np.float16], mesh_index: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Mean height of both eyes in parts of their width (N,), of meshes (N, K, 2)."""
+    place = {int(index): k for k, index in enumerate(mesh_index)}
+
+    def distance(one: int, other: int) -> NDArray[np.float32]:
+        between = landmarks[:, place[one]].astype(np.float32) - landmarks[:, place[other]]
+        return np.asarray(np.linalg.norm(between, axis=1), np.float32)
+
+    openings = [
+        distance(*lids) / np.maximum(distance(*corners), 1.0)
+        for lids, corners in (
+            (mesh.RIGHT_EYE_LIDS, mesh.RIGHT_EYE_CORNERS),
+            (mesh.LEFT_EYE_LIDS, mesh.LEFT_EYE_CORNERS),
+        )
+    ]
+    mean: NDArray[np.float32] = np.mean(openings, axis=0, dtype=np.float32)
+    return mean
 
 
 def mirrored_mesh(
