@@ -15,10 +15,10 @@ os.environ.setdefault("GLOG_minloglevel", "3")
 
 import click
 
-from cli_checks import doctor, verify
+from cli_checks import bench, doctor, evaluate, verify
 from cli_report import report as report_command
 from cli_report import report_run
-from cli_training import train
+from cli_training import dataset, train
 from vidswap.errors import VidswapError
 from vidswap.version import __version__
 
@@ -75,6 +75,9 @@ def main(context: click.Context) -> None:
 main.add_command(train)
 main.add_command(verify)
 main.add_command(doctor)
+main.add_command(bench)
+main.add_command(evaluate)
+main.add_command(dataset)
 main.add_command(report_command)
 
 
@@ -314,125 +317,6 @@ def info(file: Path, as_json: bool, debug: bool) -> None:
 
     description = describe(file)
     click.echo(json.dumps(description, indent=2) if as_json else describe_as_text(description))
-
-
-@main.command()
-@click.option("--frames", default=60, show_default=True, help="Frames of the timed clip.")
-@click.option("--memory", is_flag=True, help="Memory of 1080p clips, short and long, and of 4K.")
-@click.option("--max-memory", metavar="SIZE", help="Limit of the swaps that are measured.")
-@click.option("--metrics", is_flag=True, help="Time of every metric of a report.")
-@click.option("--minutes", default=10.0, show_default=True, help="Length of the long clip.")
-@click.option("--checkpoint", type=PATH, help="Generator weights; default: the packaged.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
-def bench(
-    frames: int,
-    memory: bool,
-    max_memory: str | None,
-    metrics: bool,
-    minutes: float,
-    checkpoint: Path | None,
-    device: Any,
-    debug: bool,
-) -> None:
-    """Time every stage at 1280x720 with one face, or measure memory or metrics; prints JSON."""
-    from pipelines.bench import memory_benchmark, stage_benchmark
-    from pipelines.bench_metrics import metrics_benchmark
-
-    if metrics:
-        report = metrics_benchmark(frames, checkpoint, device)
-    elif memory:
-        report = memory_benchmark(checkpoint, minutes, max_memory)
-    else:
-        report = stage_benchmark(frames, checkpoint, device)
-    click.echo(json.dumps(report, indent=2))
-
-
-@main.command()
-@click.option("--faces", type=PATH, help="Face dataset; its held-out people are swapped.")
-@click.option("--clips", type=PATH, help="Folder of clips, one person each.")
-@click.option("--judge", type=PATH, help="TensorFlow.js face net. [default: dlib's, trained with]")
-@click.option("--checkpoint", type=PATH, help="Generator weights; default: the packaged.")
-@click.option("--against", type=PATH, help="Older evaluation.json; exit 1 when this one is worse.")
-@click.option("-o", "--output", type=PATH, default=Path("runs/evaluation"), show_default=True)
-@click.option("--pairs", default=200, show_default=True, help="Held-out pairs.")
-@click.option("--every", default=5, show_default=True, help="Measure every n-th frame of a clip.")
-@click.option("--max-frames", default=120, show_default=True, help="Frames of each clip.")
-@click.option("--only", default="*", show_default=True, help="Pattern of clip names.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
-def evaluate(as_json: bool, debug: bool, **settings: Any) -> None:
-    """Measure a checkpoint on held-out faces, on clips, or both.
-
-    Prints a table; writes evaluation.json and sheets of pictures to OUTPUT.
-    """
-    from pipelines.evaluate import EvaluationOptions, without_nan
-    from pipelines.evaluate import evaluate as run_evaluation
-    from pipelines.evaluate_gate import compare, read_report
-    from pipelines.evaluate_table import comparison_as_text, gate_as_text, report_as_text
-
-    options = EvaluationOptions(**settings)
-    report = run_evaluation(options, lambda line: click.echo(line, err=True))
-    click.echo(json.dumps(without_nan(report), indent=1) if as_json else report_as_text(report))
-    if options.against is not None:
-        old = read_report(options.against)
-        comparisons = compare(old, report)
-        click.echo("\n" + comparison_as_text(old, report, comparisons), err=as_json)
-        click.echo(f"vidswap: {gate_as_text(comparisons)}", err=True)
-        if any(comparison.fails for comparison in comparisons):
-            sys.exit(1)
-
-
-@main.group()
-def dataset() -> None:
-    """Make datasets of aligned faces for training."""
-
-
-@dataset.command("build")
-@click.argument("folders", nargs=-1, required=True, type=PATH)
-@click.option("-o", "--output", required=True, type=PATH, help="The dataset folder to make.")
-@click.option(
-    "--identity",
-    type=click.Choice(["folder", "file", "none"]),
-    help="Who a picture shows: the name of its sub-folder, its own, or not known; a clip is one "
-    "person. [default: folder if all photographs lie in sub-folders, else none]",
-)
-@click.option("--kind", default="own", show_default=True, help="Name of this kind of picture.")
-@click.option("--every", default=1.0, show_default=True, help="Seconds between a clip's frames.")
-@click.option("--per-clip", default=20, show_default=True, help="Most frames of a clip.")
-@click.option("--min-face", default=80.0, show_default=True, help="Smallest face, in pixels.")
-@click.option("--max-yaw", default=45.0, show_default=True, help="Farthest turn, in degrees.")
-@click.option(
-    "--all-faces",
-    is_flag=True,
-    help="Keep all faces of a picture; several of one have no identity.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
-def dataset_build(
-    folders: tuple[Path, ...],
-    output: Path,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
-    **settings: Any,
-) -> None:
-    """Find, judge and align the faces in FOLDERS of photographs and clips.
-
-    FOLDERS may be files as well. Pictures that cannot be used are counted, with the reason, in the
-    dataset's report.json.
-    """
-    from pipelines.dataset import DatasetOptions, build_dataset, describe_report
-
-    report = build_dataset(folders, output, DatasetOptions(**settings), quiet or as_json)
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    elif not quiet:
-        click.echo(describe_report(report, output))
 
 
 @main.command()

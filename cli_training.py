@@ -1,4 +1,4 @@
-"""The training commands of the command line: `vidswap train ...`."""
+"""The training commands of the command line: `vidswap train ...` and `vidswap dataset ...`."""
 
 from __future__ import annotations
 
@@ -147,3 +147,53 @@ def train_import_state(parts: Path, run: Path, debug: bool) -> None:
     from pipelines.train_parts import import_state
 
     click.echo(f"{run}: {import_state(parts, run)} images")
+
+
+@click.group()
+def dataset() -> None:
+    """Make datasets of aligned faces for training."""
+
+
+@dataset.command("build")
+@click.argument("folders", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="The dataset folder to make.")
+@click.option(
+    "--identity",
+    type=click.Choice(["folder", "file", "none"]),
+    help="Who a picture shows: the name of its sub-folder, its own, or not known; a clip is one "
+    "person. [default: folder if all photographs lie in sub-folders, else none]",
+)
+@click.option("--kind", default="own", show_default=True, help="Name of this kind of picture.")
+@click.option("--every", default=1.0, show_default=True, help="Seconds between a clip's frames.")
+@click.option("--per-clip", default=20, show_default=True, help="Most frames of a clip.")
+@click.option("--min-face", default=80.0, show_default=True, help="Smallest face, in pixels.")
+@click.option("--max-yaw", default=45.0, show_default=True, help="Farthest turn, in degrees.")
+@click.option(
+    "--all-faces",
+    is_flag=True,
+    help="Keep all faces of a picture; several of one have no identity.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def dataset_build(
+    folders: tuple[Path, ...],
+    output: Path,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+    **settings: Any,
+) -> None:
+    """Find, judge and align the faces in FOLDERS of photographs and clips.
+
+    FOLDERS may be files as well. Pictures that cannot be used are counted, with the reason, in the
+    dataset's report.json.
+    """
+    from pipelines.dataset import DatasetOptions, build_dataset, describe_report
+
+    report = build_dataset(folders, output, DatasetOptions(**settings), quiet or as_json)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    elif not quiet:
+        click.echo(describe_report(report, output))
