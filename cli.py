@@ -16,8 +16,8 @@ os.environ.setdefault("GLOG_minloglevel", "3")
 import click
 
 from cli_checks import bench, doctor, evaluate, verify
+from cli_report import pairs, report_run
 from cli_report import report as report_command
-from cli_report import report_run
 from cli_training import dataset, train
 from vidswap.errors import VidswapError
 from vidswap.version import __version__
@@ -79,6 +79,7 @@ main.add_command(bench)
 main.add_command(evaluate)
 main.add_command(dataset)
 main.add_command(report_command)
+main.add_command(pairs)
 
 
 def _source_options(command: Any) -> Any:

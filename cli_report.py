@@ -320,3 +320,35 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+@click.command()
+@click.argument("pairs_file", type=PATH)
+@click.argument("folder", type=PATH)
+@click.option("--altered", type=PATH, help="Folder with the changed first picture of each pair.")
+@click.option("--id-model", type=PATH, help="Face net that judges, ONNX. [default: dlib's]")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON, with the ROC.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def pairs(
+    pairs_file: Path,
+    folder: Path,
+    altered: Path | None,
+    id_model: Path | None,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Verify the people of PAIRS_FILE, in LFW's format, by their pictures in FOLDER.
+
+    With --altered: how well they are still recognised in changed pictures.
+    """
+    from contextlib import closing
+
+    from pipelines.report.measure import ReportOptions, load_report_nets
+    from pipelines.report.pairs import result_as_text, verify_folder
+
+    nets = load_report_nets(ReportOptions(id_model=id_model))
+    with closing(nets), _Bar(None, quiet or as_json) as bar:
+        result = verify_folder(pairs_file, folder, nets, altered, bar.show)
+    click.echo(json.dumps(result.to_dict(), indent=1) if as_json else result_as_text(result))

@@ -24,7 +24,7 @@ NetKind = Literal["", "identity", "features", "fid", "vgg", "mesh", "pose", "flo
 
 AP_GAN, SWAP_INPAINT, CASCADED = "AP-GAN", "SwapInpaint", "cascaded GAN"
 WANG = "Wang et al. 2004, eq. 13"
-PAIRS_FILE = "needs a file of pairs in LFW's format and their pictures; a clip has none"
+PAIRS_FILE = "of a file of pairs and their pictures, not of a clip: `vidswap pairs`"
 
 
 @dataclass(frozen=True)
