@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pipelines.memory import CPU_BATCH, CUDA_BATCH
+from pipelines.memory import MemoryPlan
 from pipelines.nets import Nets, load_nets
 from pipelines.plan_text import colour_words, describe, size_words
 from pipelines.plan_trial import (
@@ -29,7 +29,7 @@ from pipelines.plan_trial import (
 )
 from pipelines.source import SourceIdentity
 from pipelines.stage_clock import StageClock
-from pipelines.swap import check_paths, read_source
+from pipelines.swap import check_paths, memory_plan_of, read_source
 from pipelines.swap_options import SwapOptions
 from pipelines.swap_provenance import Provenance, signing_key
 from vidswap.errors import VidswapError
@@ -108,12 +108,16 @@ class SourcePlan:
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """What computes: as `SwapResult` names it, with the faces of one generator call."""
+    """What computes: as `SwapResult` names it, with the faces of one generator call.
+
+    memory: bytes that the process is expected to need at its peak; None for a picture.
+    """
 
     device: str
     device_name: str
     precision: str
     batch_size: int
+    memory: int | None
     checkpoint: str
     checkpoint_sha256: str
 
@@ -192,6 +196,7 @@ class _Planned:
         """The plan for a clip; `prepared` are the seconds until its first frame."""
         options, quality = self.options, self.options.quality(self.target)
         with VideoReader(self.target, options.start, options.end) as reader:
+            memory = memory_plan_of(options, reader, self.nets.device)
             dropped = self._dropped(reader, quality)
             survey = survey_of(self.target, reader)
             sampled = look_for_faces(sampled_frames(self.target, survey), self.nets, options.face)
@@ -206,7 +211,7 @@ class _Planned:
         warnings += self._last_warnings(sampled, key_warnings, estimate)
         return self._plan(
             _target_plan(self.info, survey), output, _streams(self.info, dropped, output),
-            sampled.found(), estimate, warnings,
+            sampled.found(), estimate, warnings, memory,
         )  # fmt: skip
 
     def picture(self, prepared: float, key_warnings: list[str]) -> SwapPlan:
@@ -235,9 +240,10 @@ class _Planned:
         faces: FacesFound,
         estimate: Estimate,
         warnings: list[str],
+        memory: MemoryPlan | None = None,
     ) -> SwapPlan:
         sources = SourcePlan(_by_file(self.source.used), self.source.left_out)
-        engine = _engine(self.nets, self.options)
+        engine = _engine(self.nets, self.options, memory)
         return SwapPlan(target, output, streams, sources, faces, engine, estimate, tuple(warnings))
 
     def _dropped(self, reader: VideoReader, quality: Quality) -> list[str]:
@@ -378,13 +384,14 @@ def _by_file(used: Sequence[str]) -> tuple[tuple[str, int], ...]:
     return tuple((name, files.count(name)) for name in dict.fromkeys(files))
 
 
-def _engine(nets: Nets, options: SwapOptions) -> EnginePlan:
+def _engine(nets: Nets, options: SwapOptions, memory: MemoryPlan | None) -> EnginePlan:
     is_cuda = nets.device.type == "cuda"
     return EnginePlan(
         device=str(nets.device),
         device_name=torch.cuda.get_device_name(nets.device) if is_cuda else "",
         precision=str(nets.dtype).removeprefix("torch."),
-        batch_size=options.batch_size or (CUDA_BATCH if is_cuda else CPU_BATCH),
+        batch_size=memory.batch_size if memory else 1,
+        memory=memory.expected if memory else None,
         checkpoint=nets.generator.path.name,
         checkpoint_sha256=nets.generator.sha256,
     )

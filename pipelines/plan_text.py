@@ -147,9 +147,11 @@ def _face_lines(plan: SwapPlan) -> list[str]:
 
 def _engine_line(plan: SwapPlan) -> str:
     engine = plan.engine
+    memory = f", about {size_words(engine.memory)} of memory" if engine.memory else ""
     device = f"{engine.device} ({engine.device_name})" if engine.device_name else engine.device
     return (
-        f"{device}, {engine.precision}, {engine.batch_size} faces a call; {engine.checkpoint}, "
+        f"{device}, {engine.precision}, {engine.batch_size} faces a call{memory}; "
+        f"{engine.checkpoint}, "
         f"SHA-256 {engine.checkpoint_sha256[:12]}"
     )
 

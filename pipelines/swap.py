@@ -9,6 +9,8 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from pipelines.memory import (
     MIB,
     MemoryPlan,
@@ -150,7 +152,7 @@ class SwapJob:
         provenance = self._provenance(output)
         with ExitStack() as stack:
             reader = stack.enter_context(VideoReader(target, options.start, options.end))
-            plan = self._memory_plan(reader)
+            plan = memory_plan_of(options, reader, self.nets.device)
             with self.clock("encode"):
                 # Refuses now what would fail in the end.
                 self._writer(output, reader, quality, provenance).abort()
@@ -175,13 +177,6 @@ class SwapJob:
                     warnings += [f"not in the output: {stream}" for stream in writer.dropped]
             clip.discard()
         return warnings + self._last_warnings(target, provenance)
-
-    def _memory_plan(self, reader: VideoReader) -> MemoryPlan:
-        options = self.options
-        return plan_memory(
-            options.max_memory, options.batch_size, self.nets.device, frame_bytes(reader),
-            peak_memory_bytes(),
-        )  # fmt: skip
 
     def _swap_segments(self, clip: SegmentedClip, plan: MemoryPlan) -> None:
         self.frames_kept = clip.frames_kept
@@ -232,6 +227,16 @@ class SwapJob:
             return provenance.warnings
         wanted = "no face" if self.options.face in ("largest", "all") else "not the chosen person"
         return [f"{target}: {wanted} found; the output is the target unchanged"]
+
+
+def memory_plan_of(options: SwapOptions, reader: VideoReader, device: torch.device) -> MemoryPlan:
+    """How a clip is held within the options' memory, once the nets are loaded and have run.
+
+    Raises BadOptionError where it cannot be.
+    """
+    return plan_memory(
+        options.max_memory, options.batch_size, device, frame_bytes(reader), peak_memory_bytes()
+    )
 
 
 def _above(limit: int | None) -> list[str]:
