@@ -18,8 +18,7 @@ from pipelines.evaluate_pairs import held_out_pairs
 from pipelines.nets import Nets
 from pipelines.source import SourceReader
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
-from vidswap.blending.mask import face_mask
-from vidswap.blending.paste import blending_mask, paste_face
+from vidswap.blending.paste import paste_face, swapped_part
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Face
@@ -161,17 +160,11 @@ def generate_crops(
     return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
 
-def face_weight(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How much of a crop a run replaces: (256, 256) in [0, 1]."""
-    weight: NDArray[np.float32] = blending_mask() * face_mask(landmarks[list(mesh.FACE_OVAL)])
-    return weight
-
-
 def blend_crop(
     target: NDArray[np.uint8], output: NDArray[np.uint8], landmarks: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
     """Eq. 13 on the crop itself, with the mask and the colour of a run."""
-    weight = face_weight(landmarks)
+    weight = swapped_part(landmarks)
     output = matched_colour(target, output, weight, DEFAULT_COLOUR_MATCH)
     patch = paste_face(target, output, _IDENTITY_AFFINE, weight)
     blended = target.copy()
@@ -219,7 +212,7 @@ def measure_held_out(
         other_ranks[chosen] = retrieval_ranks(swap_ids[chosen], gallery, chosen)
         judge_ranks[chosen] = retrieval_ranks(other_ids, source_ids, chosen)
     poses, expressions, lost = _geometry(faces.targets, swaps, reader)
-    outside = [1.0 - face_weight(points) for points in faces.landmarks]
+    outside = [1.0 - swapped_part(points) for points in faces.landmarks]
     each = {
         "nearer_to_source": nearer_to_source(swap_ids, source_ids, target_ids).astype(float),
         "retrieval_top1": _within(ranks, 1),

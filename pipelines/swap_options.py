@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pipelines.nets import DetectorName, DeviceName, PrecisionName
 from pipelines.swap_provenance import check_provenance_options
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH
+from vidswap.blending.paste import MaskName
 from vidswap.blending.steadiness import DEFAULT_STEADINESS
 from vidswap.errors import BadOptionError
 from vidswap.media.codecs import DEFAULT_CRF, video_bit_rate
 from vidswap.media.picture_encoder import Quality
-
-MaskName = Literal["face", "square"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,15 +21,13 @@ from pipelines.memory import MemoryPlan, ShrinkingBatches, plan_memory
 from pipelines.nets import Nets
 from pipelines.overlap import Overlapped
 from pipelines.stage_clock import StageClock
-from pipelines.swap_options import MaskName, SwapCounts, SwapOptions
+from pipelines.swap_options import SwapCounts, SwapOptions
 from pipelines.swap_state import SwapState
 from vidswap.blending.colour import matched_colour
-from vidswap.blending.mask import face_mask
-from vidswap.blending.paste import blending_mask, paste_face
+from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.blending.steadiness import SteadyFace
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.boundary_map import draw_boundary_map
-from vidswap.faces.mesh import FACE_OVAL
 from vidswap.faces.tracking import FaceTracker
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.frame import Frame
@@ -266,7 +264,7 @@ def match_colour(
         if share > 0:
             with clock("match colour"):
                 swapped = [
-                    matched_colour(face.crop, y, _weight(face, mask), share)
+                    matched_colour(face.crop, y, swapped_part(face.landmarks, mask), share)
                     for face, y in zip(item.faces, item.swapped, strict=True)
                 ]
             item = replace(item, swapped=swapped)
@@ -310,15 +308,7 @@ def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
     """Eq. 12 and 13 for every swapped face of a frame; a frame without faces is given back."""
     frame = item.frame
     for face, swapped in zip(item.faces, item.swapped, strict=True):
-        patch = paste_face(frame.rgb, swapped, face.affine, _weight(face, mask))
+        patch = paste_face(frame.rgb, swapped, face.affine, swapped_part(face.landmarks, mask))
         if patch is not None:
             frame = frame.with_pixels(patch.box, patch.rgb)
     return frame
-
-
-def _weight(face: AlignedFace, mask: MaskName) -> NDArray[np.float32]:
-    """How much of the crop is replaced (256, 256), in [0, 1]."""
-    weight = blending_mask()
-    if mask == "face":
-        weight = weight * face_mask(face.landmarks[list(FACE_OVAL)])
-    return weight

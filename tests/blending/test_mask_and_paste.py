@@ -10,8 +10,10 @@ from vidswap.blending.paste import (
     blending_mask,
     crop_box,
     paste_face,
+    swapped_part,
 )
 from vidswap.faces.align import align_face, invert_affine, warp_points
+from vidswap.faces.mesh import FACE_OVAL
 
 
 def affine_of(scale: float, degrees: float, centre: tuple[float, float]) -> np.ndarray:
@@ -133,3 +135,16 @@ def test_a_face_outside_the_frame_gives_nothing() -> None:
     assert crop_box(affine, 160, 120) is None
     frame = np.zeros((120, 160, 3), np.uint8)
     assert paste_face(frame, np.zeros((256, 256, 3), np.uint8), affine) is None
+
+
+def test_the_part_within_an_outline_is_replaced_whole_and_fades_at_the_crops_edge() -> None:
+    points = np.zeros((478, 2))
+    angles = np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False)
+    circle = np.stack([127.5 + 80 * np.sin(angles), 127.5 - 100 * np.cos(angles)], axis=1)
+    points[list(FACE_OVAL)] = circle
+    part = swapped_part(points)
+    assert part[50:200, 100:156].min() > 0.98  # brows and mouth, where eq. 12 is 0.83 at most
+    assert blending_mask()[50, 127] < 0.75
+    assert part[127, 5] == part[127, 250] == 0  # beside the face
+    assert part[0].max() == part[-1].max() == 0
+    np.testing.assert_array_equal(swapped_part(points, "square"), blending_mask())

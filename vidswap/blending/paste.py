@@ -6,20 +6,29 @@ crop, as in alignment; the crop is sampled bilinearly (bicubically when enlarged
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.mask import ALPHA, mirrored_sigmoid_mask
+from vidswap.blending.mask import (
+    ALPHA,
+    GAMMA,
+    OUTLINE_ALPHA,
+    OUTLINE_GAMMA,
+    face_mask,
+    mirrored_sigmoid_mask,
+)
 from vidswap.faces.align import CROP_SIZE, invert_affine, warp_points
+from vidswap.faces.mesh import FACE_OVAL
 
 # Eq. 12 is still 0.044 at the crop's edge; its last pixels are ramped to zero: no seam shows.
 EDGE_RAMP = 6  # pixels
 
 Box = tuple[int, int, int, int]
+MaskName = Literal["face", "square"]
 
 
 @dataclass(frozen=True)
@@ -30,13 +39,31 @@ class Patch:
     rgb: NDArray[np.uint8]
 
 
+def swapped_part(landmarks: NDArray[np.floating], mask: MaskName = "face") -> NDArray[np.float32]:
+    """How much of an aligned crop is replaced (256, 256), in [0, 1].
+
+    `landmarks` (478, 2) are those of the crop's face in its pixels. "square" is eq. 12 alone,
+    "face" what lies within the face's outline.
+    """
+    if mask == "square":
+        return blending_mask()
+    wide = blending_mask(alpha=OUTLINE_ALPHA, gamma=OUTLINE_GAMMA)
+    weight: NDArray[np.float32] = wide * face_mask(landmarks[list(FACE_OVAL)])
+    return weight
+
+
 @lru_cache(maxsize=4)
-def blending_mask(size: int = CROP_SIZE) -> NDArray[np.float32]:
-    """Eq. 12 (size, size), ramped to zero over the last `EDGE_RAMP` pixels; read-only."""
+def blending_mask(
+    size: int = CROP_SIZE, alpha: float = ALPHA, gamma: float = GAMMA
+) -> NDArray[np.float32]:
+    """Eq. 12 (size, size), ramped to zero over the last `EDGE_RAMP` pixels; read-only.
+
+    `alpha` is the slope a pixel of the 256-pixel crop.
+    """
     position = np.arange(size)
     edge = np.minimum(position, size - 1 - position) * (CROP_SIZE / size) / EDGE_RAMP
     ramp = np.clip(edge, 0.0, 1.0)
-    mask = mirrored_sigmoid_mask(size, alpha=ALPHA * CROP_SIZE / size)
+    mask = mirrored_sigmoid_mask(size, alpha * CROP_SIZE / size, gamma)
     mask = (mask * np.minimum(ramp[:, None], ramp[None, :])).astype(np.float32)
     mask.setflags(write=False)
     return mask
