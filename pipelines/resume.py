@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -85,11 +85,20 @@ class SegmentedClip:
         if item.state is not None:
             self._end_segment(item.state)
 
-    def join(self, writer: VideoWriter, counts: SwapCounts) -> None:
-        """Put all segments into the output's file; none is coded again."""
+    def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
+        """A writer of the output with all segments in it, to be closed; none is coded again."""
         if self._encoder is not None:
             self._end_segment(SwapState.at_the_end(counts, self._reader.truncated))
-        writer.join(self._folder.path, self._folder.packet_files)
+        writer = new_writer()
+        try:
+            writer.join(self._folder.path, self._folder.packet_files)
+        except BaseException:
+            writer.abort()
+            raise
+        return writer
+
+    def leave_output(self) -> None:
+        """The output's file is not touched before `complete`."""
 
     def discard(self) -> None:
         """Remove all work on the output, once it is complete."""
@@ -122,8 +131,40 @@ class SegmentedClip:
         return all(file.setup == setup for file in self._folder.packet_files)
 
 
+class StraightClip:
+    """In place of `SegmentedClip` where packets cannot be kept: writes straight to the output."""
+
+    begin: SwapState | None = None
+    frames_kept = 0
+
+    def __init__(self, reader: VideoReader, writer: VideoWriter) -> None:
+        self.output, self.frames, self._writer = writer.path, reader, writer
+        self.warnings: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.abort()
+
+    def write(self, item: SwappedFrame) -> None:
+        """Encode the next frame."""
+        self._writer.write(item.frame)
+
+    def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
+        """The writer, to be closed."""
+        return self._writer
+
+    def leave_output(self) -> None:
+        """Let go of the output's file, which is made otherwise."""
+        self._writer.abort()
+
+    def discard(self) -> None:
+        """There is no work to remove."""
+
+
 @contextmanager
-def telling_what_is_kept(clip: SegmentedClip) -> Iterator[None]:
+def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
     """Add to what ends a run early that the same command goes on, where work is kept."""
     try:
         yield
@@ -137,7 +178,7 @@ def telling_what_is_kept(clip: SegmentedClip) -> Iterator[None]:
         raise
 
 
-def _kept(clip: SegmentedClip) -> str:
+def _kept(clip: SegmentedClip | StraightClip) -> str:
     return f"{clip.frames_kept} frames are finished and kept; the same command goes on after them"
 
 

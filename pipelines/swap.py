@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from pipelines.memory import (
     plan_memory,
 )
 from pipelines.nets import Nets, load_nets
-from pipelines.resume import SegmentedClip, facts_of, telling_what_is_kept
+from pipelines.resume import SegmentedClip, StraightClip, facts_of, telling_what_is_kept
 from pipelines.source import SourceIdentity, SourceReader
 from pipelines.stage_clock import StageClock
 from pipelines.swap_options import SwapCounts, SwapOptions, SwapResult
@@ -153,13 +154,9 @@ class SwapJob:
         with ExitStack() as stack:
             reader = stack.enter_context(VideoReader(target, options.start, options.end))
             plan = memory_plan_of(options, reader, self.nets.device)
-            with self.clock("encode"):
-                # Refuses now what would fail in the end.
-                self._writer(output, reader, quality, provenance).abort()
-            fresh = not options.resume or self.facts is None
-            clip = stack.enter_context(
-                SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
-            )
+            new_writer = partial(self._writer, output, reader, quality, provenance)
+            clip = self._clip(output, reader, new_writer, quality)
+            stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
                 self._swap_segments(clip, plan)
                 unchanged = self.counts.faces_swapped == 0
@@ -167,18 +164,33 @@ class SwapJob:
                 warnings = clip.warnings + ([reader.truncated] if reader.truncated else [])
                 warnings += _above(options.max_memory)
                 if unchanged and whole and target.suffix.lower() == output.suffix.lower():
+                    clip.leave_output()
                     _copy_unchanged(target, output)
                 else:
                     with self.clock("encode"):
-                        writer = self._writer(output, reader, quality, provenance)
+                        writer = clip.complete(new_writer, self.counts)
                         stack.callback(writer.abort)
-                        clip.join(writer, self.counts)
                         provenance.close_clip(writer, not unchanged)
                     warnings += [f"not in the output: {stream}" for stream in writer.dropped]
             clip.discard()
         return warnings + self._last_warnings(target, provenance)
 
-    def _swap_segments(self, clip: SegmentedClip, plan: MemoryPlan) -> None:
+    def _clip(
+        self,
+        output: Path,
+        reader: VideoReader,
+        new_writer: Callable[[], VideoWriter],
+        quality: Quality,
+    ) -> SegmentedClip | StraightClip:
+        with self.clock("encode"):
+            writer = new_writer()  # refuses now what would fail in the end
+        if not writer.joinable:
+            return StraightClip(reader, writer)
+        writer.abort()
+        fresh = not self.options.resume or self.facts is None
+        return SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
+
+    def _swap_segments(self, clip: SegmentedClip | StraightClip, plan: MemoryPlan) -> None:
         self.frames_kept = clip.frames_kept
         swapped = swap_segments(
             clip.frames, self.source.identity, self.nets, self.options, self.counts, self.clock,

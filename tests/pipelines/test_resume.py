@@ -14,6 +14,7 @@ import time
 import zlib
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -260,3 +261,35 @@ def test_ten_kills_at_random_moments_change_nothing(
     assert result.frames == FRAMES
     assert_same(out, whole)
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_transparency_beside_the_packets_is_kept_though_such_a_run_cannot_go_on(
+    tmp_path: Path, source_picture: Path, options: SwapOptions
+) -> None:
+    clip = make_clip(
+        tmp_path / "clip.mkv", picture=picture, size=(192, 144), frames=24, codec="ffv1",
+        pixel_format="yuva420p",
+    )  # fmt: skip
+    out = tmp_path / "out.webm"
+    clear = SwapOptions(**{**vars(options), "codec": "vp9"})
+    broken_off(source_picture, clip, out, clear, 10, StoppedError)
+    assert list(tmp_path.iterdir()) == [clip]
+    result = swap_video([source_picture], clip, out, clear)
+    assert result.frames == 24 and result.frames_kept == 0 and result.faces_swapped > 0
+    with av.open(str(out)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    assert len(packets) == 24
+    assert all(packet.has_sidedata("matroska_block_additional") for packet in packets)
+    assert set(tmp_path.iterdir()) == {clip, out}
+
+
+def test_a_clip_with_transparency_and_no_face_is_copied_as_it_is(
+    tmp_path: Path, source_picture: Path, options: SwapOptions
+) -> None:
+    clear = SwapOptions(**{**vars(options), "codec": "vp9"})
+    clip = make_clip(tmp_path / "in.mkv", frames=8, codec="ffv1", pixel_format="yuva420p")
+    out = tmp_path / "out.mkv"
+    result = swap_video([source_picture], clip, out, clear)
+    assert result.faces_swapped == 0
+    assert out.read_bytes() == clip.read_bytes()
+    assert set(tmp_path.iterdir()) == {clip, out}

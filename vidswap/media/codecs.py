@@ -290,6 +290,11 @@ def encoder_format(codec: VideoCodec, pixel_format: str, width: int, height: int
     return min(candidates, key=lambda name: _cost(wanted, _traits(name)))
 
 
+def has_alpha(pixel_format: str) -> bool:
+    """Whether a pixel format has transparency."""
+    return _traits(pixel_format).has_alpha
+
+
 def lost_by_format(pixel_format: str, encoded_format: str) -> list[str]:
     """What is lost where a clip of one pixel format is encoded in another, a line each."""
     if pixel_format == encoded_format:

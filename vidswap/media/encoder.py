@@ -104,6 +104,12 @@ class VideoWriter:
         lost = self._encoder.lost if self._encoder else []
         return lost + (self._copier.dropped if self._copier else [])
 
+    @property
+    def joinable(self) -> bool:
+        """Whether `join` can take the place of `write`."""
+        assert self._encoder is not None
+        return self._encoder.joinable
+
     def write(self, frame: Frame) -> None:
         """Encode the next frame. Raises CodecError where times do not increase or sizes differ."""
         assert self._encoder is not None

@@ -57,8 +57,12 @@ class PacketWriter:
         self.abort()
 
     def write(self, packet: Packet[VideoStream]) -> None:
-        """Add a packet; its times must be known. Raises DiskFullError and the like."""
+        """Add a packet; its times must be known. Raises DiskFullError and the like.
+
+        What an encoder gives beside the packet is not kept: of what matters, VP9's transparency.
+        """
         assert packet.pts is not None
+        assert not packet.has_sidedata("matroska_block_additional"), "transparency would be lost"
         dts = packet.pts if packet.dts is None else packet.dts
         content = bytes(packet)
         head = _HEAD.pack(

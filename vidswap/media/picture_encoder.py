@@ -28,6 +28,7 @@ from vidswap.media.codecs import (
     encoder_format,
     encoder_options,
     hardware_device,
+    has_alpha,
     joined_options,
     lost_by_format,
 )
@@ -101,6 +102,12 @@ class PictureEncoder:
             if words:
                 raise CodecError(f"{error}; {codec.encoder} says: {'; '.join(words)}") from error
             raise
+
+    @property
+    def joinable(self) -> bool:
+        """Whether its packets can be kept in files; VP9 gives transparency beside the packets."""
+        codec = self.stream.codec_context.codec
+        return codec.name != "libvpx-vp9" or not has_alpha(self._pixel_format)
 
     def encode(self, frame: Frame) -> Iterator[Packet[VideoStream]]:
         """Packets that are ready once the next frame is in.
