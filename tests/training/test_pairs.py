@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,50 @@ def test_a_bent_pair_shows_another_face_within_the_outline_and_the_picture_aroun
     assert sum(value > 0 for value in inside) >= 6
 
 
+PLAIN = PairConfig(
+    batch=8, rotation=0.0, scale=0.0, shift=0.0, brightness=0.0, occluded=0.0, degraded=0.0
+)
+
+
+def test_an_answer_across_two_people_is_the_sources_face_on_the_targets_picture(
+    sampler: PairSampler,
+) -> None:
+    # A target of grey, a source with red cheeks: red is in the answer, and only within the face.
+    sampler.faces = np.full_like(sampler.faces, 120)
+    sampler.faces[:, 60:80, 40:88, 1:] = np.where(np.arange(60) % 2, 60, 120)[:, None, None, None]
+    sampler.config = replace(PLAIN, bare_sources=False)
+    met = set()
+    for number in range(8):
+        batch = sampler.batch(number)
+        n = batch.n_answered
+        assert len(batch.answers) == 2
+        assert not batch.same_person[n : n + 2].any()
+        for source, target, given, answer in zip(
+            batch.sources[n:], batch.target_rows[n:], batch.targets[n:], batch.answers, strict=False
+        ):
+            assert torch.equal(answer[:, :8], given[:, :8])
+            redness = [float((p[0] - p[1])[66:72, 50:78].mean()) for p in (given, answer)]
+            kinds = (int(source) % 2, int(target) % 2)
+            met.add(kinds)
+            if kinds == (1, 0):
+                assert redness[1] > redness[0] + 0.02
+            if kinds == (0, 1):
+                assert redness[1] < redness[0] - 0.02
+    assert {(1, 0), (0, 1)} <= met
+
+
+def test_an_answer_counts_less_than_the_truth_but_more_than_another_persons_face(
+    sampler: PairSampler,
+) -> None:
+    sampler.config = replace(PLAIN, keep_face=0.1, keep_across=0.5, keep_features=0.1)
+    batch = sampler.batch(0)
+    n = batch.n_answered
+    cheek = batch.keep[:, 0, 76, 60]
+    assert cheek[:n].tolist() == [1.0] * n
+    assert cheek[n : n + 2].tolist() == pytest.approx([0.5] * 2, abs=0.02)
+    assert cheek[n + 2 :].tolist() == pytest.approx([0.1] * (8 - n - 2), abs=0.02)
+
+
 def test_half_of_the_bent_pairs_know_the_person_from_another_picture(sampler: PairSampler) -> None:
     for number in range(10):
         batch = sampler.batch(number)
@@ -136,7 +182,7 @@ def test_shut_eyes_are_drawn_as_often_as_asked(sampler: PairSampler) -> None:
     assert openings[1] == 0 and openings[0] == pytest.approx(12 / 28, abs=0.02)
     records = [FaceRecord(f"{i}.webp", "", "", "") for i in range(60)]
     for share, expected in ((1.0, 1.0), (0.0, 0.1)):
-        config = PairConfig(batch=8, shut_eyes=share, bent=0.0)
+        config = PairConfig(batch=8, shut_eyes=share, bent=0.0, across=0.0)
         made = PairSampler(sampler.faces, landmarks, MESH_INDEX, records, config, seed=1)
         rows = np.concatenate([made.batch(n).target_rows for n in range(12)])
         assert np.mean(rows % 10 == 1) == pytest.approx(expected, abs=0.1)
@@ -178,9 +224,9 @@ def test_another_number_is_another_batch(sampler: PairSampler) -> None:
 
 
 def test_what_lies_before_the_face_must_be_kept(sampler: PairSampler) -> None:
-    sampler.config = PairConfig(batch=8, occluded=1.0, degraded=0.0)
+    sampler.config = PairConfig(batch=8, occluded=1.0, degraded=0.0, across=0.0)
     occluded = sampler.batch(0).keep
-    sampler.config = PairConfig(batch=8, occluded=0.0, degraded=0.0)
+    sampler.config = PairConfig(batch=8, occluded=0.0, degraded=0.0, across=0.0)
     # The first draws are the same, so the first picture is.
     plain = sampler.batch(0).keep
     assert float(occluded[-4:].mean()) > float(plain[-4:].mean())

@@ -184,6 +184,24 @@ def test_a_bent_pair_is_shown_bent_and_asked_for_its_own() -> None:
     assert bool((given.keep[1:3] == 1).all())
 
 
+def test_a_pair_across_two_people_is_compared_with_its_answer() -> None:
+    net = trainer()
+    pairs = PairConfig(size=128, batch=4, same_picture=0.25, swap_back=0.0, bent=0.0, across=0.5)
+    given = sampler(pairs).batch(0)
+    assert len(given.answers) == 2
+    shown = net._with_swaps(given.targets, given.boundary_maps, given)
+    assert torch.equal(shown, given.targets)
+    with torch.no_grad():
+        real = net.discriminator(given.targets, given.boundary_maps)
+        wanted, stages = net._wanted(given.targets, given.boundary_maps, real, given)
+        expected = net.discriminator(wanted, given.boundary_maps)
+    assert torch.equal(wanted[1:3], given.answers)
+    assert torch.equal(wanted[::3], given.targets[::3])
+    for (_, one), (_, other) in zip(stages, expected, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert torch.allclose(a, b, atol=1e-4)
+
+
 @pytest.mark.parametrize("row", TABLE_IV_ROWS)
 def test_every_row_of_table_iv_trains(row: str) -> None:
     given = table_iv_config(row, config())

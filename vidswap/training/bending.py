@@ -14,6 +14,8 @@ from vidswap.faces import mesh
 Picture = NDArray[np.uint8]  # (256, 256, 3) RGB
 Points = NDArray[np.float32]  # (478, 2) in pixels of the 256-pixel crop
 SIZE = 256
+_LUMA = np.array([0.299, 0.587, 0.114])
+_LIGHT_WIDTH = 24.0  # pixels: cheeks and brows in shade, not the features themselves
 _WIDE = (4.0, 0.05)  # how much wider than the near one the far kernel is, and its weight
 
 
@@ -31,12 +33,14 @@ def bent_onto(
     colour: float,
     reach: float = 0.95,
     points: NDArray[np.int64] | None = None,
+    light: float = 0.0,
 ) -> Picture:
     """The inside of `face`, bent so that its mesh lies on that of `frame`, in place of its face.
 
     `colour` in [0, 1]: how far the face takes on the mean and spread of colour it covers. `reach`:
     how much of the face it covers, from its middle, in parts of the outline. `points`: those of
-    the mesh that are known, by default all.
+    the mesh that are known, by default all. `light` in [0, 1]: how far it takes on the light and
+    shade of what it covers, as far as they are wide.
     """
     known = slice(None) if points is None else points
     field_ = displacement(frame.landmarks[known], face.landmarks[known])
@@ -46,12 +50,34 @@ def bent_onto(
     gain = 1.0 + colour * (np.clip(to_deviation / deviation, 0.8, 1.25) - 1.0)
     bent = (bent - mean) * gain + mean + colour * (to_mean - mean)
     oval = frame.landmarks[list(mesh.FACE_OVAL)]
+    if light:
+        bent *= _light(frame.crop, bent, face_mask(oval))[..., None] ** light
+    inside = covered_part(frame.landmarks, reach)[..., None]
+    mixed = inside * bent + (1.0 - inside) * frame.crop
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+
+
+def covered_part(landmarks: Points, reach: float) -> NDArray[np.float32]:
+    """Where `bent_onto` puts the face (256, 256), 0 to 1: the outline shrunk to `reach`, soft."""
+    oval = landmarks[list(mesh.FACE_OVAL)]
     centre = oval.mean(axis=0)
     inside = face_mask(centre + reach / FACE_MARGIN * (oval - centre))
     softness = 1.0 + 30.0 * (1.0 - reach)  # pixels
-    inside = np.asarray(cv2.GaussianBlur(inside, (0, 0), softness), np.float32)[..., None]
-    mixed = inside * bent + (1.0 - inside) * frame.crop
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.GaussianBlur(inside, (0, 0), softness), np.float32)
+
+
+def _light(
+    wanted: Picture, shown: NDArray[np.float64], inside: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Gain (256, 256) from one picture's wide light and shade to another's, within `inside`."""
+
+    def wide(picture: NDArray[np.generic]) -> NDArray[np.float64]:
+        luma = picture.astype(np.float64) @ _LUMA * inside
+        return np.asarray(cv2.GaussianBlur(luma, (0, 0), _LIGHT_WIDTH), np.float64)
+
+    # Both are divided by the same blurred mask, which cancels; the offset is eight levels.
+    level = 8.0 * np.asarray(cv2.GaussianBlur(inside, (0, 0), _LIGHT_WIDTH), np.float64) + 1e-3
+    return np.clip((wide(wanted) + level) / (wide(shown) + level), 0.4, 2.5)
 
 
 def displacement(at: Points, to: Points, width: float = 6.0) -> NDArray[np.float32]:

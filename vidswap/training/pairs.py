@@ -20,12 +20,14 @@ from torch import Tensor
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.training.augmentation import add_occluder, degrade
-from vidswap.training.bending import SIZE, Shot, bent_onto
+from vidswap.training.bending import SIZE, Shot, bent_onto, covered_part
 from vidswap.training.eyewear import is_bare
 from vidswap.training.face_shards import INDEX_FILE, FaceRecord
 
 SHARP_PIXELS = 200  # side as stored of a picture that shows skin
 LIKE_FACES = 24  # drawn for a bent pair, of which the one most alike in pose is taken
+# How an answer takes on the target's colour and its light; hair hangs over its brow.
+ANSWER_COLOUR, ANSWER_LIGHT, ANSWER_REACH = 0.9, 0.8, 0.9
 SHUT_OPENING = 0.16  # of the eye's width, below which eyes count as shut; 3 % of photographs
 LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
 DRAWS_OF_BARE = 12  # until a face with glasses is taken after all
@@ -41,7 +43,9 @@ class PairBatch:
     lambda_1). The first `n_same_picture` pairs have the target's own picture as source, and so have
     the `n_swap_back` after them, which the generator gets with the face of `swap_back_sources`
     (n_swap_back,) already swapped onto them. After these the generator gets `bent`
-    (n_bent, 3, S, S), the targets with somebody else's photographed face laid over theirs.
+    (n_bent, 3, S, S), the targets with somebody else's photographed face laid over theirs. The
+    pairs after these have `answers` (n_across, 3, S, S): the source's photographed face laid over
+    the target's, which is near to what a swap should be, but not it.
     """
 
     targets: Tensor
@@ -54,6 +58,7 @@ class PairBatch:
     n_swap_back: int
     swap_back_sources: Tensor
     bent: Tensor
+    answers: Tensor
 
     @property
     def n_answered(self) -> int:
@@ -70,6 +75,7 @@ class PairConfig:
     same_picture: float = 0.125  # share of a batch with source = target
     swap_back: float = 0.125  # share whose own face must be given back to a swap of it
     bent: float = 0.25  # share whose own face must replace a photographed one bent onto it
+    across: float = 0.25  # share of two people in like pose, the one's face bent onto the other
     same_person: float = 0.0  # share with another picture of the same person
     bare_sources: bool = True  # glasses are the target's: nothing rewards drawing the source's
     rotation: float = 5.0
@@ -81,16 +87,16 @@ class PairConfig:
     sharp_targets: float = 0.6  # share of targets stored at the full size
     shut_eyes: float = 0.12  # share of targets with shut eyes, which photographs seldom show
     keep_face: float = 0.04  # lambda_1 inside the face of another person ...
+    keep_across: float = 0.4  # ... of another person whose bent face is the answer ...
     keep_features: float = 0.8  # ... in eyes and mouth, which carry gaze and speech ...
     keep_outside: float = 1.0  # ... and around the face
 
     @property
-    def counts(self) -> tuple[int, int, int]:
-        """How many of a batch are of the same picture, to be swapped back, and bent."""
-        same, back, bent = (
-            round(share * self.batch) for share in (self.same_picture, self.swap_back, self.bent)
-        )
-        return same, back, bent
+    def counts(self) -> tuple[int, int, int, int]:
+        """How many of a batch are of the same picture, to be swapped back, bent, and across."""
+        shares = (self.same_picture, self.swap_back, self.bent, self.across)
+        same, back, bent, across = (round(share * self.batch) for share in shares)
+        return same, back, bent, across
 
 
 class PairSampler:
@@ -119,8 +125,8 @@ class PairSampler:
             self.rows = self.rows[~excluded[self.rows]]
         sharp = self.rows if sides is None else self.rows[sides[self.rows] >= SHARP_PIXELS]
         self.sharp_rows = sharp if len(sharp) else self.rows
-        openings = eye_openings(landmarks, mesh_index)
-        self.shut_rows = self.rows[openings[self.rows] < SHUT_OPENING]
+        self.openings = eye_openings(landmarks, mesh_index)
+        self.shut_rows = self.rows[self.openings[self.rows] < SHUT_OPENING]
         people: dict[str, list[int]] = defaultdict(list)
         for row in self.rows:
             people[records[row].person].append(int(row))
@@ -132,20 +138,30 @@ class PairSampler:
         """Batch `number`; may be called from several threads."""
         config, random = self.config, np.random.default_rng((self.seed, number))
         targets, sources, same = self._draw_pairs(random)
-        n_same, n_back, n_bent = config.counts
-        pictures, maps, keeps, bent = [], [], [], []
+        n_same, n_back, n_bent, n_across = config.counts
+        n_answered = n_same + n_back + n_bent
+        pictures, maps, keeps, bent, answers = [], [], [], [], []
         for i, (target, is_same) in enumerate(zip(targets, same, strict=True)):
-            is_bent = n_same + n_back <= i < n_same + n_back + n_bent
-            shown = [self._bent_onto(int(target), random)] if is_bent else []
-            (picture, *shown), landmarks = self._augmented(int(target), shown, random)
+            is_bent = n_same + n_back <= i < n_answered
+            is_across = n_answered <= i < n_answered + n_across
+            beside = [self._bent_onto(int(target), random)] if is_bent else []
+            if is_across:
+                beside = [self._answer(int(target), int(sources[i]))]
+            (picture, *beside), landmarks = self._augmented(int(target), beside, random)
             keep = keep_map(landmarks, bool(is_same), config)
+            if is_across:
+                keep = np.maximum(keep, config.keep_across * self._covered(landmarks))
             if random.random() < config.occluded and not is_bent:
                 picture, occluder = add_occluder(picture, landmarks, random)
                 keep = np.maximum(keep, occluder)
-            if random.random() < config.degraded and not is_bent:
+                beside = [_mixed(answer, picture, occluder) for answer in beside]
+            if random.random() < config.degraded and not (is_bent or is_across):
                 picture = degrade(picture, random)
             pictures.append(picture)
-            bent += shown
+            if is_bent:
+                bent += beside
+            else:
+                answers += beside
             maps.append(draw_boundary_map(landmarks, config.size))
             keeps.append(keep)
         return PairBatch(
@@ -159,13 +175,15 @@ class PairSampler:
             n_back,
             torch.from_numpy(self._drawn_sources(n_back, random)),
             _to_tensor(bent, config.size),
+            _to_tensor(answers, config.size),
         )
 
     def _draw_pairs(
         self, random: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         config = self.config
-        n_picture, n_bent = sum(config.counts), config.counts[2]
+        *_, n_bent, n_across = config.counts
+        n_picture = sum(config.counts) - n_across
         n_person = round(config.same_person * config.batch) if self.albums else 0
         targets = random.choice(self.rows, config.batch)
         sharp = random.random(config.batch) < config.sharp_targets
@@ -176,17 +194,22 @@ class PairSampler:
         sources = self._drawn_sources(config.batch, random)
         if config.bare_sources:
             # A photographed face gives back no glasses that were laid over, and takes none off.
-            for i in range(n_picture - n_bent, n_picture):
+            for i in range(n_picture - n_bent, n_picture + n_across):
                 pool = self.sharp_rows if sharp[i] else self.rows
                 targets[i] = self._drawn_bare(random, int(targets[i]), pool)
         sources[:n_picture] = targets[:n_picture]
         # Half of the bent pairs know the person from another picture, as a user's source is one.
-        first = n_picture - n_bent // 2 if self.albums else n_picture
-        for i in range(first, n_picture + n_person):
+        of_albums = list(range(n_picture - n_bent // 2, n_picture)) if self.albums else []
+        last = n_picture + n_across + n_person
+        of_albums += range(n_picture + n_across, last)
+        for i in of_albums:
             album = self.albums[random.integers(len(self.albums))]
             targets[i], sources[i] = self._two_of(album, random, i < n_picture)
+        for i in range(n_picture, n_picture + n_across):
+            sources[i] = self._in_like_pose(int(targets[i]), random)
         same = np.zeros(config.batch, bool)
-        same[: n_picture + n_person] = True
+        same[:n_picture] = True
+        same[n_picture + n_across : last] = True
         return targets, sources, same
 
     def _drawn_sources(self, n: int, random: np.random.Generator) -> NDArray[np.int64]:
@@ -223,15 +246,42 @@ class PairSampler:
 
     def _bent_onto(self, row: int, random: np.random.Generator) -> NDArray[np.uint8]:
         """A picture (256, 256, 3) with the face of somebody in like pose laid over its own."""
+        other = self._in_like_pose(row, random)
+        colour = float(random.uniform(0.2, 1.0))
+        return bent_onto(self._shot(other), self._shot(row), colour, points=self.mesh_index)
+
+    def _in_like_pose(self, row: int, random: np.random.Generator) -> int:
+        """Of some pictures drawn at random the one whose mesh is nearest to that of `row`."""
         others = random.choice(self.rows, LIKE_FACES)
         others = others[others != row]
         own = self.landmarks[row].astype(np.float32)
         distances = np.abs(self.landmarks[others].astype(np.float32) - own).mean(axis=(1, 2))
         nearest = [int(i) for i in others[distances.argsort()]] or [row]
         bare = (i for i in nearest if not self.config.bare_sources or self._is_bare(i))
-        other = next(bare, nearest[0])
-        colour = float(random.uniform(0.2, 1.0))
-        return bent_onto(self._shot(other), self._shot(row), colour, points=self.mesh_index)
+        return next(bare, nearest[0])
+
+    def _answer(self, target: int, source: int) -> NDArray[np.uint8]:
+        """The target's picture (256, 256, 3) with the source's face, in the target's light.
+
+        Within the lips it is the target's own, and so are eyes that are shut: teeth do not come out
+        of a shut mouth, nor lids out of an open eye.
+        """
+        face, frame = self._shot(source), self._shot(target)
+        answer = bent_onto(
+            face, frame, ANSWER_COLOUR, ANSWER_REACH, points=self.mesh_index, light=ANSWER_LIGHT
+        )
+        own = np.zeros((SIZE, SIZE), np.float32)
+        points = np.rint(frame.landmarks * 16.0).astype(np.int32)
+        cv2.fillPoly(own, [points[list(mesh.INNER_LIPS)]], 1.0, cv2.LINE_8, 4)
+        if self.openings[target] < SHUT_OPENING:
+            _draw_eyes(own, points, 1.0)
+        own = np.asarray(cv2.GaussianBlur(own, (0, 0), 1.5), np.float32)
+        return _mixed(answer, frame.crop, own)
+
+    def _covered(self, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+        part = covered_part(landmarks, ANSWER_REACH)
+        size = (self.config.size, self.config.size)
+        return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.float32)
 
     def _shot(self, row: int) -> Shot:
         picture = self.faces[row]
@@ -271,6 +321,14 @@ class PairSampler:
             for picture in (self.faces[row], *others)
         ]
         return pictures, moved.astype(np.float32)
+
+
+def _mixed(
+    one: NDArray[np.uint8], other: NDArray[np.uint8], part: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """`other` where `part` (S, S) is one, `one` where it is zero."""
+    mixed = one + part[..., None] * (other.astype(np.float32) - one)
+    return np.rint(mixed).astype(np.uint8)
 
 
 def _to_tensor(pictures: Sequence[NDArray[np.uint8]], size: int) -> Tensor:
@@ -313,15 +371,7 @@ def keep_map(
     features = np.zeros((128, 128), np.uint8)
     for contour in (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.INNER_LIPS):
         cv2.fillPoly(features, [points[list(contour)]], 255, cv2.LINE_8, 4)
-    for right, left in (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS):
-        across = points[left] - points[right]
-        axes = np.array([0.5, LEAST_EYE_HEIGHT / 2.0]) * np.linalg.norm(across)
-        angle = float(np.degrees(np.arctan2(across[1], across[0])))
-        centre = (points[right] + points[left]) // 2
-        cv2.ellipse(
-            features, centre.tolist(), np.rint(axes).astype(int).tolist(), angle, 0, 360, 255, -1,
-            cv2.LINE_8, 4,
-        )  # fmt: skip
+    _draw_eyes(features, points, 255)
     # The lids and the rim of the lips as well: a wink is in the lids.
     features = cv2.dilate(features, np.ones((5, 5), np.uint8)).astype(np.uint8)
     keep[features > 0] = config.keep_features
@@ -329,6 +379,19 @@ def keep_map(
         keep = cv2.resize(keep, (size, size), interpolation=cv2.INTER_LINEAR)
     smooth: NDArray[np.float32] = keep
     return smooth
+
+
+def _draw_eyes(picture: Any, points: NDArray[np.int32], value: float) -> None:
+    """Fill the place of both eyes, open or shut, of a mesh in sixteenths of a pixel."""
+    for right, left in (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS):
+        across = points[left] - points[right]
+        axes = np.array([0.5, LEAST_EYE_HEIGHT / 2.0]) * np.linalg.norm(across)
+        angle = float(np.degrees(np.arctan2(across[1], across[0])))
+        centre = (points[right] + points[left]) // 2
+        cv2.ellipse(
+            picture, centre.tolist(), np.rint(axes).astype(int).tolist(), angle, 0, 360, value, -1,
+            cv2.LINE_8, 4,
+        )  # fmt: skip
 
 
 def eye_openings(

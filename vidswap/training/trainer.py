@@ -19,6 +19,7 @@ from vidswap.training.id_targets import split_embedding
 from vidswap.training.identity_loss import IdentityLoss
 from vidswap.training.losses import (
     ADVERSARIAL_LOSSES,
+    Scales,
     occlusion_perceptual,
     reconstruction,
     saturation,
@@ -99,15 +100,16 @@ class Trainer:
             # The real features are those of just before the discriminator's update: one pass less.
             fake = self.discriminator(outputs, maps)
             keep_views = self.discriminator.views(keep.sqrt())
+            # A face whose own picture is the answer has its identity by the reconstruction loss.
+            n = batch.n_answered
+            wanted, wanted_stages = self._wanted(targets, maps, real, batch)
             terms = {
                 "adversarial": hinge_g(fake),
                 "saturation": saturation(logits),
-                "reconstruction": reconstruction(outputs, targets, keep),
-                "occlusion": occlusion_perceptual(real, fake, keep_views),
-                "style": style_perceptual(real, fake),
+                "reconstruction": reconstruction(outputs, wanted, keep),
+                "occlusion": occlusion_perceptual(wanted_stages, fake, keep_views),
+                "style": style_perceptual(wanted_stages, fake),
             }
-            # A face whose own picture is the answer has its identity by the reconstruction loss.
-            n = batch.n_answered
             if n < len(outputs):
                 target_rows = batch.target_rows.to(device)
                 terms |= self.identity_loss(outputs[n:], sources[n:], target_rows[n:])
@@ -136,6 +138,20 @@ class Trainer:
                 swapped = self.average(targets[chosen], maps[chosen], other)
             shown[chosen] = swapped.to(shown.dtype)
         return shown
+
+    def _wanted(
+        self, targets: Tensor, maps: Tensor, real: Scales, batch: PairBatch
+    ) -> tuple[Tensor, Scales]:
+        """What outputs are compared with, and the discriminator's features of it."""
+        if not len(batch.answers):
+            return targets, real
+        answers = batch.answers.to(self.device, memory_format=torch.channels_last)
+        answered = slice(batch.n_answered, batch.n_answered + len(answers))
+        wanted = targets.clone()
+        wanted[answered] = answers
+        with torch.no_grad():
+            stages = self.discriminator(answers, maps[answered])
+        return wanted, _with_rows(real, stages, answered)
 
     def _update(self, optimiser: torch.optim.Optimizer, net: nn.Module, loss: Tensor) -> float:
         optimiser.zero_grad(set_to_none=True)
@@ -230,6 +246,17 @@ class Trainer:
         # What saw 128 pixels goes on seeing 128; only the finest scale is new.
         grown = grow_discriminator(self.discriminator.state_dict(), state["discriminator"])
         self.discriminator.load_state_dict(grown)
+
+
+def _with_rows(scales: Scales, rows: Scales, chosen: slice) -> Scales:
+    """The discriminator's features with `rows` in place of the `chosen` pictures of a batch."""
+    replaced = []
+    for (score, stages), (_, of_rows) in zip(scales, rows, strict=True):
+        mixed = [stage.detach().clone() for stage in stages]
+        for stage, row in zip(mixed, of_rows, strict=True):
+            stage[chosen] = row
+        replaced.append((score.detach(), mixed))
+    return replaced
 
 
 _NETS = ("generator", "average", "discriminator")
