@@ -102,6 +102,7 @@ class SegmentedClip:
 
     def discard(self) -> None:
         """Remove all work on the output, once it is complete."""
+        self._folder.close()
         remove_work(self.output)
 
     def _end_segment(self, state: SwapState) -> None:

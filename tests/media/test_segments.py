@@ -14,7 +14,7 @@ from vidswap.media import VideoReader, VideoWriter, packet_file
 from vidswap.media.decoder import VideoReader as Reader
 from vidswap.media.packet_file import PacketFile, PacketWriter, reordering, shown_times
 from vidswap.media.picture_encoder import PictureEncoder, Quality
-from vidswap.media.segments import MANIFEST, SegmentFolder, differences, work_folders
+from vidswap.media.segments import MANIFEST, SegmentFolder, differences, remove_work, work_folders
 
 from .clips import decoded_planes, frame_times, make_clip, sound_packets
 
@@ -208,6 +208,18 @@ def test_two_runs_are_not_let_at_one_output(tmp_path: Path) -> None:
         pytest.raises(OutputNotWritableError, match="another run is at work on"),
     ):
         SegmentFolder(output, FACTS)
+
+
+def test_nor_with_other_facts_nor_to_remove_what_the_other_does(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    with SegmentFolder(output, FACTS) as folder:
+        for fresh in (False, True):
+            with pytest.raises(OutputNotWritableError, match="another run is at work on"):
+                SegmentFolder(output, {**FACTS, "crf": "30"}, fresh=fresh)
+        remove_work(output)
+        assert work_folders(output) == [folder.path]
+    SegmentFolder(output, {**FACTS, "crf": "30"}).close()
+    assert work_folders(output) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

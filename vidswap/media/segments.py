@@ -56,7 +56,16 @@ class SegmentFolder:
             remove_work(output)
         with writing_errors(output):
             self.path.mkdir(exist_ok=True)
-            self._lock = _locked(self.path / LOCK, output)
+            lock = _locked(self.path / LOCK)
+        others = [folder for folder in work_folders(output) if folder != self.path]
+        if lock is None or any(_is_in_use(folder) for folder in others):
+            if lock is not None:
+                lock.close()
+                self._remove_if_new()
+            raise OutputNotWritableError(
+                f"another run is at work on {output}; wait for it, or name another output"
+            )
+        self._lock = lock
         self.segments, self.lost = self._whole_segments()
 
     def __enter__(self) -> Self:
@@ -95,6 +104,10 @@ class SegmentFolder:
         """Let go of the folder; where it holds no segment it is removed."""
         self._lock.close()
         if not self.segments:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def _remove_if_new(self) -> None:
+        if not _read_manifest(self.path):
             shutil.rmtree(self.path, ignore_errors=True)
 
     def others(self) -> list[tuple[Path, str]]:
@@ -142,9 +155,10 @@ def work_folders(output: Path) -> list[Path]:
 
 
 def remove_work(output: Path) -> None:
-    """Remove all unfinished work on an output."""
+    """Remove all unfinished work on an output but that which a run is at."""
     for folder in work_folders(output):
-        shutil.rmtree(folder, ignore_errors=True)
+        if not _is_in_use(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -204,20 +218,28 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _locked(path: Path, output: Path) -> IO[bytes]:
-    """The lock file, held until it is closed, or the process ends however it may."""
-    file = path.open("wb")
+def _is_in_use(folder: Path) -> bool:
+    """Whether a run, this one or another, holds a work folder."""
+    if not (folder / LOCK).is_file():
+        return False
+    lock = _locked(folder / LOCK)
+    if lock is not None:
+        lock.close()
+    return lock is None
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """The lock file, held until it is closed or the process ends; None where it is held already."""
+    file = path.open("ab")
     try:
         import fcntl
     except ImportError:  # no such locks there
         return file
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except OSError:
         file.close()
-        raise OutputNotWritableError(
-            f"another run is at work on {output}; wait for it, or name another output"
-        ) from error
+        return None
     return file
 
 
