@@ -20,7 +20,7 @@ TORCH_INDEX ?=
 TEST_FLAGS ?=
 
 # Named, because ruff would format the code in Markdown too.
-PYTHON_CODE := cli.py cli_checks.py cli_report.py cli_training.py vidswap pipelines checkpoints benchmarks scripts tests
+PYTHON_CODE := cli.py cli_bars.py cli_checks.py cli_report.py cli_training.py vidswap pipelines checkpoints benchmarks scripts tests
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input --quiet \

@@ -15,16 +15,16 @@ os.environ.setdefault("GLOG_minloglevel", "3")
 
 import click
 
+from cli_bars import SwapBar, TuneBar
 from cli_checks import bench, doctor, evaluate, verify
-from cli_report import pairs, report_run
+from cli_report import check_outputs, pairs, report_run
 from cli_report import report as report_command
 from cli_training import dataset, train
 from vidswap.errors import VidswapError
 from vidswap.version import __version__
 
 if TYPE_CHECKING:
-    from pipelines.swap_options import SwapCounts, SwapResult
-    from pipelines.tune import TuneProgress
+    from pipelines.swap_options import SwapResult
 
 INTERRUPTED = 130  # as shells report SIGINT
 PATH = click.Path(path_type=Path)
@@ -192,7 +192,6 @@ def run(
     """
     from pipelines.swap import swap_video
     from pipelines.swap_options import SwapOptions
-    from vidswap.media.output import check_output
 
     options = SwapOptions(**_with_faces(settings))
     if dry_run:
@@ -202,8 +201,8 @@ def run(
         click.echo(json.dumps(plan.to_dict(), indent=2) if as_json else describe(plan))
         return
     if report is not None:
-        check_output(report, options.overwrite)
-    with _ProgressBar(target, options.start, options.end, silent=quiet or as_json) as bar:
+        check_outputs([report], [target, output, *sources], options.overwrite)
+    with SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar:
         result = swap_video(sources, target, output, options, bar.show)
     if report is not None:
         report_run(sources, target, output, report, options, silent=quiet or as_json)
@@ -242,46 +241,6 @@ def _summary(result: SwapResult) -> str:
         lines.append(f"went on after {result.frames_kept} frames that an earlier run finished")
     lines += [f"  left out {name}: {reason}" for name, reason in result.source_frames_left_out]
     return "\n".join(lines)
-
-
-class _ProgressBar:
-    """Frames done, frames a second and time left, on standard error when that is a terminal."""
-
-    def __init__(self, target: Path, start: float | None, end: float | None, silent: bool) -> None:
-        self._target, self._start, self._end = target, start, end
-        self._silent = silent
-        self._bar: Any = None
-
-    def show(self, counts: SwapCounts) -> None:
-        """Called after every frame; the bar appears with the first, when errors are behind."""
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=None if self._silent else self._expected_frames(),
-                initial=counts.frames - 1,  # those of an earlier run are not this one's speed
-                unit="frame",
-                disable=True if self._silent else None,  # None: off unless a terminal
-                dynamic_ncols=True,
-            )
-        self._bar.update(counts.frames - self._bar.n)
-
-    def _expected_frames(self) -> int:
-        """How many frames the range should have, by the clip's header."""
-        from vidswap.media.probe import probe
-
-        info = probe(self._target)
-        if self._start is None and self._end is None:
-            return info.frames
-        seconds = min(self._end or info.duration, info.duration) - (self._start or 0.0)
-        return max(1, round(seconds * info.fps))
-
-    def __enter__(self) -> _ProgressBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 @main.command()
@@ -369,7 +328,7 @@ def tune(
     options = TuneOptions(**_with_faces(settings))
     if sys.stderr.isatty() and not (quiet or as_json):
         click.echo("reading the faces of source and target", err=True)
-    with _TuneBar(options.minutes, silent=quiet or as_json) as bar:
+    with TuneBar(options.minutes, silent=quiet or as_json) as bar:
         result = tune_pair(sources, target, output, options, bar.show)
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
@@ -384,40 +343,6 @@ def tune(
             f"use it: vidswap run {' '.join(map(str, sources))} {target} -o OUTPUT "
             f"--checkpoint {result.output}"
         )
-
-
-class _TuneBar:
-    """Seconds of training and the losses, on standard error when that is a terminal."""
-
-    def __init__(self, minutes: float, silent: bool) -> None:
-        self._seconds, self._silent = 60.0 * minutes, silent
-        self._bar: Any = None
-
-    def show(self, progress: TuneProgress) -> None:
-        """Called after every step."""
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=round(self._seconds),
-                unit="s",
-                disable=True if self._silent else None,  # None: off unless a terminal
-                dynamic_ncols=True,
-                bar_format="{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
-            )
-        shown = ("answer", "across", "identity")
-        self._bar.set_postfix(
-            {"images": progress.images} | {k: f"{progress.losses[k]:.3f}" for k in shown},
-            refresh=False,
-        )
-        self._bar.update(min(round(progress.seconds), self._bar.total) - self._bar.n)
-
-    def __enter__(self) -> _TuneBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 if __name__ == "__main__":

@@ -74,9 +74,10 @@ def bench(
 ) -> None:
     """Time every stage at 1280x720 with one face, or measure memory or metrics; prints JSON."""
     from pipelines.bench import memory_benchmark, stage_benchmark
-    from pipelines.bench_metrics import metrics_benchmark
 
     if metrics:
+        from pipelines.bench_metrics import metrics_benchmark
+
         report = metrics_benchmark(frames, checkpoint, device)
     elif memory:
         report = memory_benchmark(checkpoint, minutes, max_memory)

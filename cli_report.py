@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli_bars import ReportBar
 from vidswap.errors import BadOptionError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def report(
 
     swaps = _swaps(swapped, clips, compare)
     outputs = [path for path in (output, json_file, csv_file) if path not in (None, STDOUT)]
-    _check_outputs([p for p in outputs if p is not None], [target, *swaps, *source], overwrite)
+    check_outputs([p for p in outputs if p is not None], [target, *swaps, *source], overwrite)
     _check_expressions(fail_on)
     options = ReportOptions(limits=_limits(limits), **_with_faces(settings))
     reports = _measure(target, swaps, source, options, quiet)
@@ -149,7 +150,7 @@ def _swaps(swapped: Path | None, clips: Sequence[Path], compare: bool) -> list[P
     return [swapped]
 
 
-def _check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], overwrite: bool) -> None:
+def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], overwrite: bool) -> None:
     """All that can be refused is refused before the work."""
     from vidswap.media.output import check_output
 
@@ -158,7 +159,7 @@ def _check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], overwrite: b
         if names.count(name) > 1:
             raise BadOptionError(f"{path} is named for two outputs; give each its own file")
         if any(name == given.resolve() for given in inputs):
-            raise BadOptionError(f"{path} is an input and would be overwritten; name another")
+            raise BadOptionError(f"{path} would overwrite what it is made from; name another file")
         check_output(path, overwrite)
 
 
@@ -213,7 +214,7 @@ def _measure(
     with closing(load_report_nets(options)) as nets:
         reports = []
         for swap in swaps:
-            with _Bar(swap.name if len(swaps) > 1 else None, quiet) as bar:
+            with ReportBar(swap.name if len(swaps) > 1 else None, quiet) as bar:
                 reports.append(measure_clip(target, swap, source, options, bar.show, nets))
         return reports
 
@@ -292,36 +293,6 @@ def _broken(reports: Sequence[Report], fail_on: Sequence[str]) -> list[str]:
     return lines
 
 
-class _Bar:
-    """Frames measured, on standard error when that is a terminal."""
-
-    def __init__(self, name: str | None, silent: bool) -> None:
-        self._name, self._silent = name, silent
-        self._bar: Any = None
-
-    def show(self, done: int, expected: int) -> None:
-        """Called after every frame; the bar appears with the first, when errors are behind."""
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                desc=self._name,
-                total=expected,
-                unit="frame",
-                disable=True if self._silent else None,  # None: off unless a terminal
-                dynamic_ncols=True,
-            )
-        self._bar.total = expected
-        self._bar.update(done - self._bar.n)
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
 @click.command()
 @click.argument("pairs_file", type=PATH)
 @click.argument("folder", type=PATH)
@@ -349,6 +320,6 @@ def pairs(
     from pipelines.report.pairs import result_as_text, verify_folder
 
     nets = load_report_nets(ReportOptions(id_model=id_model))
-    with closing(nets), _Bar(None, quiet or as_json) as bar:
+    with closing(nets), ReportBar(None, quiet or as_json) as bar:
         result = verify_folder(pairs_file, folder, nets, altered, bar.show)
     click.echo(json.dumps(result.to_dict(), indent=1) if as_json else result_as_text(result))

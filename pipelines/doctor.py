@@ -209,7 +209,7 @@ def check_disk(folder: Path | None = None) -> Iterator[Finding]:
 
 def check_checkpoint(path: Path | None = None) -> Iterator[Finding]:
     """The generator's file: there, whole, of the right kind; its net is not built."""
-    from vidswap.media.c2pa_manifest import file_sha256
+    from vidswap.digest import file_sha256
     from vidswap.models.checkpoint import ARCHITECTURE, default_checkpoint
 
     path = path or default_checkpoint()

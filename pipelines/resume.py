@@ -16,8 +16,8 @@ from pipelines.nets import Nets
 from pipelines.swap_options import SwapCounts
 from pipelines.swap_stages import SwappedFrame
 from pipelines.swap_state import SwapState, fingerprint
+from vidswap.digest import file_sha256
 from vidswap.errors import DiskFullError
-from vidswap.media.c2pa_manifest import file_sha256
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
@@ -203,17 +203,17 @@ def frames_from(reader: VideoReader, state: SwapState) -> Iterator[Frame] | None
 
 def facts_of(
     target: Path,
-    sources: Sequence[Path],
+    sha256: Mapping[Path, str],
     used: Sequence[str],
     options: Mapping[str, Any],
     nets: Nets,
 ) -> dict[str, str]:
     """All that decides over the frames of a swap: inputs by their hashes, settings, versions.
 
-    `sources` are the files of which frames were used, `used` the names of these frames.
+    `sha256` are those of the target and of the source's files, `used` the names of its frames.
     """
-    facts = {"target": file_sha256(target), "frames of the source": ", ".join(used)}
-    facts |= {f"source {path.name}": file_sha256(path) for path in sources}
+    facts = {"target": sha256[target], "frames of the source": ", ".join(used)}
+    facts |= {f"source {path.name}": digest for path, digest in sha256.items() if path != target}
     for name, value in options.items():
         if name not in _NO_FACTS:
             facts[name] = file_sha256(value) if _is_file(value) else str(value)

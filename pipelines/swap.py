@@ -33,6 +33,7 @@ from pipelines.swap_provenance import (
     signing_key,
 )
 from pipelines.swap_stages import swap_frames, swap_segments
+from vidswap.digest import file_sha256
 from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.media.c2pa_manifest import SwapFacts
 from vidswap.media.codecs import codec_for, container_for
@@ -84,14 +85,14 @@ def swap_video(
         with clock("source"):
             source = read_source(nets, source_paths, options)
         files = files_used(source_paths, source.used)
-        facts = SwapFacts(
-            target, files, __version__, nets.generator.sha256, recorded_settings(asdict(options))
-        )
+        with clock("hash"):
+            sha256 = {path: file_sha256(path) for path in (target, *files)}
+        checkpoint, settings = nets.generator.sha256, recorded_settings(asdict(options))
+        facts = SwapFacts(target, files, sha256, __version__, checkpoint, settings)
         with clock("sign"):
             provenance = Provenance(output, facts, key, options.no_provenance)
         stack.enter_context(provenance)
-        with clock("hash"):
-            work = {} if picture else facts_of(target, files, source.used, asdict(options), nets)
+        work = {} if picture else facts_of(target, sha256, source.used, asdict(options), nets)
         job = SwapJob(nets, source, options, clock, progress, provenance, work)
         warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
     counts = job.counts

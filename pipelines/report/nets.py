@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from pipelines.evaluate_judge import Crops, Judge, crops_to_tensor, load_judge
 from pipelines.source import SourceReader
+from vidswap.digest import file_sha256
 from vidswap.identity.encoder import IdentityEncoder, dlib_crop
 from vidswap.metrics.onnx_nets import OnnxNet, PoseNet
 from vidswap.metrics.perceptual import VggConv5, load_vgg
@@ -117,5 +117,4 @@ def load_id_model(path: Path) -> Judge:
         rows = [net(face[None])[0].reshape(-1) for face in faces]
         return torch.from_numpy(np.stack(rows))
 
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Judge(path.stem, digest, False, embed)
+    return Judge(path.stem, file_sha256(path), False, embed)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from tests.media.clips import make_clip, moving_picture
+from vidswap.digest import file_sha256
 from vidswap.errors import DiskFullError, SigningKeyError
 from vidswap.media.c2pa_manifest import SwapFacts, SwapManifest, check_signing, media_type
 from vidswap.media.c2pa_reading import ManifestClaim, read_manifest
@@ -60,8 +61,9 @@ def signed(files: Path, local_key: SigningKey, tmp_path: Path) -> Callable[..., 
         key: SigningKey = local_key,
         swapped: bool = True,
     ) -> Path:
+        target, sources = target or files / "target.mp4", [files / "a.jpg", files / "b.png"]
         facts = SwapFacts(
-            target or files / "target.mp4", [files / "a.jpg", files / "b.png"],
+            target, sources, {path: file_sha256(path) for path in (target, *sources)},
             "1.2.3", CHECKPOINT, {"crf": 18, "codec": None, "steadiness": 0.75},
         )  # fmt: skip
         manifest = SwapManifest(facts, key)

@@ -16,6 +16,7 @@ from pipelines.swap_provenance import HAS_MANIFEST, MANIFEST_MARK, files_used, r
 from pipelines.verify import BROKEN, HOLDS, NO_CLAIM, verify_file
 from tests.media.clips import make_clip, moving_picture
 from tests.photographs import grace_hopper
+from vidswap.digest import file_sha256
 from vidswap.errors import BadOptionError
 from vidswap.media.c2pa_manifest import SwapFacts, SwapManifest
 from vidswap.media.ffmpeg import ffmpeg_executable
@@ -51,7 +52,8 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def signed(marked: Path) -> Path:
     """The same with its manifest, signed by the local key."""
     manifest = SwapManifest(
-        SwapFacts(marked, [marked], "1.2.3", "ab" * 32, {}), local_signing_key()
+        SwapFacts(marked, [marked], {marked: file_sha256(marked)}, "1.2.3", "ab" * 32, {}),
+        local_signing_key(),
     )
     manifest.sign(marked, marked.with_name("signed.mp4"))
     manifest.close()

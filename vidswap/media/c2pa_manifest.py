@@ -5,7 +5,6 @@ The library copies the file with the manifest in it; the coded streams are not t
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import shutil
@@ -45,12 +44,13 @@ _SETTINGS: dict[str, Any] = {
 class SwapFacts:
     """What a manifest says of a swap.
 
-    target, sources: the files. settings: what JSON can hold. checkpoint_sha256: in hexadecimal
-    digits.
+    target, sources: the files, whose SHA-256 are in `sha256`, in hexadecimal digits as that of the
+    checkpoint is. settings: what JSON can hold.
     """
 
     target: Path
     sources: Sequence[Path]
+    sha256: Mapping[Path, str]
     version: str
     checkpoint_sha256: str
     settings: Mapping[str, Any]
@@ -105,7 +105,7 @@ def check_signing(key: SigningKey) -> None:
 class SwapManifest:
     """The manifest of one output: made before the work, signed into the file after it.
 
-    Files are read, and their SHA-256 taken, when it is made: they may be gone at the end.
+    Files are read when it is made: they may be gone at the end.
     `close` frees the library's memory. Raises OSError where a file cannot be read.
     """
 
@@ -114,7 +114,7 @@ class SwapManifest:
         self._key, self._version = key, facts.version
         files = [("target", facts.target)]
         files += [(f"source {n}", path) for n, path in enumerate(facts.sources, 1)]
-        hashes = [{"title": title, "sha256": file_sha256(path)} for title, path in files]
+        hashes = [{"title": title, "sha256": facts.sha256[path]} for title, path in files]
         assertion = {
             "version": facts.version,
             "checkpoint_sha256": facts.checkpoint_sha256,
@@ -202,12 +202,6 @@ class SwapManifest:
                 f"{output} cannot be signed ({_reason(error)}); write to another container, or "
                 "give --no-provenance REASON"
             ) from error
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal digits, read piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

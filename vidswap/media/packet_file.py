@@ -16,6 +16,7 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from vidswap.digest import file_sha256
 from vidswap.media.output import writing_errors
 
 _MAGIC = b"vidswap packets 1\n"
@@ -146,5 +147,4 @@ def is_intact(folder: Path, file: PacketFile) -> bool:
     path = folder / file.name
     if not path.is_file() or path.stat().st_size != file.size:
         return False
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest() == file.sha256
+    return file_sha256(path) == file.sha256

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Self
 
+from vidswap.digest import file_sha256
 from vidswap.errors import OutputNotWritableError
 from vidswap.media.output import writing_errors
 from vidswap.media.packet_file import PacketFile, PacketWriter, is_intact
@@ -137,7 +138,7 @@ class SegmentFolder:
     def _has_state(self, segment: Segment | None) -> bool:
         if segment is None or not (path := self.path / segment.state).is_file():
             return False
-        return hashlib.sha256(path.read_bytes()).hexdigest() == segment.state_sha256
+        return file_sha256(path) == segment.state_sha256
 
     def _write_manifest(self) -> None:
         manifest = {

@@ -6,7 +6,6 @@ which names the generator it changes by the SHA-256 of its file.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from vidswap.digest import file_sha256
 from vidswap.errors import CheckpointError
 from vidswap.media.output import temporary_path, writing_errors
 from vidswap.models.adapter import apply_changes
@@ -149,7 +149,7 @@ def load_generator(
     net = net.eval().requires_grad_(False)
     net = net.to(device=device, dtype=dtype)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return LoadedGenerator(net, path, _sha256(path), images)
+    return LoadedGenerator(net, path, file_sha256(path), images)
 
 
 def is_adapter(path: Path) -> bool:
@@ -191,7 +191,7 @@ def _base_path(adapter: _File) -> Path:
     wanted = adapter.metadata.get("base_sha256", "")
     places = [adapter.path.parent / name, default_checkpoint().parent / name, default_checkpoint()]
     for place in places:
-        if name and place.is_file() and _sha256(place) == wanted:
+        if name and place.is_file() and file_sha256(place) == wanted:
             return place
     raise CheckpointError(
         f"{adapter.path}: was tuned from {name or 'a checkpoint'} with SHA-256 {wanted[:12]}, "
@@ -223,7 +223,3 @@ def _config(given: Mapping[str, Any]) -> GeneratorConfig:
         "refined": tuple(given["refined"]),
     }
     return GeneratorConfig(**lists_to_tuples)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

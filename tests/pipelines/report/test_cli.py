@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from cli import main
 from cli_report import report
 from pipelines.report import measure as report_measure
 from tests.pipelines.report.clips import FRAMES, brighter_face, write
@@ -160,7 +161,7 @@ REFUSED = (
     (("--compare", *["{a}"] * 7), BadOptionError, "give 2 to 6"),
     (("{a}", "{b}"), BadOptionError, "--compare"),
     (("--swapped", "{a}", "--compare", "{a}", "{b}"), BadOptionError, "without --swapped"),
-    (("--swapped", "{a}", "-o", "{a}", "--overwrite"), BadOptionError, "is an input"),
+    (("--swapped", "{a}", "-o", "{a}", "--overwrite"), BadOptionError, "would overwrite"),
     (("--swapped", "{a}", "-o", "{b}"), OutputExistsError, "--overwrite"),
     (("--swapped", "{a}", "-o", "none/r.html"), OutputNotWritableError, "no such folder"),
     (("--swapped", "{a}", "-o", "{t}.x", "--csv", "{t}.x"), BadOptionError, "two outputs"),
@@ -184,3 +185,17 @@ def test_what_is_wrong_is_refused_before_any_measuring(
     result = run("--target", clips[0], *(a.format(**names) for a in arguments))
     assert isinstance(result.exception, error), result.exception
     assert said in str(result.exception) and asked == []
+
+
+@pytest.mark.parametrize("page", ["{t}", "{a}", "new.mp4"])
+def test_the_page_of_a_run_overwrites_neither_its_inputs_nor_its_output(
+    clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = [path.read_bytes() for path in clips[:2]]
+    page = page.format(t=clips[0], a=clips[1])
+    arguments = [str(clips[1]), str(clips[0]), "-o", "new.mp4", "--overwrite", "--report", page]
+    result = CliRunner().invoke(main, ["run", *arguments])
+    assert result.exit_code == BadOptionError.exit_code and "would overwrite" in result.output
+    assert [path.read_bytes() for path in clips[:2]] == before
+    assert not Path("new.mp4").exists()
