@@ -75,7 +75,7 @@ class PairConfig:
     same_picture: float = 0.125  # share of a batch with source = target
     swap_back: float = 0.125  # share whose own face must be given back to a swap of it
     bent: float = 0.25  # share whose own face must replace a photographed one bent onto it
-    across: float = 0.25  # share of two people in like pose, the one's face bent onto the other
+    across: float = 0.375  # share of two people in like pose, the one's face bent onto the other
     same_person: float = 0.0  # share with another picture of the same person
     bare_sources: bool = True  # glasses are the target's: nothing rewards drawing the source's
     rotation: float = 5.0
@@ -87,16 +87,19 @@ class PairConfig:
     sharp_targets: float = 0.6  # share of targets stored at the full size
     shut_eyes: float = 0.12  # share of targets with shut eyes, which photographs seldom show
     keep_face: float = 0.04  # lambda_1 inside the face of another person ...
-    keep_across: float = 0.4  # ... of another person whose bent face is the answer ...
+    keep_across: float = 0.6  # ... of another person whose bent face is the answer ...
     keep_features: float = 0.8  # ... in eyes and mouth, which carry gaze and speech ...
     keep_outside: float = 1.0  # ... and around the face
 
     @property
     def counts(self) -> tuple[int, int, int, int]:
-        """How many of a batch are of the same picture, to be swapped back, bent, and across."""
+        """How many of a batch are of the same picture, to be swapped back, bent, and across.
+
+        The last are as many as the others leave room for.
+        """
         shares = (self.same_picture, self.swap_back, self.bent, self.across)
         same, back, bent, across = (round(share * self.batch) for share in shares)
-        return same, back, bent, across
+        return same, back, bent, min(across, self.batch - same - back - bent)
 
 
 class PairSampler:
@@ -131,6 +134,7 @@ class PairSampler:
         for row in self.rows:
             people[records[row].person].append(int(row))
         self.albums = [album for album in people.values() if len(album) > 1]
+        self.album_of = {row: album for album in self.albums for row in album}
         self.mirror = mirrored_mesh(landmarks, mesh_index)
         self._known_bare = np.full(len(records), -1, np.int8)
 
@@ -147,6 +151,7 @@ class PairSampler:
             beside = [self._bent_onto(int(target), random)] if is_bent else []
             if is_across:
                 beside = [self._answer(int(target), int(sources[i]))]
+                sources[i] = self._another_of(int(sources[i]), random)
             (picture, *beside), landmarks = self._augmented(int(target), beside, random)
             keep = keep_map(landmarks, bool(is_same), config)
             if is_across:
@@ -236,6 +241,13 @@ class PairSampler:
                 break
             album = self.albums[random.integers(len(self.albums))]
         return two
+
+    def _another_of(self, row: int, random: np.random.Generator) -> int:
+        """Another picture of the same person where there is one, as a user's source is."""
+        others = [other for other in self.album_of.get(row, []) if other != row]
+        if self.config.bare_sources:
+            others = [other for other in others if self._is_bare(other)]
+        return int(random.choice(others)) if others else row
 
     def _is_bare(self, row: int) -> bool:
         if self._known_bare[row] < 0:
