@@ -137,6 +137,12 @@ def _source_options(command: Any) -> Any:
 @click.argument("target", type=PATH)
 @click.option("-o", "--output", required=True, type=PATH, help="The result; its suffix decides.")
 @_source_options
+@click.option(
+    "--reference/--no-reference",
+    default=True,
+    show_default=True,
+    help="Show the generator a photograph of the source, bent onto the target, or the id alone.",
+)
 @click.option("--start", type=float, help="Seconds of the target to begin at.")
 @click.option("--end", type=float, help="Seconds of the target to stop at.")
 @click.option(

@@ -32,7 +32,7 @@ from pipelines.swap_stages import align, swap_faces
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.ffmpeg import write_h264
 from vidswap.media.picture import write_picture
-from vidswap.models.apgan import Generator, GeneratorConfig
+from vidswap.models.apgan import Generator
 
 FPS = 25
 TIMED_REPEATS = 7
@@ -60,7 +60,9 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
         with start_up("source"):
             identity = read_source(nets, [source], options)
         generator_alone = generator_milliseconds(checkpoint, device)
-        unchanged = replace(nets, generator=replace(nets.generator, net=_Unchanged()))
+        unchanged = replace(
+            nets, generator=replace(nets.generator, net=_Unchanged(nets.generator.net.config))
+        )
         wall: dict[str, float] = {}
         for run, run_nets in (("without_generator", unchanged), ("whole_run", nets)):
             clock = StageClock()
@@ -90,10 +92,13 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
 class _Unchanged(Generator):
     """A generator that gives the target back."""
 
-    def __init__(self) -> None:
-        super().__init__(GeneratorConfig())
-
-    def forward(self, target: Tensor, boundary_map: Tensor, identity: IdEmbedding) -> Tensor:
+    def forward(
+        self,
+        target: Tensor,
+        boundary_map: Tensor,
+        identity: IdEmbedding,
+        reference: Tensor | None = None,
+    ) -> Tensor:
         return target.float()
 
 

@@ -107,7 +107,9 @@ def evaluate_pair(
 
     # A reader of its own: the swap's nets are busy in the pipeline's threads.
     with closing(SourceReader.load()) as reader:
-        swapped = swap_frames(remembered(), source_face.identity, nets, options)
+        swapped = swap_frames(
+            remembered(), source_face.identity, nets, options, photograph=source_face.photograph
+        )
         frames = ((originals[i].rgb, after.rgb) for i, after in enumerate(swapped))
         seen = watch(frames, reader, every)
     if not seen.pairs:

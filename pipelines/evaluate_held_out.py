@@ -17,16 +17,20 @@ from pipelines.evaluate_judge import Crops, Judge, crops_to_tensor
 from pipelines.evaluate_pairs import held_out_pairs
 from pipelines.nets import Nets
 from pipelines.source import SourceReader
+from pipelines.swap_stages import run_generator
+from vidswap.blending.bending import Shot, reference_view
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
 from vidswap.blending.paste import paste_face, swapped_part
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Face
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
+from vidswap.identity.eyewear import wears_glasses
 from vidswap.metrics.fid import frechet_distance
 from vidswap.metrics.geometry import expression_percent, pose_degrees
 from vidswap.metrics.identity import nearer_to_source, paired_cosines, retrieval_ranks
 from vidswap.metrics.image import ssim
+from vidswap.models.apgan import reference_tensor
 from vidswap.training.face_shards import iterate_faces, read_index, read_landmarks
 
 CROP = 256
@@ -36,15 +40,18 @@ _IDENTITY_AFFINE = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 @dataclass(frozen=True, eq=False)
 class HeldOutFaces:
-    """The pictures of the pairs, (256, 256, 3) uint8 RGB each, and the targets' meshes (478, 2).
+    """The pictures of the pairs, (256, 256, 3) uint8 RGB each, and their meshes (478, 2).
 
-    `others` are second pictures of the sources' people, `other_of` (K,) the pairs they belong to.
+    Of a mesh the points `mesh_index` are known. `others` are second pictures of the sources'
+    people, `other_of` (K,) the pairs they belong to.
     `fixed` says that the pairs are those of the project's file, not drawn for this dataset.
     """
 
     sources: list[NDArray[np.uint8]]
     targets: list[NDArray[np.uint8]]
     landmarks: list[NDArray[np.float32]]
+    source_landmarks: list[NDArray[np.float32]]
+    mesh_index: NDArray[np.int64]
     others: list[NDArray[np.uint8]]
     other_of: NDArray[np.intp]
     fixed: bool
@@ -101,16 +108,18 @@ def read_held_out(folder: Path, n: int) -> HeldOutFaces:
     def pictures(rows: Sequence[int]) -> list[NDArray[np.uint8]]:
         return list(iterate_faces(folder, [records[row] for row in rows], CROP))
 
-    landmarks = []
-    for pair in pairs:
-        whole = np.zeros((mesh.N_LANDMARKS, 2), np.float32)
-        whole[mesh_index] = points[pair.target]
-        landmarks.append(whole)
+    def meshes(rows: Sequence[int]) -> list[NDArray[np.float32]]:
+        whole = np.zeros((len(rows), mesh.N_LANDMARKS, 2), np.float32)
+        whole[:, mesh_index] = points[list(rows)]
+        return list(whole)
+
     with_other = [i for i, pair in enumerate(pairs) if pair.another is not None]
     return HeldOutFaces(
         sources=pictures([pair.source for pair in pairs]),
         targets=pictures([pair.target for pair in pairs]),
-        landmarks=landmarks,
+        landmarks=meshes([pair.target for pair in pairs]),
+        source_landmarks=meshes([pair.source for pair in pairs]),
+        mesh_index=mesh_index,
         others=pictures([pair.another for pair in pairs if pair.another is not None]),
         other_of=np.array(with_other, np.intp),
         fixed=fixed,
@@ -126,7 +135,9 @@ def swap_held_out(faces: HeldOutFaces, nets: Nets) -> tuple[list[NDArray[np.uint
         identity = embed(nets.encoder, faces.sources[part])
         maps = [draw_boundary_map(points) for points in faces.landmarks[part]]
         began = time.perf_counter()
-        batch = generate_crops(nets, faces.targets[part], maps, identity)
+        batch = generate_crops(
+            nets, faces.targets[part], maps, identity, _views(faces, part, identity, nets)
+        )
         seconds.append((time.perf_counter() - began) / len(batch))
         outputs += batch
     blended = [
@@ -134,6 +145,26 @@ def swap_held_out(faces: HeldOutFaces, nets: Nets) -> tuple[list[NDArray[np.uint
         for target, output, points in zip(faces.targets, outputs, faces.landmarks, strict=True)
     ]
     return blended, float(np.median(seconds))
+
+
+def _views(
+    faces: HeldOutFaces, part: slice, identity: IdEmbedding, nets: Nets
+) -> list[NDArray[np.uint8]] | None:
+    """What the generator is shown of the sources, as in a run."""
+    if not nets.generator.net.config.reference:
+        return None
+    shots = [
+        Shot(picture, points, bare=not worn)
+        for picture, points, worn in zip(
+            faces.sources[part], faces.source_landmarks[part], wears_glasses(identity).tolist(),
+            strict=True,
+        )
+    ]  # fmt: skip
+    onto = [Shot(*pair) for pair in zip(faces.targets[part], faces.landmarks[part], strict=True)]
+    return [
+        reference_view(shot, target, points=faces.mesh_index)
+        for shot, target in zip(shots, onto, strict=True)
+    ]
 
 
 def embed(encoder: IdentityEncoder, crops: Crops) -> IdEmbedding:
@@ -145,17 +176,18 @@ def embed(encoder: IdentityEncoder, crops: Crops) -> IdEmbedding:
 
 
 def generate_crops(
-    nets: Nets, targets: Crops, maps: Crops, identity: IdEmbedding
+    nets: Nets,
+    targets: Crops,
+    maps: Crops,
+    identity: IdEmbedding,
+    views: Crops | None = None,
 ) -> list[NDArray[np.uint8]]:
     """One generator call with a source of its own for each target: Y (256, 256, 3) uint8 each."""
     given = crops_to_tensor(targets, nets.device).to(nets.dtype)
     boundary = (crops_to_tensor(maps, nets.device) / 2.0 + 0.5).to(nets.dtype)
-    size = nets.generator.size
-    if size != CROP:
-        given = torch.nn.functional.interpolate(given, size=(size, size), mode="area")
-        boundary = torch.nn.functional.interpolate(boundary, size=(size, size), mode="area")
+    references = None if views is None else reference_tensor(torch.from_numpy(np.stack(views)))
     with torch.inference_mode():
-        output = nets.generator.net(given, boundary, identity).float()
+        output = run_generator(nets, given, boundary, identity, references).float()
         pixels = ((output + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
 

@@ -201,7 +201,7 @@ class _Planned:
             survey = survey_of(self.target, reader)
             sampled = look_for_faces(sampled_frames(self.target, survey), self.nets, options.face)
             trial = trial_run(
-                reader, self.output, survey, sampled, self.source.identity, self.nets, options,
+                reader, self.output, survey, sampled, self.source, self.nets, options,
                 quality,
             )  # fmt: skip
             output = self._output_of_clip(reader, quality)
@@ -218,7 +218,7 @@ class _Planned:
         """The plan for a picture."""
         frame = read_picture(self.target)
         sampled = look_for_faces(iter([frame]), self.nets, self.options.face)
-        seconds = timed_picture(frame, self.source.identity, self.nets, self.options)
+        seconds = timed_picture(frame, self.source, self.nets, self.options)
         size = self.target.stat().st_size
         estimate = self._estimated(prepared + seconds, "measured", size, "the target's size")
         kind = self.output.suffix.lstrip(".").lower()

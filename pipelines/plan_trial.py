@@ -17,12 +17,11 @@ from av.stream import Stream
 
 from pipelines.faces_of_interest import FaceChooser
 from pipelines.nets import Nets
-from pipelines.source import SourceReader, face_size
+from pipelines.source import SourceIdentity, SourceReader, face_size
 from pipelines.stage_clock import StageClock
 from pipelines.swap_options import SwapCounts, SwapOptions
 from pipelines.swap_stages import swap_frames
 from vidswap.faces.tracking import TrackedFace
-from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
@@ -181,20 +180,28 @@ def trial_run(
     output: Path,
     survey: Survey,
     sampled: Sampled,
-    identity: IdEmbedding,
+    source: SourceIdentity,
     nets: Nets,
     options: SwapOptions,
     quality: Quality,
 ) -> Trial:
     """Swap and encode a short stretch, with a face in it where there is one; nothing is written."""
-    warm_up(sampled, identity, nets, options)
+    warm_up(sampled, source, nets, options)
     encoder = PictureEncoder(output, reader, quality)
     packets, counts, clock = list[tuple[int, bool]](), SwapCounts(), StageClock()
     reader.go_to(_begin_of_run(survey, sampled))
     stretch = islice(reader, RUN_FRAMES)
     first = list(islice(stretch, 1))  # decodes from the key frame before it, which is not counted
     begun = time.monotonic()
-    for frame in swap_frames(chain(first, stretch), identity, nets, options, counts, clock):
+    for frame in swap_frames(
+        chain(first, stretch),
+        source.identity,
+        nets,
+        options,
+        counts,
+        clock,
+        photograph=source.photograph,
+    ):
         with clock("encode"):
             packets += [(p.size, p.is_keyframe) for p in encoder.encode(frame)]
     with clock("encode"):
@@ -209,17 +216,19 @@ def trial_run(
     )  # fmt: skip
 
 
-def warm_up(sampled: Sampled, identity: IdEmbedding, nets: Nets, options: SwapOptions) -> None:
+def warm_up(sampled: Sampled, source: SourceIdentity, nets: Nets, options: SwapOptions) -> None:
     """Swap a frame twice: what compiles itself at its first use must not be measured."""
     for frame in sampled.frames[:1]:
-        for _ in swap_frames([frame, frame], identity, nets, options):
+        for _ in swap_frames(
+            [frame, frame], source.identity, nets, options, photograph=source.photograph
+        ):
             pass
 
 
-def timed_picture(frame: Frame, identity: IdEmbedding, nets: Nets, options: SwapOptions) -> float:
+def timed_picture(frame: Frame, source: SourceIdentity, nets: Nets, options: SwapOptions) -> float:
     """Seconds that the swap of a picture takes."""
     begun = time.monotonic()
-    for _ in swap_frames([frame], identity, nets, options):
+    for _ in swap_frames([frame], source.identity, nets, options, photograph=source.photograph):
         pass
     return time.monotonic() - begun
 

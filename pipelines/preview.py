@@ -35,9 +35,11 @@ def preview_frame(
     with closing(
         load_nets(options.checkpoint, options.detector, options.device, options.precision)
     ) as nets:
-        identity = read_source(nets, sources, options).identity
+        source = read_source(nets, sources, options)
         counts = SwapCounts()
-        (after,) = swap_frames([frame], identity, nets, options, counts)
+        (after,) = swap_frames(
+            [frame], source.identity, nets, options, counts, photograph=source.photograph
+        )
         marks = marks_of(replace(options, start=at), nets) if counts.faces_swapped else None
     side_by_side = np.concatenate([frame.rgb, after.rgb], axis=1)
     write_picture(output, side_by_side, marks, overwrite=options.overwrite)

@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.nets import DetectorName, load_detector
+from vidswap.blending.bending import Shot
 from vidswap.errors import InputNotFoundError, NoFaceInSourceError, SeveralFacesError
-from vidswap.faces.align import align_face, face_affine
+from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder
 from vidswap.faces.pose import head_pose
 from vidswap.faces.quality import is_sharp
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
+from vidswap.identity.eyewear import wears_glasses
 from vidswap.media.frame import Frame
 from vidswap.media.picture import is_picture, read_picture
 from vidswap.media.sampling import sample_frames
@@ -48,6 +50,7 @@ class SourceIdentity:
     used: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]  # (frame, reason)
     crops: tuple[NDArray[np.uint8], ...]  # of the shots used, (256, 256, 3) RGB each
+    photograph: Shot | None = None  # the one that a generator may be shown
 
 
 class SourceReader:
@@ -186,7 +189,22 @@ def _mean_identity(
     used = [s for s, ok in zip(good, same, strict=True) if ok]
     identity = IdEmbedding.concatenate([s.identity for s in used]).mean()
     names_used, crops = tuple(s.name for s in used), tuple(s.crop for s in used)
-    return SourceIdentity(identity, names_used, tuple(left_out), crops)
+    return SourceIdentity(identity, names_used, tuple(left_out), crops, _photograph(used))
+
+
+def _photograph(shots: Sequence[SourceShot]) -> Shot:
+    """The most frontal shot, of those without glasses where there is one."""
+
+    def turned(shot: SourceShot) -> float:
+        pose = head_pose(shot.face.landmarks)
+        return abs(pose.yaw) + abs(pose.pitch)
+
+    found = []
+    for shot in sorted(shots, key=turned):
+        landmarks = shot.face.landmarks
+        aligned = warp_points(face_affine(landmarks), landmarks).astype(np.float32)
+        found.append(Shot(shot.crop, aligned, bare=not bool(wears_glasses(shot.identity))))
+    return next((shot for shot in found if shot.bare), found[0])
 
 
 def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, Frame]]:

@@ -195,7 +195,8 @@ class SwapJob:
         self.frames_kept = clip.frames_kept
         swapped = swap_segments(
             clip.frames, self.source.identity, self.nets, self.options, self.counts, self.clock,
-            segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
+            photograph=self.source.photograph, segment_frames=self.options.segment_frames,
+            begin=clip.begin, plan=plan,
         )  # fmt: skip
         with closing(swapped):
             for item in swapped:
@@ -217,7 +218,7 @@ class SwapJob:
         provenance = self._provenance(output)
         (frame,) = swap_frames(
             [read_picture(target)], self.source.identity, self.nets, self.options, self.counts,
-            self.clock,
+            self.clock, photograph=self.source.photograph,
         )  # fmt: skip
         self._report()
         with self.clock("encode"):

@@ -20,7 +20,8 @@ from vidswap.media.picture_encoder import Quality
 class SwapOptions:
     """How to swap.
 
-    k_shot: frames sampled from each source clip. face: "largest", "all", or a picture of the
+    k_shot: frames sampled from each source clip. reference: show the generator the source's face
+    bent onto the target's, where it was made for that. face: "largest", "all", or a picture of the
     person to replace. source_face: None, "largest" or a picture, when the source shows several
     people. start, end: seconds of the target to swap. batch_size: faces a generator call, None for
     the device's default. codec: None for the container's usual one. crf: quality, None for the
@@ -36,6 +37,7 @@ class SwapOptions:
     """
 
     k_shot: int = 10
+    reference: bool = True
     face: str | Path = "largest"
     source_face: str | Path | None = None
     start: float | None = None

@@ -23,6 +23,7 @@ from pipelines.overlap import Overlapped
 from pipelines.stage_clock import StageClock
 from pipelines.swap_options import SwapCounts, SwapOptions
 from pipelines.swap_state import SwapState
+from vidswap.blending.bending import Shot, reference_view
 from vidswap.blending.colour import matched_colour
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.blending.steadiness import SteadyFace
@@ -31,6 +32,7 @@ from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.tracking import FaceTracker
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.frame import Frame
+from vidswap.models.apgan import reference_tensor
 
 T = TypeVar("T")
 
@@ -39,7 +41,8 @@ T = TypeVar("T")
 class AlignedFace:
     """A face ready for the generator: the affine AM, F_t and B_t, (256, 256, 3) uint8 each.
 
-    `landmarks` (478, 2) are in pixels of the crop; `track` is the person's number in the clip.
+    `landmarks` (478, 2) are in pixels of the crop; `track` is the person's number in the clip;
+    `reference` (256, 256, 4) uint8 the source's face bent onto it, where the generator takes one.
     """
 
     affine: NDArray[np.float64]
@@ -47,6 +50,7 @@ class AlignedFace:
     crop: NDArray[np.uint8]
     boundary_map: NDArray[np.uint8]
     track: int = 0
+    reference: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +82,18 @@ def swap_frames(
     options: SwapOptions | None = None,
     counts: SwapCounts | None = None,
     clock: StageClock | None = None,
+    *,
+    photograph: Shot | None = None,
 ) -> Iterator[Frame]:
     """Swap a stream of frames of one clip, in order; one frame out for each frame in.
 
-    `identity` is a batch of one. Stages run in threads of their own; close the iterator to stop
-    them early. At most a few batches of frames are held at any time.
+    `identity` is a batch of one; `photograph` of the source, for a generator that takes one. Stages
+    run in threads of their own; close the iterator to stop them early. At most a few batches of
+    frames are held at any time.
     """
-    swapped = swap_segments(frames, identity, nets, options, counts, clock, segment_frames=None)
+    swapped = swap_segments(
+        frames, identity, nets, options, counts, clock, photograph=photograph, segment_frames=None
+    )
     with closing(swapped):
         for item in swapped:
             yield item.frame
@@ -98,6 +107,7 @@ def swap_segments(
     counts: SwapCounts | None = None,
     clock: StageClock | None = None,
     *,
+    photograph: Shot | None = None,
     segment_frames: int | None,
     begin: SwapState | None = None,
     plan: MemoryPlan | None = None,
@@ -125,6 +135,8 @@ def swap_segments(
         analysed = overlapped(
             find_faces(decoded, nets, chooser, clock, segment_frames, begin), "faces"
         )
+        if photograph is not None and options.reference and nets.generator.net.config.reference:
+            analysed = overlapped(show_source(analysed, photograph, clock), "bend")
         generated = overlapped(generate(analysed, identity, nets, batches, clock), "generate")
         matched = match_colour(generated, options.colour_match, options.mask, clock)
         steadied = steady(matched, options.steadiness, clock, begin)
@@ -195,6 +207,19 @@ def align(rgb: NDArray[np.uint8], landmarks: NDArray[np.floating], track: int = 
     return AlignedFace(affine, aligned, crop, draw_boundary_map(aligned), track)
 
 
+def show_source(
+    items: Iterable[FrameFaces], photograph: Shot, clock: StageClock
+) -> Iterator[FrameFaces]:
+    """Bend the source's photograph onto every face."""
+    for item in items:
+        with clock("bend"):
+            faces = [
+                replace(face, reference=reference_view(photograph, Shot(face.crop, face.landmarks)))
+                for face in item.faces
+            ]
+        yield replace(item, faces=faces)
+
+
 def generate(
     items: Iterable[FrameFaces],
     identity: IdEmbedding,
@@ -240,14 +265,30 @@ def swap_faces(
     """One generator call: Y (256, 256, 3) uint8 of each aligned face."""
     targets = _to_tensor([f.crop for f in faces], nets).mul_(2.0).sub_(1.0)
     maps = _to_tensor([f.boundary_map for f in faces], nets)
-    size = nets.generator.size
-    if size != targets.shape[-1]:
-        targets = torch.nn.functional.interpolate(targets, size=(size, size), mode="area")
-        maps = torch.nn.functional.interpolate(maps, size=(size, size), mode="area")
+    views = [f.reference for f in faces if f.reference is not None]
+    references = reference_tensor(torch.from_numpy(np.stack(views))) if views else None
     with torch.inference_mode():
-        outputs = nets.generator.net(targets, maps, identity.expand(len(faces)))
+        outputs = run_generator(nets, targets, maps, identity.expand(len(faces)), references)
         pixels = outputs.add_(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
     return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def run_generator(
+    nets: Nets,
+    targets: torch.Tensor,
+    maps: torch.Tensor,
+    identity: IdEmbedding,
+    references: torch.Tensor | None,
+) -> torch.Tensor:
+    """Y of pictures (B, C, 256, 256) at the generator's own size."""
+    size = nets.generator.size
+    given = [targets, maps]
+    if references is not None:
+        given.append(references.to(nets.device, nets.dtype))
+    if size != targets.shape[-1]:
+        given = [torch.nn.functional.interpolate(g, size=(size, size), mode="area") for g in given]
+    outputs: torch.Tensor = nets.generator.net(given[0], given[1], identity, *given[2:])
+    return outputs
 
 
 def _to_tensor(pictures: list[NDArray[np.uint8]], nets: Nets) -> torch.Tensor:

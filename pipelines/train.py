@@ -41,13 +41,8 @@ from vidswap.training.id_targets import (
     shows_held_out,
 )
 from vidswap.training.identity_loss import IdentityLoss
-from vidswap.training.pairs import (
-    PairBatch,
-    PairConfig,
-    PairSampler,
-    prefetched,
-    read_sides,
-)
+from vidswap.training.pair_batch import PairBatch, PairConfig
+from vidswap.training.pairs import PairSampler, prefetched, read_sides
 from vidswap.training.trainer import Trainer
 
 SAVE_MINUTES = 8.0  # between two writes of the state

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vidswap.errors import CheckpointError, DiskFullError, MissingLibraryError
 from vidswap.training.config import TrainConfig
 from vidswap.training.id_targets import split_embedding
-from vidswap.training.pairs import PairBatch
+from vidswap.training.pair_batch import PairBatch
 from vidswap.training.trainer import Trainer
 
 STATE_FILE, LOG_FILE, CURVES_FILE = "state.pt", "log.jsonl", "curves.png"
@@ -113,8 +113,9 @@ def picture_sheet(
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
         identity = split_embedding(trainer.id_rows[batch.sources.to(device)])
         outputs = trainer.average(
-            batch.targets.to(device), batch.boundary_maps.to(device), identity
-        )
+            batch.targets.to(device), batch.boundary_maps.to(device), identity,
+            batch.references.to(device),
+        )  # fmt: skip
     size = batch.targets.shape[2]
     sources = [cv2.resize(faces[int(i)], (size, size)) for i in batch.sources]
     rows = [np.concatenate(sources, axis=1)]

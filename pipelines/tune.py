@@ -23,6 +23,7 @@ from pipelines.nets import (
     load_detector,
 )
 from pipelines.source import MIN_FACE_SIZE, SourceReader, face_size
+from vidswap.blending.bending import SIZE, Shot
 from vidswap.errors import (
     BadOptionError,
     CheckpointError,
@@ -46,7 +47,6 @@ from vidswap.models.checkpoint import (
     load_generator,
     save_adapter,
 )
-from vidswap.training.bending import SIZE, Shot
 from vidswap.training.tuning import PairTuner, TuneConfig
 
 MAX_SHOTS = 400  # aligned faces a side, 0.2 MiB each

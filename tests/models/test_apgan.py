@@ -5,7 +5,14 @@ from torch import nn
 
 from vidswap.identity.dlib_resnet import STAGE_CHANNELS
 from vidswap.identity.encoder import IdEmbedding
-from vidswap.models.apgan import AdaLIN, Generator, GeneratorConfig, IdBlock, PeBlock
+from vidswap.models.apgan import (
+    AdaLIN,
+    Generator,
+    GeneratorConfig,
+    IdBlock,
+    PeBlock,
+    reference_tensor,
+)
 from vidswap.models.instance_norm import NORM_EPSILON, InstanceNorm
 
 SMALL = ((256, 8), (128, 8), (64, 8), (32, 16), (16, 16), (8, 16), (4, 16))
@@ -171,3 +178,45 @@ def test_bfloat16_agrees_with_float32() -> None:
 def test_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="allowed: 128, 256"):
         Generator(GeneratorConfig(size=64))
+
+
+def test_a_reference_stands_in_place_of_what_it_covers() -> None:
+    torch.manual_seed(0)
+    net = Generator(GeneratorConfig(channels=SMALL, id_width=32, reference=True)).eval()
+    plain = small_generator()
+    assert not net.load_state_dict(plain.state_dict(), strict=False).unexpected_keys
+    target, boundary_map = pictures(2, 256)
+    views = torch.zeros(2, 256, 256, 4, dtype=torch.uint8)
+    with torch.inference_mode():
+        without = net(target, boundary_map, identity(2))
+        unseen = net(target, boundary_map, identity(2), reference_tensor(views))
+        views[:, 80:180, 80:180] = torch.tensor([255, 0, 102, 255], dtype=torch.uint8)
+        seen = net(target, boundary_map, identity(2), reference_tensor(views))
+        pasted = target.clone()
+        pasted[:, :, 80:180, 80:180] = torch.tensor([1.0, -1.0, -0.2])[:, None, None]
+        expected = plain(pasted, boundary_map, identity(2))
+    torch.testing.assert_close(without, plain(target, boundary_map, identity(2)))
+    torch.testing.assert_close(unseen, without)
+    torch.testing.assert_close(seen, expected, atol=1e-5, rtol=0)
+
+
+def test_what_a_reference_covers_can_be_learnt_to_be_kept() -> None:
+    net = Generator(GeneratorConfig(channels=SMALL, id_width=32, reference=True)).eval()
+    target, boundary_map = pictures(1, 256)
+    views = torch.full((1, 256, 256, 4), 255, dtype=torch.uint8)
+    for weights in net.covered.parameters():
+        torch.nn.init.normal_(weights, std=0.05)
+    with torch.inference_mode():
+        one, other = (
+            net(t, boundary_map, identity(1), reference_tensor(views)) for t in (target, -target)
+        )
+    assert float((one - other).abs().mean()) > 0.01
+
+
+def test_a_net_made_without_a_reference_takes_none() -> None:
+    net = small_generator()
+    target, boundary_map = pictures(1, 256)
+    views = torch.full((1, 256, 256, 4), 255, dtype=torch.uint8)
+    with torch.inference_mode():
+        seen = net(target, boundary_map, identity(1), reference_tensor(views))
+        torch.testing.assert_close(seen, net(target, boundary_map, identity(1)))

@@ -154,8 +154,9 @@ def test_another_picture_of_the_person_stands_for_the_source_in_the_fairer_galle
 ) -> None:
     darker = [cv2.convertScaleAbs(faces.sources[0], alpha=0.9)]
     album = HeldOutFaces(
-        faces.sources, faces.targets, faces.landmarks, darker, np.array([0], np.intp), False
-    )
+        faces.sources, faces.targets, faces.landmarks, faces.source_landmarks, faces.mesh_index,
+        darker, np.array([0], np.intp), False,
+    )  # fmt: skip
     quality, each = measure_held_out(album, faces.sources, judge, reader, 0.1)
     assert quality.with_other == 1 and quality.retrieval_other_top5 == 1
     known = [not math.isnan(v) for v in each["retrieval_other_top1"]]
@@ -196,7 +197,7 @@ def test_a_clip_that_is_not_changed_has_the_targets_own_flow(
     clips: Path, untrained: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "pipelines.evaluate_clips.swap_frames", lambda frames, *_: (f for f in frames)
+        "pipelines.evaluate_clips.swap_frames", lambda frames, *_, **__: (f for f in frames)
     )
     with closing(load_nets(untrained)) as nets:
         results = list(evaluate_clips(find_clips(clips), nets, judge, every=2, max_frames=5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,7 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.picture import read_picture
 from vidswap.media.provenance import read_marks
+from vidswap.models.apgan import Generator
 from vidswap.models.checkpoint import default_checkpoint
 
 
@@ -142,6 +144,49 @@ def test_k_shot_uses_k_frames_and_names_those_left_out(
     assert [reason for _, reason in source.left_out] == ["no face"] * 4
     one_frame = reader.read([target_clip], k_shot=1).identity
     assert 0 < float((source.identity.embedding - one_frame.embedding).norm()) < 0.3
+
+
+def test_the_generator_is_shown_the_source_unless_told_otherwise(
+    nets: Nets, source_picture: Path
+) -> None:
+    reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
+    source = reader.read([source_picture])
+    plain = nets.generator.net
+    net = Generator(replace(plain.config, reference=True)).eval()
+    net.load_state_dict(plain.state_dict(), strict=False)
+    shown_to = replace(nets, generator=replace(nets.generator, net=net.to(nets.dtype)))
+    frame = Frame.from_rgb(grace_hopper())
+
+    def swapped(with_nets: Nets, reference: bool) -> np.ndarray:
+        options = SwapOptions(reference=reference, colour_match=0.0)
+        (after,) = swap_frames(
+            [frame], source.identity, with_nets, options, photograph=source.photograph
+        )
+        return after.rgb.astype(int)
+
+    before = swapped(nets, True)
+    np.testing.assert_array_equal(swapped(shown_to, False), before)
+    changed = np.abs(swapped(shown_to, True) - before).max(axis=2) > 8
+    assert changed.any()
+    np.testing.assert_array_equal(swapped(nets, False), before)
+
+
+def test_the_photograph_shown_is_the_most_frontal_one_without_glasses(
+    nets: Nets, source_picture: Path, tmp_path: Path
+) -> None:
+    reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
+    picture = astronaut()
+    face = reader.faces(picture)[0]
+    corners = np.rint(face.landmarks[[33, 133, 362, 263]] * 16.0).astype(int)
+    for one, other in (corners[:2], corners[2:]):
+        centre, radius = (one + other) // 2, int(0.75 * np.linalg.norm(other - one))
+        cv2.circle(picture, centre.tolist(), radius, (15, 15, 15), 4, cv2.LINE_AA, 4)
+    cv2.line(picture, corners[1].tolist(), corners[2].tolist(), (15, 15, 15), 4, cv2.LINE_AA, 4)
+    cv2.imwrite(str(tmp_path / "worn.png"), picture[:, :, ::-1])
+    with_glasses = reader.read([tmp_path / "worn.png"]).photograph
+    assert with_glasses is not None and not with_glasses.bare
+    both = reader.read([tmp_path / "worn.png", source_picture]).photograph
+    assert both is not None and both.bare
 
 
 def test_a_blurred_frame_is_left_out(nets: Nets, source_picture: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from vidswap.models.apgan import GeneratorConfig
 from vidswap.models.apgan_discriminator import DiscriminatorConfig
 from vidswap.models.checkpoint import load_generator
 from vidswap.training.config import LossWeights, TrainConfig
-from vidswap.training.pairs import PairConfig
+from vidswap.training.pair_batch import PairConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = TrainConfig(

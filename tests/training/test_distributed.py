@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 from tests.training.test_trainer import batch, config, trainer
 from vidswap.training.config import LossWeights, TrainConfig
 from vidswap.training.distributed import any_process, join_processes, leave_processes, rank
-from vidswap.training.pairs import PairBatch
+from vidswap.training.pair_batch import PairBatch
 
 # Losses that are means over a batch, without random views: two halves then have a whole.
 _MEANS = LossWeights(

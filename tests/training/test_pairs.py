@@ -6,14 +6,9 @@ import torch
 
 from vidswap.faces import mesh
 from vidswap.training.face_shards import FaceRecord
-from vidswap.training.pairs import (
-    PairConfig,
-    PairSampler,
-    eye_openings,
-    keep_map,
-    mirrored_mesh,
-    prefetched,
-)
+from vidswap.training.keep import keep_map
+from vidswap.training.pair_batch import PairConfig
+from vidswap.training.pairs import PairSampler, eye_openings, mirrored_mesh, prefetched
 
 MESH_INDEX = np.array(
     sorted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from copy import deepcopy
 from dataclasses import replace
@@ -23,7 +24,8 @@ from vidswap.training.face_shards import FaceRecord
 from vidswap.training.growth import grow_discriminator
 from vidswap.training.id_targets import ID_WIDTHS
 from vidswap.training.identity_loss import IdentityLoss
-from vidswap.training.pairs import PairBatch, PairConfig, PairSampler
+from vidswap.training.pair_batch import PairBatch, PairConfig
+from vidswap.training.pairs import PairSampler
 from vidswap.training.trainer import MAX_STEPS_BACK, Trainer
 
 N_FACES = 40
@@ -243,3 +245,22 @@ def test_the_average_follows_the_generator() -> None:
         net.step(batch())
     for mean, current in zip(net.average.parameters(), net.generator.parameters(), strict=True):
         assert float((mean - current).detach().abs().max()) < 0.02
+
+
+def test_training_goes_on_with_a_reference_where_it_stood_without() -> None:
+    plain = trainer()
+    plain.step(batch())
+    state = copy.deepcopy(plain.state())
+    given = config()
+    given = replace(given, generator=replace(given.generator, reference=True))
+    net = trainer(given)
+    net.load_state(state)
+    for name, weight in plain.generator.state_dict().items():
+        assert torch.equal(net.generator.state_dict()[name], weight)
+    moments = net.generator_optimiser.state_dict()["state"]
+    assert moments.keys() == state["generator_optimiser"]["state"].keys()
+    assert net.step(batch(number=1)) is not None
+    assert all(float(w.abs().sum()) > 0 for w in net.generator.covered.parameters())
+    again = trainer(given)
+    again.load_state(copy.deepcopy(net.state()))
+    assert torch.equal(again.generator.covered["128"].weight, net.generator.covered["128"].weight)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
+from tests.blending.test_bending import SOURCE_SKIN, TARGET_SKIN, face
 from tests.models.test_apgan import identity, small_generator
-from tests.training.test_pairs import schematic_points
+from vidswap.blending.bending import Shot
 from vidswap.faces import mesh
 from vidswap.identity.encoder import IdentityEncoder
-from vidswap.training.bending import Shot, bent_onto, displacement
 from vidswap.training.pair_examples import (
     ExampleConfig,
     ExampleMaker,
@@ -20,27 +19,7 @@ from vidswap.training.pair_examples import (
 )
 from vidswap.training.tuning import PairTuner, PeakWatch, TuneConfig, feature_differences
 
-SOURCE_SKIN, TARGET_SKIN = (200, 150, 120), (90, 60, 50)
-
-
 ONE_OF_TWO = ExampleConfig(back=1, own=0, across=1)
-
-
-def face(skin: tuple[int, int, int], around: int, shift: float = 0.0) -> Shot:
-    """A flat face with dark eyes and a red mouth on grey."""
-    points = schematic_points().astype(np.float32)
-    # Points the schema leaves out lie on the face's inside.
-    points[points.sum(axis=1) == 0] = (127.5, 140.0)
-    points += shift
-    crop = np.full((256, 256, 3), around, np.uint8)
-    for contour, colour in (
-        (mesh.FACE_OVAL, skin),
-        (mesh.RIGHT_EYE, (20, 20, 20)),
-        (mesh.LEFT_EYE, (20, 20, 20)),
-        (mesh.OUTER_LIPS, (180, 40, 40)),
-    ):
-        cv2.fillPoly(crop, [np.rint(points[list(contour)]).astype(np.int32)], colour)
-    return Shot(crop, points)
 
 
 def sources() -> list[Shot]:
@@ -54,51 +33,6 @@ def targets() -> list[Shot]:
 @pytest.fixture(scope="module")
 def encoder() -> IdentityEncoder:
     return IdentityEncoder().requires_grad_(False)
-
-
-def test_a_displacement_field_takes_points_to_points() -> None:
-    points = np.random.default_rng(0).uniform(60, 200, (478, 2)).astype(np.float32)
-    shifted = displacement(points, points + np.float32([3.0, -2.0]))
-    assert shifted[130, 130] == pytest.approx([3.0, -2.0], abs=1e-3)
-    larger = (points - 128) * np.float32(1.05) + 128
-    field = displacement(points, larger)
-    assert field[150, 170] == pytest.approx([0.05 * 42, 0.05 * 22], abs=0.5)  # row 150 is y
-
-
-def test_a_bent_face_covers_the_face_and_nothing_else() -> None:
-    over, frame = face(TARGET_SKIN, 220, 6.0), face(SOURCE_SKIN, 40)
-    mixed = bent_onto(over, frame, colour=0.0)
-    np.testing.assert_array_equal(mixed[:20], frame.crop[:20])
-    np.testing.assert_array_equal(mixed[:, :20], frame.crop[:, :20])
-    assert mixed[150, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=2)
-    # Its eyes lie where the frame's eyes are, six pixels from where they were.
-    dark = np.argwhere(mixed[90:122, 80:115].sum(axis=2) < 100).mean(axis=0)
-    assert dark == pytest.approx([106 - 90, 97 - 80], abs=1.5)
-
-
-def test_colour_takes_the_covered_face_s_mean() -> None:
-    over, frame = face(TARGET_SKIN, 220), face(SOURCE_SKIN, 40)
-    mixed = bent_onto(over, frame, colour=1.0)
-    inside = (slice(106, 178), slice(97, 158))  # from the eyes to the corners of the mouth
-    wanted = frame.crop[inside].mean(axis=(0, 1))
-    assert mixed[inside].mean(axis=(0, 1)) == pytest.approx(wanted, abs=8)
-    assert np.abs(over.crop[inside].mean(axis=(0, 1)) - wanted).min() > 50
-
-
-def test_a_shorter_reach_leaves_the_brow_the_frame_s() -> None:
-    over, frame = face(TARGET_SKIN, 220), face(SOURCE_SKIN, 40)
-    mixed = bent_onto(over, frame, colour=0.0, reach=0.75)
-    assert mixed[58, 128].astype(int) == pytest.approx(
-        SOURCE_SKIN, abs=12
-    )  # eight pixels inside the outline
-    assert mixed[150, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=3)
-    usual = bent_onto(over, frame, colour=0.0)
-    assert usual[66, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=12)
-
-
-def test_a_face_bent_onto_itself_is_itself() -> None:
-    frame = face(SOURCE_SKIN, 40)
-    assert np.abs(bent_onto(frame, frame, 1.0).astype(int) - frame.crop).max() <= 1
 
 
 def test_the_mirror_of_the_mesh_swaps_the_sides() -> None:

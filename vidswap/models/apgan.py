@@ -36,7 +36,9 @@ class GeneratorConfig:
     `size` is the side of its pictures, 128 or 256; `channels` the width at each resolution;
     `refined` the resolutions that get a second, residual ID block. Without `pe_blocks` the last two
     stages normalise without the boundary map, and without `layer_norm` AdaLIN is AdaIN: the rows of
-    Table IV. `spectral_norm` (IV.A) matters in training alone.
+    Table IV. `spectral_norm` (IV.A) matters in training alone. With `reference` the net may be
+    shown the source's face bent onto the target's, and beside it what that covers; the paper's
+    generator sees the target alone.
     """
 
     size: int = 256
@@ -49,6 +51,7 @@ class GeneratorConfig:
     pe_blocks: bool = True
     layer_norm: bool = True
     spectral_norm: bool = False
+    reference: bool = False
 
     def width(self, resolution: int) -> int:
         return dict(self.channels)[resolution]
@@ -198,6 +201,13 @@ class Generator(nn.Module):
                 nn.init.zeros_(conv.weight)
                 assert conv.bias is not None
                 nn.init.zeros_(conv.bias)
+        if config.reference:
+            # Weights trained without a reference carry over: at first it changes nothing.
+            sizes = (128, 256) if config.size == 256 else (128,)
+            convs = {str(s): nn.Conv2d(4, width(s), 3, padding=1, bias=False) for s in sizes}
+            for new in convs.values():
+                nn.init.zeros_(new.weight)
+            self.covered = nn.ModuleDict(convs)
         # Mean and deviation of the id vector and the id features over many people: the encoder's
         # own units are far from unit variance.
         n_id = POOLED_SIZE + sum(STAGE_CHANNELS)
@@ -215,23 +225,46 @@ class Generator(nn.Module):
             return PlainBlock(in_channels, channels)
         return PeBlock(in_channels, channels, self.config.pe_width)
 
-    def forward(self, target: Tensor, boundary_map: Tensor, identity: IdEmbedding) -> Tensor:
+    def forward(
+        self,
+        target: Tensor,
+        boundary_map: Tensor,
+        identity: IdEmbedding,
+        reference: Tensor | None = None,
+    ) -> Tensor:
         """Swap a batch.
 
         `target` F_t (B, 3, S, S) RGB in [-1, 1]; `boundary_map` B_t (B, 3, S, S) in [0, 1];
-        `identity` of the sources, batch B. Returns Y (B, 3, S, S) in [-1, 1].
+        `identity` of the sources, batch B; `reference` (B, 4, S, S) of `reference_tensor`, for a
+        net that was made for one. Returns Y (B, 3, S, S) in [-1, 1].
         """
-        return torch.tanh(self.logits(target, boundary_map, identity))
+        return torch.tanh(self.logits(target, boundary_map, identity, reference))
 
-    def logits(self, target: Tensor, boundary_map: Tensor, identity: IdEmbedding) -> Tensor:
+    def logits(
+        self,
+        target: Tensor,
+        boundary_map: Tensor,
+        identity: IdEmbedding,
+        reference: Tensor | None = None,
+    ) -> Tensor:
         """What `forward` takes the hyperbolic tangent of, (B, 3, S, S) float32."""
         codes = self.id_codes(identity)
         large = self.config.size == 256
+        covered = None
+        if reference is not None and self.config.reference:
+            view, mask = reference[:, :3], reference[:, 3:]
+            covered = torch.cat([target * mask, mask], dim=1)
+            target = target * (1.0 - mask) + view
         target_128 = F.avg_pool2d(target, 2) if large else target
         map_128 = F.avg_pool2d(boundary_map, 2) if large else boundary_map
         x = self.stem(target_128)
+        if covered is not None:
+            x = x + self._of_covered(F.avg_pool2d(covered, 2) if large else covered)
         if large:
-            skip_256 = F.leaky_relu(self.stem_256(target), SLOPE)
+            skip_256 = self.stem_256(target)
+            if covered is not None:
+                skip_256 = skip_256 + self._of_covered(covered)
+            skip_256 = F.leaky_relu(skip_256, SLOPE)
             x = x + self.down_128(skip_256)
         x = F.leaky_relu(x, SLOPE)
         skips = {128: x}
@@ -253,6 +286,11 @@ class Generator(nn.Module):
         logits: Tensor = rgb.float()
         return logits
 
+    def _of_covered(self, covered: Tensor) -> Tensor:
+        # From zero on, with the rate of the other weights, this would take thousands of steps.
+        maps: Tensor = self.covered[str(covered.shape[-1])](8.0 * covered)
+        return maps
+
     def id_codes(self, identity: IdEmbedding) -> dict[int, Tensor]:
         """The id code (B, id_width) of every resolution that has ID blocks."""
         dtype = self.stem.weight.dtype
@@ -265,6 +303,16 @@ class Generator(nn.Module):
             r: self.id_mapping[str(r)](vector, features[STAGE_OF_RESOLUTION[r]])
             for r in self.core_resolutions
         }
+
+
+def reference_tensor(views: Tensor) -> Tensor:
+    """Views (B, H, W, 4) uint8, RGB and mask, as the generator takes them: (B, 4, H, W) in [-1, 1].
+
+    Colours are multiplied by the mask, so that nothing is shown where it is zero.
+    """
+    channels = views.permute(0, 3, 1, 2).float() / 255.0
+    mask = channels[:, 3:]
+    return torch.cat([(2.0 * channels[:, :3] - 1.0) * mask, mask], dim=1)
 
 
 def _upsample(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from vidswap.errors import TrainingConfigError
 from vidswap.models.apgan import GeneratorConfig
 from vidswap.models.apgan_discriminator import DiscriminatorConfig
-from vidswap.training.pairs import PairConfig
+from vidswap.training.pair_batch import PairConfig
 
 Config = TypeVar("Config")
 

@@ -1,8 +1,10 @@
-"""Carrying weights from 128 to 256 pixels (progressive size)."""
+"""Carrying weights over to a larger net: from 128 to 256 pixels, or to one shown a reference."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
+
+from torch import Tensor, nn
 
 
 def grow_discriminator(large: dict[str, Tensor], small: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -17,4 +19,24 @@ def grow_discriminator(large: dict[str, Tensor], small: dict[str, Tensor]) -> di
         moved = f"{prefix}.{int(index) + 1}.{rest}" if prefix == "scales" else name
         if moved in large and large[moved].shape == tensor.shape:
             grown[moved] = tensor
+    return grown
+
+
+def with_reference(state: dict[str, Any], generator: nn.Module) -> dict[str, Any]:
+    """A trainer's state for a generator with `reference`, whose weights there begin as they are.
+
+    Its optimiser's moments stay. They are numbered in the order of the parameters, of which the new
+    ones are the last.
+    """
+    own = {k: v for k, v in generator.state_dict().items() if k.startswith("covered.")}
+    if own.keys() <= state["generator"].keys():
+        return state
+    grown = dict(state)
+    for name in ("generator", "average"):
+        grown[name] = {**state[name], **own}
+    if "generator_optimiser" in state:
+        adam = state["generator_optimiser"]
+        group = dict(adam["param_groups"][0])
+        n = len(list(generator.parameters()))
+        grown["generator_optimiser"] = {**adam, "param_groups": [{**group, "params": [*range(n)]}]}
     return grown

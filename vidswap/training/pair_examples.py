@@ -21,11 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidswap.blending.mask import face_mask
-from vidswap.faces import mesh
-from vidswap.faces.boundary_map import draw_boundary_map
-from vidswap.faces.pose import canonical_mesh
-from vidswap.training.bending import (
+from vidswap.blending.bending import (
     SIZE,
     Picture,
     Points,
@@ -34,7 +30,12 @@ from vidswap.training.bending import (
     displaced,
     face_colours,
 )
-from vidswap.training.pairs import PairConfig, keep_map
+from vidswap.blending.mask import face_mask
+from vidswap.faces import mesh
+from vidswap.faces.boundary_map import draw_boundary_map
+from vidswap.faces.pose import canonical_mesh
+from vidswap.training.keep import keep_map
+from vidswap.training.pair_batch import PairConfig
 
 # Hair hangs over brow and temples: there the answer on a target's frame is the frame itself.
 INNER_REACH = 0.85

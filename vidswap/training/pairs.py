@@ -7,9 +7,7 @@ import itertools
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,89 +15,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidswap.blending.bending import (
+    SIZE,
+    Shot,
+    bent_onto,
+    between_lips,
+    covered_part,
+    reference_view,
+)
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
+from vidswap.faces.eyewear import is_bare
+from vidswap.models.apgan import reference_tensor
 from vidswap.training.augmentation import add_occluder, degrade
-from vidswap.training.bending import SIZE, Shot, bent_onto, covered_part
-from vidswap.training.eyewear import is_bare
 from vidswap.training.face_shards import INDEX_FILE, FaceRecord
+from vidswap.training.keep import draw_eyes, keep_map
+from vidswap.training.pair_batch import PairBatch, PairConfig
 
 SHARP_PIXELS = 200  # side as stored of a picture that shows skin
 LIKE_FACES = 24  # drawn for a bent pair, of which the one most alike in pose is taken
 # How an answer takes on the target's colour and its light; hair hangs over its brow.
 ANSWER_COLOUR, ANSWER_LIGHT, ANSWER_REACH = 0.9, 0.8, 0.9
 SHUT_OPENING = 0.16  # of the eye's width, below which eyes count as shut; 3 % of photographs
-LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
+WITHOUT_EYES = 0.2  # share of references shown as if they wore glasses
 DRAWS_OF_BARE = 12  # until a face with glasses is taken after all
-
-
-@dataclass(frozen=True)
-class PairBatch:
-    """A batch on the CPU.
-
-    `targets` (B, 3, S, S) in [-1, 1]; `boundary_maps` (B, 3, S, S) in [0, 1]; `sources` and
-    `target_rows` (B,) are rows of the id embeddings; `same_person` (B,) whether target and source
-    are one person's; `keep` (B, 1, S, S) how much of the target's picture must come back (eq. 7's
-    lambda_1). The first `n_same_picture` pairs have the target's own picture as source, and so have
-    the `n_swap_back` after them, which the generator gets with the face of `swap_back_sources`
-    (n_swap_back,) already swapped onto them. After these the generator gets `bent`
-    (n_bent, 3, S, S), the targets with somebody else's photographed face laid over theirs. The
-    pairs after these have `answers` (n_across, 3, S, S): the source's photographed face laid over
-    the target's, which is near to what a swap should be, but not it.
-    """
-
-    targets: Tensor
-    boundary_maps: Tensor
-    sources: Tensor
-    target_rows: Tensor
-    same_person: Tensor
-    keep: Tensor
-    n_same_picture: int
-    n_swap_back: int
-    swap_back_sources: Tensor
-    bent: Tensor
-    answers: Tensor
-
-    @property
-    def n_answered(self) -> int:
-        """How many pairs, the first ones, have the target's picture as their true answer."""
-        return self.n_same_picture + self.n_swap_back + len(self.bent)
-
-
-@dataclass(frozen=True)
-class PairConfig:
-    """How pairs are drawn and augmented. Angles in degrees, shifts in 256ths of the crop."""
-
-    size: int = 128
-    batch: int = 16
-    same_picture: float = 0.125  # share of a batch with source = target
-    swap_back: float = 0.125  # share whose own face must be given back to a swap of it
-    bent: float = 0.25  # share whose own face must replace a photographed one bent onto it
-    across: float = 0.375  # share of two people in like pose, the one's face bent onto the other
-    same_person: float = 0.0  # share with another picture of the same person
-    bare_sources: bool = True  # glasses are the target's: nothing rewards drawing the source's
-    rotation: float = 5.0
-    scale: float = 0.05
-    shift: float = 5.0
-    brightness: float = 0.12
-    occluded: float = 0.25  # share with something drawn before the face
-    degraded: float = 0.2  # share shown as a poorer recording
-    sharp_targets: float = 0.6  # share of targets stored at the full size
-    shut_eyes: float = 0.12  # share of targets with shut eyes, which photographs seldom show
-    keep_face: float = 0.04  # lambda_1 inside the face of another person ...
-    keep_across: float = 0.6  # ... of another person whose bent face is the answer ...
-    keep_features: float = 0.8  # ... in eyes and mouth, which carry gaze and speech ...
-    keep_outside: float = 1.0  # ... and around the face
-
-    @property
-    def counts(self) -> tuple[int, int, int, int]:
-        """How many of a batch are of the same picture, to be swapped back, bent, and across.
-
-        The last are as many as the others leave room for.
-        """
-        shares = (self.same_picture, self.swap_back, self.bent, self.across)
-        same, back, bent, across = (round(share * self.batch) for share in shares)
-        return same, back, bent, min(across, self.batch - same - back - bent)
 
 
 class PairSampler:
@@ -144,15 +83,20 @@ class PairSampler:
         targets, sources, same = self._draw_pairs(random)
         n_same, n_back, n_bent, n_across = config.counts
         n_answered = n_same + n_back + n_bent
-        pictures, maps, keeps, bent, answers = [], [], [], [], []
+        pictures, maps, keeps, bent, answers, views = [], [], [], [], [], []
         for i, (target, is_same) in enumerate(zip(targets, same, strict=True)):
             is_bent = n_same + n_back <= i < n_answered
             is_across = n_answered <= i < n_answered + n_across
-            beside = [self._bent_onto(int(target), random)] if is_bent else []
+            target, face = int(target), int(sources[i])
+            beside = [self._bent_onto(target, random)] if is_bent else []
             if is_across:
-                beside = [self._answer(int(target), int(sources[i]))]
-                sources[i] = self._another_of(int(sources[i]), random)
-            (picture, *beside), landmarks = self._augmented(int(target), beside, random)
+                beside = [self._answer(target, face)]
+                sources[i] = self._another_of(face, random)
+            elif i < n_same + n_back:
+                face = self._another_of(face, random)
+            shown = beside[0] if is_bent else None
+            beside.append(self._reference(face, target, shown, random))
+            (picture, *beside, view), landmarks = self._augmented(target, beside, random)
             keep = keep_map(landmarks, bool(is_same), config)
             if is_across:
                 keep = np.maximum(keep, config.keep_across * self._covered(landmarks))
@@ -163,6 +107,7 @@ class PairSampler:
             if random.random() < config.degraded and not (is_bent or is_across):
                 picture = degrade(picture, random)
             pictures.append(picture)
+            views.append(view)
             if is_bent:
                 bent += beside
             else:
@@ -181,6 +126,7 @@ class PairSampler:
             torch.from_numpy(self._drawn_sources(n_back, random)),
             _to_tensor(bent, config.size),
             _to_tensor(answers, config.size),
+            reference_tensor(torch.from_numpy(np.stack(views))),
         )
 
     def _draw_pairs(
@@ -282,13 +228,36 @@ class PairSampler:
         answer = bent_onto(
             face, frame, ANSWER_COLOUR, ANSWER_REACH, points=self.mesh_index, light=ANSWER_LIGHT
         )
-        own = np.zeros((SIZE, SIZE), np.float32)
-        points = np.rint(frame.landmarks * 16.0).astype(np.int32)
-        cv2.fillPoly(own, [points[list(mesh.INNER_LIPS)]], 1.0, cv2.LINE_8, 4)
+        answer = _mixed(answer, frame.crop, between_lips(frame.landmarks))
         if self.openings[target] < SHUT_OPENING:
-            _draw_eyes(own, points, 1.0)
-        own = np.asarray(cv2.GaussianBlur(own, (0, 0), 1.5), np.float32)
-        return _mixed(answer, frame.crop, own)
+            lids = np.zeros((SIZE, SIZE), np.float32)
+            draw_eyes(lids, np.rint(frame.landmarks * 16.0).astype(np.int32), 1.0)
+            lids = np.asarray(cv2.GaussianBlur(lids, (0, 0), 1.5), np.float32)
+            answer = _mixed(answer, frame.crop, lids)
+        return answer
+
+    def _reference(
+        self, face: int, target: int, shown: NDArray[np.uint8] | None, random: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """A view (256, 256, 4) of a face on the target's picture, or on what is shown of it.
+
+        The picture itself is no reference but for one that lies bent on it: it would be copied.
+        Meshes are not exact, and neither is the light that a reference takes on.
+        """
+        config = self.config
+        if random.random() >= config.referenced or (face == target and shown is None):
+            return np.zeros((SIZE, SIZE, 4), np.uint8)
+        own, frame = self._shot(face), self._shot(target)
+        if shown is not None:
+            frame = Shot(shown, frame.landmarks)
+        off = random.normal(size=(mesh.N_LANDMARKS, 2)) + random.normal(size=2)
+        bare = self._is_bare(face) and random.random() >= WITHOUT_EYES
+        own = Shot(own.crop, (own.landmarks + off).astype(np.float32), bare)
+        colour, light = random.uniform(0.6, 1.0), random.uniform(0.4, 1.0)
+        view = reference_view(own, frame, colour, light, self.mesh_index)
+        if random.random() < 0.25:
+            view[..., :3] = cv2.GaussianBlur(view[..., :3], (0, 0), random.uniform(0.5, 2.0))
+        return view
 
     def _covered(self, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
         part = covered_part(landmarks, ANSWER_REACH)
@@ -326,12 +295,11 @@ class PairSampler:
         moved = landmarks @ matrix[:, :2].T + matrix[:, 2]
         gain = 1.0 + random.uniform(-config.brightness, config.brightness, 3) * [1, 0.3, 0.3]
         colour = gain[0] * (1.0 + np.array([gain[1] - 1.0, 0.0, gain[2] - 1.0]))
-        pictures = [
-            cv2.convertScaleAbs(
-                _warp_between_sizes(picture, matrix, config.size) * colour.astype(np.float32)
-            )
-            for picture in (self.faces[row], *others)
-        ]
+        pictures = []
+        for picture in (self.faces[row], *others):
+            warped = _warp_between_sizes(picture, matrix, config.size)
+            gains = np.append(colour, 1.0)[: picture.shape[2]].astype(np.float32)
+            pictures.append(cv2.convertScaleAbs(warped * gains).astype(np.uint8, copy=False))
         return pictures, moved.astype(np.float32)
 
 
@@ -365,45 +333,6 @@ def _warp_between_sizes(
         picture, full[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
     return warped.astype(np.uint8, copy=False)
-
-
-def keep_map(
-    landmarks: NDArray[np.float32], same_person: bool, config: PairConfig
-) -> NDArray[np.float32]:
-    """Eq. 7's lambda_1 as a map (S, S): one for the same person, lower inside another's face."""
-    size = config.size
-    if same_person:
-        return np.ones((size, size), np.float32)
-    # Drawn at 128: the map is smooth.
-    points = np.rint((landmarks + 0.5) / 2.0 * 16.0 - 8.0).astype(np.int32)
-    keep: Any = np.full((128, 128), config.keep_outside, np.float32)
-    oval = points[list(mesh.FACE_OVAL)]
-    cv2.fillPoly(keep, [oval], config.keep_face, cv2.LINE_8, 4)
-    keep = cv2.GaussianBlur(keep, (0, 0), 3.0)
-    features = np.zeros((128, 128), np.uint8)
-    for contour in (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.INNER_LIPS):
-        cv2.fillPoly(features, [points[list(contour)]], 255, cv2.LINE_8, 4)
-    _draw_eyes(features, points, 255)
-    # The lids and the rim of the lips as well: a wink is in the lids.
-    features = cv2.dilate(features, np.ones((5, 5), np.uint8)).astype(np.uint8)
-    keep[features > 0] = config.keep_features
-    if size != 128:
-        keep = cv2.resize(keep, (size, size), interpolation=cv2.INTER_LINEAR)
-    smooth: NDArray[np.float32] = keep
-    return smooth
-
-
-def _draw_eyes(picture: Any, points: NDArray[np.int32], value: float) -> None:
-    """Fill the place of both eyes, open or shut, of a mesh in sixteenths of a pixel."""
-    for right, left in (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS):
-        across = points[left] - points[right]
-        axes = np.array([0.5, LEAST_EYE_HEIGHT / 2.0]) * np.linalg.norm(across)
-        angle = float(np.degrees(np.arctan2(across[1], across[0])))
-        centre = (points[right] + points[left]) // 2
-        cv2.ellipse(
-            picture, centre.tolist(), np.rint(axes).astype(int).tolist(), angle, 0, 360, value, -1,
-            cv2.LINE_8, 4,
-        )  # fmt: skip
 
 
 def eye_openings(

@@ -14,7 +14,7 @@ from vidswap.models.apgan import Generator
 from vidswap.models.apgan_discriminator import Discriminator
 from vidswap.training.config import TrainConfig
 from vidswap.training.distributed import average_gradients, n_processes, same_everywhere
-from vidswap.training.growth import grow_discriminator
+from vidswap.training.growth import grow_discriminator, with_reference
 from vidswap.training.id_targets import split_embedding
 from vidswap.training.identity_loss import IdentityLoss
 from vidswap.training.losses import (
@@ -25,7 +25,7 @@ from vidswap.training.losses import (
     saturation,
     style_perceptual,
 )
-from vidswap.training.pairs import PairBatch
+from vidswap.training.pair_batch import PairBatch
 
 GOOD_STATE_STEPS = 100  # between two states that the guard can step back to
 MAX_STEPS_BACK = 5  # in a row, before a run gives up
@@ -88,7 +88,9 @@ class Trainer:
         keep, sources = batch.keep.to(device), batch.sources.to(device)
         with torch.autocast(device.type, torch.bfloat16):
             identity = split_embedding(self.id_rows[sources])
-            logits = self.generator.logits(self._with_swaps(targets, maps, batch), maps, identity)
+            shown = self._with_swaps(targets, maps, batch)
+            seen = batch.references.to(device, memory_format=torch.channels_last)
+            logits = self.generator.logits(shown, maps, identity, seen)
             outputs = torch.tanh(logits).contiguous(memory_format=torch.channels_last)
 
             self.discriminator.requires_grad_(True)
@@ -220,6 +222,8 @@ class Trainer:
         Raises CheckpointError when the state is of another architecture.
         """
         try:
+            if self.config.generator.reference:
+                state = with_reference(state, self.generator)
             if state["generator"].keys() == self.generator.state_dict().keys():
                 self._load_nets(state)
             else:

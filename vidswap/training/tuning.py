@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from vidswap.blending.bending import Shot
 from vidswap.identity.dlib_resnet import DlibResNet
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder, dlib_crop
 from vidswap.models.adapter import DEFAULT_RANK, Adapter
 from vidswap.models.apgan import Generator
-from vidswap.training.bending import Shot
 from vidswap.training.losses import (
     gram,
     random_degradation,

@@ -4,8 +4,8 @@ import numpy as np
 from tests.photographs import grace_hopper
 from tests.training.test_pairs import schematic_points
 from vidswap.faces.align import align_face, face_affine, warp_points
+from vidswap.faces.eyewear import BARE_AT_MOST, eyewear_score, is_bare
 from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
-from vidswap.training.eyewear import BARE_AT_MOST, eyewear_score, is_bare
 
 
 def test_a_flat_face_is_bare_and_a_bar_over_its_nose_is_not() -> None:
