@@ -24,7 +24,7 @@ def train() -> None:
     "--config",
     default="apgan-256",
     show_default=True,
-    help="apgan-128, apgan-256, paper-128, paper-256, or a JSON file of what differs from one.",
+    help="apgan-128, apgan-256, apgan-256-ref, paper-128, paper-256, or a JSON file of changes.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run, exactly where it stopped.")
 @click.option("--start-from", type=PATH, help="state.pt of another run, as of 128 pixels for 256.")

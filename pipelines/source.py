@@ -15,7 +15,7 @@ from vidswap.blending.bending import Shot
 from vidswap.errors import InputNotFoundError, NoFaceInSourceError, SeveralFacesError
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder
-from vidswap.faces.pose import head_pose
+from vidswap.faces.pose import eye_openings, head_pose, mouth_opening
 from vidswap.faces.quality import is_sharp
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
@@ -26,6 +26,7 @@ from vidswap.media.sampling import sample_frames
 
 MAX_YAW, MAX_PITCH = 40.0, 30.0  # degrees; beyond them half the face is hidden
 MIN_FACE_SIZE = 40  # pixels between the farthest landmarks
+OPEN_EYE = 0.25  # of its width: an eye below this is half shut
 # A face smaller than this share of the largest is a bystander, not a second candidate.
 BYSTANDER_SHARE = 0.5
 
@@ -193,14 +194,19 @@ def _mean_identity(
 
 
 def _photograph(shots: Sequence[SourceShot]) -> Shot:
-    """The most frontal shot, of those without glasses where there is one."""
+    """The most neutral shot, of those without glasses where there is one.
 
-    def turned(shot: SourceShot) -> float:
-        pose = head_pose(shot.face.landmarks)
-        return abs(pose.yaw) + abs(pose.pitch)
+    Bending moves what is there: it makes no lips of teeth, and no eyes of lids.
+    """
+
+    def strained(shot: SourceShot) -> float:
+        landmarks = shot.face.landmarks
+        pose = head_pose(landmarks)
+        shut = max(0.0, OPEN_EYE - min(eye_openings(landmarks)))
+        return (abs(pose.yaw) + abs(pose.pitch)) / 30.0 + 4.0 * mouth_opening(landmarks) + 10 * shut
 
     found = []
-    for shot in sorted(shots, key=turned):
+    for shot in sorted(shots, key=strained):
         landmarks = shot.face.landmarks
         aligned = warp_points(face_affine(landmarks), landmarks).astype(np.float32)
         found.append(Shot(shot.crop, aligned, bare=not bool(wears_glasses(shot.identity))))

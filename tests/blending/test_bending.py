@@ -111,6 +111,15 @@ def test_a_reference_is_the_face_without_what_is_between_the_lips() -> None:
     assert opened[row, column, 3] < 30
 
 
+def test_a_reference_leaves_the_eyes_to_the_frame() -> None:
+    over, frame = face(SOURCE_SKIN, 40), face(TARGET_SKIN, 220)
+    view = reference_view(over, frame)
+    for corners in (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS):
+        column, row = np.rint(frame.landmarks[list(corners)].mean(axis=0)).astype(int)
+        assert view[row, column, 3] < 30
+        assert view[row - 14, column, 3] > 200  # the brow is the source's
+
+
 def test_a_reference_fades_out_where_two_faces_lie_apart() -> None:
     over, frame = face(SOURCE_SKIN, 40), face(TARGET_SKIN, 220)
     for distance, expected in ((NEAR - 1, 255), ((NEAR + FAR) / 2, 127.5), (FAR, 0)):
@@ -126,6 +135,6 @@ def test_of_a_face_with_glasses_a_reference_shows_the_rest() -> None:
     )
     eyes = frame.landmarks[list(mesh.RIGHT_EYE_CORNERS + mesh.LEFT_EYE_CORNERS)]
     for column, row in np.rint(eyes).astype(int):
-        assert bare[row, column] > 200 and worn[row, column] < 60
+        assert bare[row + 8, column] > 200 and worn[row + 8, column] < 60
     assert worn[150, 128] == bare[150, 128] == 255
     assert 0.02 < behind_glasses(frame.landmarks).mean() < 0.15

@@ -260,7 +260,7 @@ def test_training_goes_on_with_a_reference_where_it_stood_without() -> None:
     moments = net.generator_optimiser.state_dict()["state"]
     assert moments.keys() == state["generator_optimiser"]["state"].keys()
     assert net.step(batch(number=1)) is not None
-    assert all(float(w.abs().sum()) > 0 for w in net.generator.covered.parameters())
+    assert all(float(w.detach().abs().sum()) > 0 for w in net.generator.covered.parameters())
     again = trainer(given)
     again.load_state(copy.deepcopy(net.state()))
     assert torch.equal(again.generator.covered["128"].weight, net.generator.covered["128"].weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ SIZE = 256
 # whole, and from which on it counts nothing. Two people drawn at random are 4.3 apart (median).
 NEAR, FAR = 6.0, 11.0
 REFERENCE_REACH = 0.92
+LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
 _LUMA = np.array([0.299, 0.587, 0.114])
 _LIGHT_WIDTH = 24.0  # pixels: cheeks and brows in shade, not the features themselves
 _WIDE = (4.0, 0.05)  # how much wider than the near one the far kernel is, and its weight
@@ -62,9 +64,10 @@ def reference_view(
 ) -> NDArray[np.uint8]:
     """What a generator may see of the source: `face` bent onto `frame` (256, 256, 4), RGB and mask.
 
-    The mask, 0 to 255, is the part of the face that counts, without what is between the lips, and
-    fades out as the two differ in pose or in the shape of the face, where bending tears it. Of a
-    face with glasses their part is left out: they are not the target's.
+    The mask, 0 to 255, is the part of the face that counts, without what is between the lips and
+    the lids: speech, blinks and gaze are the target's, and no bending makes them. It fades out as
+    the two differ in pose or in the shape of the face, where bending tears it. Of a face with
+    glasses their part is left out: they are not the target's.
     """
     known = slice(None) if points is None else points
     distance = float(np.abs(face.landmarks[known] - frame.landmarks[known]).mean())
@@ -74,7 +77,7 @@ def reference_view(
         bent = _bent(face, frame, colour, light, points)
         view[..., :3] = np.clip(np.rint(bent), 0, 255)
         part = covered_part(frame.landmarks, REFERENCE_REACH)
-        part *= 1.0 - between_lips(frame.landmarks)
+        part *= 1.0 - np.maximum(between_lips(frame.landmarks), within_lids(frame.landmarks))
         if not face.bare:
             part *= 1.0 - behind_glasses(frame.landmarks)
         view[..., 3] = np.rint(255.0 * alike * part)
@@ -121,12 +124,32 @@ def behind_glasses(landmarks: Points) -> NDArray[np.float32]:
     return np.asarray(cv2.GaussianBlur(covered, (0, 0), 3.0), np.float32)
 
 
+def within_lids(landmarks: Points) -> NDArray[np.float32]:
+    """Where the eyes are, open or shut (256, 256), 0 to 1."""
+    eyes = np.zeros((SIZE, SIZE), np.float32)
+    draw_eyes(eyes, np.rint(landmarks * 16.0).astype(np.int32), 1.0)
+    return np.asarray(cv2.GaussianBlur(eyes, (0, 0), 1.5), np.float32)
+
+
 def between_lips(landmarks: Points) -> NDArray[np.float32]:
     """Where teeth show (256, 256), 0 to 1."""
     inside = np.zeros((SIZE, SIZE), np.float32)
     points = np.rint(landmarks[list(mesh.INNER_LIPS)] * 16.0).astype(np.int32)
     cv2.fillPoly(inside, [points], 1.0, cv2.LINE_8, 4)
     return np.asarray(cv2.GaussianBlur(inside, (0, 0), 1.5), np.float32)
+
+
+def draw_eyes(picture: Any, points: NDArray[np.int32], value: float) -> None:
+    """Fill the place of both eyes, open or shut, of a mesh in sixteenths of a pixel."""
+    for right, left in (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS):
+        across = points[left] - points[right]
+        axes = np.array([0.5, LEAST_EYE_HEIGHT / 2.0]) * np.linalg.norm(across)
+        angle = float(np.degrees(np.arctan2(across[1], across[0])))
+        centre = (points[right] + points[left]) // 2
+        cv2.ellipse(
+            picture, centre.tolist(), np.rint(axes).astype(int).tolist(), angle, 0, 360, value, -1,
+            cv2.LINE_8, 4,
+        )  # fmt: skip
 
 
 def _light(

@@ -21,9 +21,9 @@ class LossWeights:
     """Weights of eq. 11; the identity loss has one weight an encoder."""
 
     adversarial: float = 2.5
-    identity_dlib: float = 5.0
-    identity_mobilefacenet: float = 5.0
-    identity_apart: float = 5.0
+    identity_dlib: float = 2.0
+    identity_mobilefacenet: float = 3.0
+    identity_apart: float = 4.0
     saturation: float = 1.0
     reconstruction: float = 40.0
     occlusion: float = 2.0
@@ -75,6 +75,16 @@ def default_config(size: int = 256) -> TrainConfig:
     if size == 256:
         config = replace(config, discriminator=DiscriminatorConfig(widths=(16, 32, 32)))
     return config
+
+
+def reference_config() -> TrainConfig:
+    """The default at 256 pixels, for a generator that is shown the source's face as well."""
+    config = default_config(256)
+    return replace(
+        config,
+        generator=replace(config.generator, reference=True),
+        pairs=replace(config.pairs, occluded=0.4),
+    )
 
 
 def paper_config(size: int = 256) -> TrainConfig:
@@ -150,6 +160,7 @@ def table_iv_config(row: str, config: TrainConfig) -> TrainConfig:
 NAMED_CONFIGS: dict[str, Callable[[], TrainConfig]] = {
     "apgan-128": lambda: default_config(128),
     "apgan-256": lambda: default_config(256),
+    "apgan-256-ref": reference_config,
     "paper-128": lambda: paper_config(128),
     "paper-256": lambda: paper_config(256),
 }

@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.blending.bending import draw_eyes
 from vidswap.faces import mesh
 from vidswap.training.pair_batch import PairConfig
-
-LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
 
 
 def keep_map(
@@ -38,16 +37,3 @@ def keep_map(
         keep = cv2.resize(keep, (size, size), interpolation=cv2.INTER_LINEAR)
     smooth: NDArray[np.float32] = keep
     return smooth
-
-
-def draw_eyes(picture: Any, points: NDArray[np.int32], value: float) -> None:
-    """Fill the place of both eyes, open or shut, of a mesh in sixteenths of a pixel."""
-    for right, left in (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS):
-        across = points[left] - points[right]
-        axes = np.array([0.5, LEAST_EYE_HEIGHT / 2.0]) * np.linalg.norm(across)
-        angle = float(np.degrees(np.arctan2(across[1], across[0])))
-        centre = (points[right] + points[left]) // 2
-        cv2.ellipse(
-            picture, centre.tolist(), np.rint(axes).astype(int).tolist(), angle, 0, 360, value, -1,
-            cv2.LINE_8, 4,
-        )  # fmt: skip

@@ -22,6 +22,7 @@ from vidswap.blending.bending import (
     between_lips,
     covered_part,
     reference_view,
+    within_lids,
 )
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
@@ -29,7 +30,7 @@ from vidswap.faces.eyewear import is_bare
 from vidswap.models.apgan import reference_tensor
 from vidswap.training.augmentation import add_occluder, degrade
 from vidswap.training.face_shards import INDEX_FILE, FaceRecord
-from vidswap.training.keep import draw_eyes, keep_map
+from vidswap.training.keep import keep_map
 from vidswap.training.pair_batch import PairBatch, PairConfig
 
 SHARP_PIXELS = 200  # side as stored of a picture that shows skin
@@ -230,10 +231,7 @@ class PairSampler:
         )
         answer = _mixed(answer, frame.crop, between_lips(frame.landmarks))
         if self.openings[target] < SHUT_OPENING:
-            lids = np.zeros((SIZE, SIZE), np.float32)
-            draw_eyes(lids, np.rint(frame.landmarks * 16.0).astype(np.int32), 1.0)
-            lids = np.asarray(cv2.GaussianBlur(lids, (0, 0), 1.5), np.float32)
-            answer = _mixed(answer, frame.crop, lids)
+            answer = _mixed(answer, frame.crop, within_lids(frame.landmarks))
         return answer
 
     def _reference(
