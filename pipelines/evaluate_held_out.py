@@ -153,14 +153,14 @@ def _views(
     """What the generator is shown of the sources, as in a run."""
     if not nets.generator.net.config.reference:
         return None
-    shots = [
-        Shot(picture, points, bare=not worn)
-        for picture, points, worn in zip(
-            faces.sources[part], faces.source_landmarks[part], wears_glasses(identity).tolist(),
-            strict=True,
+    own = embed(nets.encoder, faces.targets[part])
+    shots, onto = (
+        [Shot(*seen) for seen in zip(pictures[part], meshes[part], bare.tolist(), strict=True)]
+        for pictures, meshes, bare in (
+            (faces.sources, faces.source_landmarks, ~wears_glasses(identity)),
+            (faces.targets, faces.landmarks, ~wears_glasses(own)),
         )
-    ]  # fmt: skip
-    onto = [Shot(*pair) for pair in zip(faces.targets[part], faces.landmarks[part], strict=True)]
+    )
     return [
         reference_view(shot, target, points=faces.mesh_index)
         for shot, target in zip(shots, onto, strict=True)

@@ -20,6 +20,7 @@ from pipelines.faces_of_interest import FaceChooser
 from pipelines.memory import MemoryPlan, ShrinkingBatches, plan_memory
 from pipelines.nets import Nets
 from pipelines.overlap import Overlapped
+from pipelines.source import embed_crop
 from pipelines.stage_clock import StageClock
 from pipelines.swap_options import SwapCounts, SwapOptions
 from pipelines.swap_state import SwapState
@@ -30,7 +31,8 @@ from vidswap.blending.steadiness import SteadyFace
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.tracking import FaceTracker
-from vidswap.identity.encoder import IdEmbedding
+from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
+from vidswap.identity.eyewear import wears_glasses
 from vidswap.media.frame import Frame
 from vidswap.models.apgan import reference_tensor
 
@@ -136,7 +138,9 @@ def swap_segments(
             find_faces(decoded, nets, chooser, clock, segment_frames, begin), "faces"
         )
         if photograph is not None and options.reference and nets.generator.net.config.reference:
-            analysed = overlapped(show_source(analysed, photograph, clock), "bend")
+            analysed = overlapped(
+                show_source(analysed, photograph, nets.encoder, clock, begin), "bend"
+            )
         generated = overlapped(generate(analysed, identity, nets, batches, clock), "generate")
         matched = match_colour(generated, options.colour_match, options.mask, clock)
         steadied = steady(matched, options.steadiness, clock, begin)
@@ -208,16 +212,30 @@ def align(rgb: NDArray[np.uint8], landmarks: NDArray[np.floating], track: int = 
 
 
 def show_source(
-    items: Iterable[FrameFaces], photograph: Shot, clock: StageClock
+    items: Iterable[FrameFaces],
+    photograph: Shot,
+    encoder: IdentityEncoder,
+    clock: StageClock,
+    begin: SwapState | None = None,
 ) -> Iterator[FrameFaces]:
-    """Bend the source's photograph onto every face."""
+    """Bend the source's photograph onto every face.
+
+    Whether a track wears glasses, which are kept, is asked at its first face.
+    """
+    worn = dict(begin.worn) if begin is not None else {}
     for item in items:
         with clock("bend"):
+            for face in item.faces:
+                if face.track not in worn:
+                    identity = embed_crop(encoder, face.crop)
+                    worn[face.track] = bool(wears_glasses(identity))
+            shots = [Shot(f.crop, f.landmarks, not worn[f.track]) for f in item.faces]
             faces = [
-                replace(face, reference=reference_view(photograph, Shot(face.crop, face.landmarks)))
-                for face in item.faces
+                replace(face, reference=reference_view(photograph, shot))
+                for face, shot in zip(item.faces, shots, strict=True)
             ]
-        yield replace(item, faces=faces)
+        state = replace(item.state, worn=dict(worn)) if item.state is not None else None
+        yield replace(item, faces=faces, state=state)
 
 
 def generate(

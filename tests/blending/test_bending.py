@@ -137,4 +137,6 @@ def test_of_a_face_with_glasses_a_reference_shows_the_rest() -> None:
     for column, row in np.rint(eyes).astype(int):
         assert bare[row + 8, column] > 200 and worn[row + 8, column] < 60
     assert worn[150, 128] == bare[150, 128] == 255
+    kept = reference_view(over, Shot(frame.crop, frame.landmarks, bare=False))[..., 3]
+    np.testing.assert_array_equal(kept, worn)
     assert 0.02 < behind_glasses(frame.landmarks).mean() < 0.15

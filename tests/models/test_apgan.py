@@ -18,9 +18,10 @@ from vidswap.models.instance_norm import NORM_EPSILON, InstanceNorm
 SMALL = ((256, 8), (128, 8), (64, 8), (32, 16), (16, 16), (8, 16), (4, 16))
 
 
-def small_generator(size: int = 256) -> Generator:
+def small_generator(size: int = 256, reference: bool = False) -> Generator:
     torch.manual_seed(0)
-    return Generator(GeneratorConfig(size=size, channels=SMALL, id_width=32)).eval()
+    config = GeneratorConfig(size=size, channels=SMALL, id_width=32, reference=reference)
+    return Generator(config).eval()
 
 
 def identity(batch: int, seed: int = 0) -> IdEmbedding:

@@ -59,5 +59,5 @@ def faceless_clip(folder: Path) -> Path:
 def untrained(folder: Path) -> Path:
     """A checkpoint of the right shape that has learnt nothing: for tests of everything else."""
     path = folder / "untrained.safetensors"
-    save_generator(small_generator(), path, images_trained=0)
+    save_generator(small_generator(reference=True), path, images_trained=0)
     return path

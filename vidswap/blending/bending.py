@@ -66,8 +66,8 @@ def reference_view(
 
     The mask, 0 to 255, is the part of the face that counts, without what is between the lips and
     the lids: speech, blinks and gaze are the target's, and no bending makes them. It fades out as
-    the two differ in pose or in the shape of the face, where bending tears it. Of a face with
-    glasses their part is left out: they are not the target's.
+    the two differ in pose or in the shape of the face, where bending tears it. Where one of
+    the two wears glasses their part is left out: the source's are not wanted, the target's kept.
     """
     known = slice(None) if points is None else points
     distance = float(np.abs(face.landmarks[known] - frame.landmarks[known]).mean())
@@ -78,7 +78,7 @@ def reference_view(
         view[..., :3] = np.clip(np.rint(bent), 0, 255)
         part = covered_part(frame.landmarks, REFERENCE_REACH)
         part *= 1.0 - np.maximum(between_lips(frame.landmarks), within_lids(frame.landmarks))
-        if not face.bare:
+        if not (face.bare and frame.bare):
             part *= 1.0 - behind_glasses(frame.landmarks)
         view[..., 3] = np.rint(255.0 * alike * part)
     return view

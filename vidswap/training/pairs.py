@@ -246,8 +246,8 @@ class PairSampler:
         if random.random() >= config.referenced or (face == target and shown is None):
             return np.zeros((SIZE, SIZE, 4), np.uint8)
         own, frame = self._shot(face), self._shot(target)
-        if shown is not None:
-            frame = Shot(shown, frame.landmarks)
+        bare = self._is_bare(target)
+        frame = Shot(frame.crop if shown is None else shown, frame.landmarks, bare)
         off = random.normal(size=(mesh.N_LANDMARKS, 2)) + random.normal(size=2)
         bare = self._is_bare(face) and random.random() >= WITHOUT_EYES
         own = Shot(own.crop, (own.landmarks + off).astype(np.float32), bare)
