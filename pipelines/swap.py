@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from pipelines.interrupts import interrupts_put_off
 from pipelines.memory import (
     MIB,
     MemoryPlan,
@@ -156,8 +157,9 @@ class SwapJob:
             reader = stack.enter_context(VideoReader(target, options.start, options.end))
             plan = memory_plan_of(options, reader, self.nets.device)
             new_writer = partial(self._writer, output, reader, quality, provenance)
-            clip = self._clip(output, reader, new_writer, quality)
-            stack.push(clip.__exit__)
+            with interrupts_put_off():
+                clip = self._clip(output, reader, new_writer, quality)
+                stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
                 self._swap_segments(clip, plan)
                 unchanged = self.counts.faces_swapped == 0

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.faces_of_interest import FaceChooser
+from pipelines.interrupts import interrupts_put_off
 from pipelines.memory import MemoryPlan, ShrinkingBatches, plan_memory
 from pipelines.nets import Nets
 from pipelines.overlap import Overlapped
@@ -133,18 +134,20 @@ def swap_segments(
         def overlapped(items: Iterable[T], name: str) -> Overlapped[T]:
             return stack.enter_context(Overlapped(items, plan.queue_depth, name))
 
-        decoded = overlapped(clock.timed("decode", frames), "decode")
-        analysed = overlapped(
-            find_faces(decoded, nets, chooser, clock, segment_frames, begin), "faces"
-        )
-        if photograph is not None and options.reference and nets.generator.net.config.reference:
+        with interrupts_put_off():
+            decoded = overlapped(clock.timed("decode", frames), "decode")
             analysed = overlapped(
-                show_source(analysed, photograph, nets.encoder, clock, begin), "bend"
+                find_faces(decoded, nets, chooser, clock, segment_frames, begin), "faces"
             )
-        generated = overlapped(generate(analysed, identity, nets, batches, clock), "generate")
-        matched = match_colour(generated, options.colour_match, options.mask, clock)
-        steadied = steady(matched, options.steadiness, clock, begin)
-        for item in overlapped(blend(steadied, options.mask, clock), "blend"):
+            if photograph is not None and options.reference and nets.generator.net.config.reference:
+                analysed = overlapped(
+                    show_source(analysed, photograph, nets.encoder, clock, begin), "bend"
+                )
+            generated = overlapped(generate(analysed, identity, nets, batches, clock), "generate")
+            matched = match_colour(generated, options.colour_match, options.mask, clock)
+            steadied = steady(matched, options.steadiness, clock, begin)
+            finished = overlapped(blend(steadied, options.mask, clock), "blend")
+        for item in finished:
             counts.frames += 1
             counts.faces_swapped += item.n_faces
             counts.frames_without_face += item.n_faces == 0
