@@ -23,10 +23,10 @@ def with_glasses(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return worn
 
 
-def test_glasses_drawn_on_a_photograph_are_told_from_none_but_a_cap_is_taken_for_them() -> None:
+def test_photographs_with_glasses_worn_or_drawn_are_told_from_one_without() -> None:
     encoder = IdentityEncoder()
     detector, landmarks = MediapipeDetector(), MediapipeLandmarks()
-    for picture, capped in ((astronaut(), False), (grace_hopper(), True)):
+    for picture, worn_already in ((astronaut(), False), (grace_hopper(), True)):
         (detection, *_) = detector.detect(picture)
         face = landmarks.landmarks(picture, detection)
         assert face is not None
@@ -37,6 +37,6 @@ def test_glasses_drawn_on_a_photograph_are_told_from_none_but_a_cap_is_taken_for
             identity = encoder(tensor)
         logits = eyewear_logits(identity)
         assert float(logits[1] - logits[0]) > 1.0
-        assert wears_glasses(identity).tolist() == [capped, True]
+        assert wears_glasses(identity).tolist() == [worn_already, True]
     detector.close()
     landmarks.close()
