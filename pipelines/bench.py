@@ -29,7 +29,6 @@ from pipelines.stage_clock import StageClock
 from pipelines.swap import SwapJob, read_source
 from pipelines.swap_options import SwapOptions
 from pipelines.swap_stages import align, swap_faces
-from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.ffmpeg import write_h264
 from vidswap.media.picture import write_picture
 from vidswap.models.apgan import Generator
@@ -92,13 +91,7 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
 class _Unchanged(Generator):
     """A generator that gives the target back."""
 
-    def forward(
-        self,
-        target: Tensor,
-        boundary_map: Tensor,
-        identity: IdEmbedding,
-        reference: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, target: Tensor, *_: object, **__: object) -> Tensor:
         return target.float()
 
 

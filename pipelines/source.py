@@ -51,7 +51,7 @@ class SourceIdentity:
     used: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]  # (frame, reason)
     crops: tuple[NDArray[np.uint8], ...]  # of the shots used, (256, 256, 3) RGB each
-    photograph: Shot | None = None  # the one that a generator may be shown
+    photograph: Shot  # the one that a generator may be shown
 
 
 class SourceReader:
@@ -205,12 +205,12 @@ def _photograph(shots: Sequence[SourceShot]) -> Shot:
         shut = max(0.0, OPEN_EYE - min(eye_openings(landmarks)))
         return (abs(pose.yaw) + abs(pose.pitch)) / 30.0 + 4.0 * mouth_opening(landmarks) + 10 * shut
 
-    found = []
-    for shot in sorted(shots, key=strained):
-        landmarks = shot.face.landmarks
-        aligned = warp_points(face_affine(landmarks), landmarks).astype(np.float32)
-        found.append(Shot(shot.crop, aligned, bare=not bool(wears_glasses(shot.identity))))
-    return next((shot for shot in found if shot.bare), found[0])
+    neutral = sorted(shots, key=strained)
+    bare = next((shot for shot in neutral if not bool(wears_glasses(shot.identity))), None)
+    chosen = bare or neutral[0]
+    landmarks = chosen.face.landmarks
+    aligned = warp_points(face_affine(landmarks), landmarks).astype(np.float32)
+    return Shot(chosen.crop, aligned, bare is not None)
 
 
 def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, Frame]]:

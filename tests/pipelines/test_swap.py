@@ -20,6 +20,7 @@ from pipelines.nets import Nets, load_nets
 from pipelines.source import SourceReader
 from pipelines.swap_options import SwapCounts, SwapOptions
 from pipelines.swap_stages import swap_frames
+from tests.identity.test_eyewear import with_glasses
 from tests.media.clips import decoded_planes, frame_times, make_clip, sound_packets
 from tests.photographs import astronaut, grace_hopper
 from tests.pipelines.conftest import CLIP_FRAMES, moved
@@ -174,15 +175,10 @@ def test_the_photograph_shown_is_the_most_frontal_one_without_glasses(
 ) -> None:
     reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
     picture = astronaut()
-    face = reader.faces(picture)[0]
-    corners = np.rint(face.landmarks[[33, 133, 362, 263]] * 16.0).astype(int)
-    for one, other in (corners[:2], corners[2:]):
-        centre, radius = (one + other) // 2, int(0.75 * np.linalg.norm(other - one))
-        cv2.circle(picture, centre.tolist(), radius, (15, 15, 15), 4, cv2.LINE_AA, 4)
-    cv2.line(picture, corners[1].tolist(), corners[2].tolist(), (15, 15, 15), 4, cv2.LINE_AA, 4)
+    picture = with_glasses(picture, reader.faces(picture)[0].landmarks)
     cv2.imwrite(str(tmp_path / "worn.png"), picture[:, :, ::-1])
-    with_glasses = reader.read([tmp_path / "worn.png"]).photograph
-    assert with_glasses is not None and not with_glasses.bare
+    worn = reader.read([tmp_path / "worn.png"]).photograph
+    assert worn is not None and not worn.bare
     both = reader.read([tmp_path / "worn.png", source_picture]).photograph
     assert both is not None and both.bare
 

@@ -236,12 +236,12 @@ def test_another_number_is_another_batch(sampler: PairSampler) -> None:
 
 
 def test_what_lies_before_the_face_must_be_kept(sampler: PairSampler) -> None:
-    sampler.config = PairConfig(batch=8, occluded=1.0, degraded=0.0, across=0.0)
-    occluded = sampler.batch(0).keep
-    sampler.config = PairConfig(batch=8, occluded=0.0, degraded=0.0, across=0.0)
-    # The first draws are the same, so the first picture is.
-    plain = sampler.batch(0).keep
-    assert float(occluded[-4:].mean()) > float(plain[-4:].mean())
+    def kept(occluded: float) -> float:
+        config = PairConfig(batch=8, occluded=occluded, degraded=0.0, across=0.0)
+        sampler.config = config
+        return float(torch.stack([sampler.batch(n).keep[-4:].mean() for n in range(6)]).mean())
+
+    assert kept(1.0) > kept(0.0)
 
 
 def test_targets_are_drawn_from_pictures_stored_large_as_often_as_asked(
@@ -273,3 +273,21 @@ def test_keep_is_one_for_the_same_person_and_low_inside_anothers_face() -> None:
     assert nose == pytest.approx(0.02, abs=0.01)
     assert background == pytest.approx(1.0)
     assert eye == pytest.approx(0.15, abs=0.001)
+
+
+def test_references_are_shown_as_often_as_asked_and_never_the_picture_itself(
+    sampler: PairSampler,
+) -> None:
+    sampler.config = replace(PLAIN, bare_sources=False)
+    assert not any(bool(sampler.batch(number).references.any()) for number in range(4))
+    sampler.config = replace(PLAIN, bare_sources=False, referenced=1.0)
+    sampler.album_of = {}
+    for number in range(4):
+        batch = sampler.batch(number)
+        shown = [bool(view.any()) for view in batch.references]
+        # The first two have their own picture as source; a bent one covers it.
+        assert shown == [False, False] + [True] * 6
+        assert batch.references.shape == (8, 4, 128, 128)
+        colours, mask = batch.references[:, :3], batch.references[:, 3:]
+        assert float(mask.min()) >= 0.0 and float(mask.max()) <= 1.0
+        assert bool((colours.abs() <= mask + 1e-6).all())

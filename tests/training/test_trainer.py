@@ -252,14 +252,17 @@ def test_training_goes_on_with_a_reference_where_it_stood_without() -> None:
     plain.step(batch())
     state = copy.deepcopy(plain.state())
     given = config()
-    given = replace(given, generator=replace(given.generator, reference=True))
+    given = replace(
+        given, generator=replace(given.generator, reference=True),
+        pairs=replace(given.pairs, referenced=1.0),
+    )  # fmt: skip
     net = trainer(given)
     net.load_state(state)
     for name, weight in plain.generator.state_dict().items():
         assert torch.equal(net.generator.state_dict()[name], weight)
     moments = net.generator_optimiser.state_dict()["state"]
     assert moments.keys() == state["generator_optimiser"]["state"].keys()
-    assert net.step(batch(number=1)) is not None
+    assert net.step(sampler(given.pairs).batch(1)) is not None
     assert all(float(w.detach().abs().sum()) > 0 for w in net.generator.covered.parameters())
     again = trainer(given)
     again.load_state(copy.deepcopy(net.state()))

@@ -20,6 +20,7 @@ SIZE = 256
 NEAR, FAR = 6.0, 11.0
 REFERENCE_REACH = 0.92
 LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
+_PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
 _LUMA = np.array([0.299, 0.587, 0.114])
 _LIGHT_WIDTH = 24.0  # pixels: cheeks and brows in shade, not the features themselves
 _WIDE = (4.0, 0.05)  # how much wider than the near one the far kernel is, and its weight
@@ -89,15 +90,16 @@ def _bent(
 ) -> NDArray[np.float64]:
     known = slice(None) if points is None else points
     field_ = displacement(frame.landmarks[known], face.landmarks[known])
-    bent = displaced(face.crop, field_).astype(np.float64)
+    bent = displaced(face.crop, field_)
     mean, deviation = face_colours(face)
     to_mean, to_deviation = face_colours(frame)
     gain = 1.0 + colour * (np.clip(to_deviation / deviation, 0.8, 1.25) - 1.0)
-    bent = (bent - mean) * gain + mean + colour * (to_mean - mean)
+    coloured = bent * gain
+    coloured += mean + colour * (to_mean - mean) - mean * gain
     if light:
         oval = frame.landmarks[list(mesh.FACE_OVAL)]
-        bent *= _light(frame.crop, bent, face_mask(oval))[..., None] ** light
-    return bent
+        coloured *= _light(frame.crop, coloured, face_mask(oval))[..., None] ** light
+    return coloured
 
 
 def covered_part(landmarks: Points, reach: float) -> NDArray[np.float32]:
@@ -156,7 +158,6 @@ def _light(
     wanted: Picture, shown: NDArray[np.float64], inside: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Gain (256, 256) from one picture's wide light and shade to another's, within `inside`."""
-
     small = (SIZE // 4, SIZE // 4)
 
     def wide(values: NDArray[np.generic]) -> NDArray[np.float64]:
@@ -191,8 +192,8 @@ def displacement(at: Points, to: Points, width: float = 6.0) -> NDArray[np.float
 
 def displaced(picture: Picture, field_: NDArray[np.float32]) -> Picture:
     """The picture with every pixel taken from `field_` (256, 256, 2) beside it."""
-    grid = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), axis=2) + field_
-    x, y = np.ascontiguousarray(grid.transpose(2, 0, 1), np.float32)
+    columns, rows = _PLACES
+    x, y = columns + field_[..., 0], rows + field_[..., 1]
     warped = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(warped, np.uint8)
 

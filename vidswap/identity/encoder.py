@@ -36,6 +36,10 @@ class IdEmbedding:
         """The k-shot mean over the batch (III.D), as a batch of one."""
         return self.map(lambda x: x.mean(dim=0, keepdim=True))
 
+    def rows(self) -> Tensor:
+        """Vector, embedding and features side by side, (B, 1120)."""
+        return torch.cat([self.vector, self.embedding, *self.features], dim=1)
+
     def map(self, function: Callable[[Tensor], Tensor]) -> IdEmbedding:
         """Apply a function to every tensor."""
         return IdEmbedding(

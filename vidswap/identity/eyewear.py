@@ -29,8 +29,7 @@ def _probe() -> tuple[Tensor, Tensor]:
 def eyewear_logits(identity: IdEmbedding) -> Tensor:
     """(B,) for a batch of faces: above zero with glasses, more likely than not."""
     weights, bias = _probe()
-    raw = torch.cat([identity.vector, identity.embedding, *identity.features], dim=1)
-    return raw.float().cpu() @ weights + bias
+    return identity.rows().float().cpu() @ weights + bias
 
 
 def wears_glasses(identity: IdEmbedding) -> Tensor:

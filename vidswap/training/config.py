@@ -83,7 +83,7 @@ def reference_config() -> TrainConfig:
     return replace(
         config,
         generator=replace(config.generator, reference=True),
-        pairs=replace(config.pairs, occluded=0.4),
+        pairs=replace(config.pairs, occluded=0.4, referenced=0.8),
     )
 
 

@@ -51,8 +51,8 @@ def cached_id_embeddings(
     """Vector, embedding and stage features of every face, concatenated: (N, sum(ID_WIDTHS))."""
 
     def embed(crops: Tensor) -> Tensor:
-        identity = encoder(crops)
-        return torch.cat([identity.vector, identity.embedding, *identity.features], dim=1)
+        identity: IdEmbedding = encoder(crops)
+        return identity.rows()
 
     return _cached(faces, embed, sum(ID_WIDTHS), cache / "id-dlib.npy")
 

@@ -52,7 +52,7 @@ class PairConfig:
     swap_back: float = 0.125  # share whose own face must be given back to a swap of it
     bent: float = 0.25  # share whose own face must replace a photographed one bent onto it
     across: float = 0.375  # share of two people in like pose, the one's face bent onto the other
-    referenced: float = 0.8  # share shown a reference, of those that can be
+    referenced: float = 0.0  # share shown a reference, of those that can be; for nets made for it
     same_person: float = 0.0  # share with another picture of the same person
     bare_sources: bool = True  # glasses are the target's: nothing rewards drawing the source's
     rotation: float = 5.0

@@ -1,0 +1,69 @@
+"""What a swap could reach: the source's photograph itself, bent onto the target by its mesh.
+
+    python -m scripts.measure_bending FACES --judge faceres.json [--checkpoint FILE]
+
+FACES is a dataset as `vidswap dataset build` writes it. Its held-out pairs are swapped by the
+generator, and by bending alone; both are compared with source and target by the judge, and by
+dlib's net, which is in the training loss. How many sources are taken to wear glasses is told too.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.evaluate_held_out import HeldOutFaces, embed, read_held_out, swap_held_out
+from pipelines.evaluate_judge import Judge, load_judge
+from pipelines.evaluate_pairs import N_PAIRS
+from pipelines.nets import load_nets
+from vidswap.blending.bending import Shot, bent_onto
+from vidswap.identity.eyewear import wears_glasses
+from vidswap.metrics.identity import nearer_to_source, paired_cosines
+
+COLOUR = 0.7  # how far the bent face takes on the target's
+PATH = click.Path(path_type=Path, exists=True)
+
+
+def bent(faces: HeldOutFaces) -> list[NDArray[np.uint8]]:
+    """Every source bent onto its target, (256, 256, 3) each."""
+    return [
+        bent_onto(Shot(source, one), Shot(target, other), COLOUR, points=faces.mesh_index)
+        for source, one, target, other in zip(
+            faces.sources, faces.source_landmarks, faces.targets, faces.landmarks, strict=True
+        )
+    ]
+
+
+def compared(name: str, swaps: list[NDArray[np.uint8]], faces: HeldOutFaces, judge: Judge) -> str:
+    """How near swaps are to source and target, in words."""
+    sources, targets, after = (judge.embed(p) for p in (faces.sources, faces.targets, swaps))
+    to_source, to_target = paired_cosines(after, sources), paired_cosines(after, targets)
+    nearer = nearer_to_source(after, sources, targets)
+    return (
+        f"{name}, {judge.stated}: nearer to the source {np.mean(nearer):.1%}, cosine to source "
+        f"{np.mean(to_source):.3f}, to target {np.mean(to_target):.3f}"
+    )
+
+
+@click.command()
+@click.argument("faces", type=PATH)
+@click.option("--judge", type=PATH, required=True, help="TensorFlow.js face net.")
+@click.option("--checkpoint", type=PATH, help="Generator; default: the packaged.")
+def main(faces: Path, judge: Path, checkpoint: Path | None) -> None:
+    """Print a line for each way of swapping and each net."""
+    given = read_held_out(faces, N_PAIRS)
+    with closing(load_nets(checkpoint)) as nets:
+        ways = {"bent": bent(given), "generator": swap_held_out(given, nets)[0]}
+        worn = int(wears_glasses(embed(nets.encoder, given.sources)).sum())
+    for net in (load_judge(judge), load_judge(None)):
+        for name, swaps in ways.items():
+            click.echo(compared(name, swaps, given, net))
+    click.echo(f"taken to wear glasses: {worn} of {len(given.sources)} sources")
+
+
+if __name__ == "__main__":
+    main()
