@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.mask import FACE_MARGIN, face_mask
+from vidswap.blending.mask import FACE_FEATHER, FACE_MARGIN, face_mask, sixteenths
 from vidswap.faces import mesh
 
 Picture = NDArray[np.uint8]  # (256, 256, 3) RGB
@@ -21,7 +21,7 @@ NEAR, FAR = 6.0, 11.0
 REFERENCE_REACH = 0.92
 LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
 _PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
-_LUMA = np.array([0.299, 0.587, 0.114])
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LIGHT_WIDTH = 24.0  # pixels: cheeks and brows in shade, not the features themselves
 _WIDE = (4.0, 0.05)  # how much wider than the near one the far kernel is, and its weight
 
@@ -76,69 +76,80 @@ def reference_view(
     view = np.zeros((SIZE, SIZE, 4), np.uint8)
     if alike > 0:
         bent = _bent(face, frame, colour, light, points)
-        view[..., :3] = np.clip(np.rint(bent), 0, 255)
-        part = covered_part(frame.landmarks, REFERENCE_REACH)
-        part *= 1.0 - np.maximum(between_lips(frame.landmarks), within_lids(frame.landmarks))
+        half = SIZE // 2  # the mask is soft
+        part = covered_part(frame.landmarks, REFERENCE_REACH, half)
+        part *= 1.0 - np.maximum(
+            between_lips(frame.landmarks, half), within_lids(frame.landmarks, half)
+        )
         if not (face.bare and frame.bare):
-            part *= 1.0 - behind_glasses(frame.landmarks)
-        view[..., 3] = np.rint(255.0 * alike * part)
+            part *= 1.0 - behind_glasses(frame.landmarks, half)
+        part *= 255.0 * alike
+        mask = cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+        pictures = [cv2.convertScaleAbs(np.maximum(bent, 0.0, out=bent)), cv2.convertScaleAbs(mask)]
+        cv2.mixChannels(pictures, [view], [0, 0, 1, 1, 2, 2, 3, 3])
     return view
 
 
 def _bent(
     face: Shot, frame: Shot, colour: float, light: float, points: NDArray[np.int64] | None
-) -> NDArray[np.float64]:
+) -> NDArray[np.float32]:
     known = slice(None) if points is None else points
     field_ = displacement(frame.landmarks[known], face.landmarks[known])
     bent = displaced(face.crop, field_)
     mean, deviation = face_colours(face)
     to_mean, to_deviation = face_colours(frame)
     gain = 1.0 + colour * (np.clip(to_deviation / deviation, 0.8, 1.25) - 1.0)
-    coloured = bent * gain
+    coloured = bent.astype(np.float32)
+    coloured *= gain
     coloured += mean + colour * (to_mean - mean) - mean * gain
     if light:
-        oval = frame.landmarks[list(mesh.FACE_OVAL)]
-        coloured *= _light(frame.crop, coloured, face_mask(oval))[..., None] ** light
+        coloured *= _light(frame, coloured, light)[..., None]
     return coloured
 
 
-def covered_part(landmarks: Points, reach: float) -> NDArray[np.float32]:
-    """Where `bent_onto` puts the face (256, 256), 0 to 1: the outline shrunk to `reach`, soft."""
+def covered_part(landmarks: Points, reach: float, size: int = SIZE) -> NDArray[np.float32]:
+    """Where `bent_onto` puts the face (size, size), 0 to 1: the outline shrunk to `reach`, soft."""
     oval = landmarks[list(mesh.FACE_OVAL)]
     centre = oval.mean(axis=0)
-    inside = face_mask(centre + reach / FACE_MARGIN * (oval - centre))
-    softness = 1.0 + 30.0 * (1.0 - reach)  # pixels
-    return np.asarray(cv2.GaussianBlur(inside, (0, 0), softness), np.float32)
+    softness = float(np.hypot(FACE_FEATHER, 1.0 + 30.0 * (1.0 - reach)))
+    return face_mask(centre + reach / FACE_MARGIN * (oval - centre), size, softness)
 
 
-def behind_glasses(landmarks: Points) -> NDArray[np.float32]:
-    """Where glasses would lie (256, 256), 0 to 1: around the eyes and across the nose."""
-    covered = np.zeros((SIZE, SIZE), np.float32)
+def behind_glasses(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:
+    """Where glasses would lie (size, size), 0 to 1: around the eyes and across the nose."""
+    covered = np.zeros((size, size), np.float32)
     corners = (*mesh.RIGHT_EYE_CORNERS, *mesh.LEFT_EYE_CORNERS)
     right, left = landmarks[list(corners[:2])], landmarks[list(corners[2:])]
     width = 0.5 * float(np.linalg.norm(right[1] - right[0]) + np.linalg.norm(left[1] - left[0]))
-    ends = np.rint([right.mean(axis=0), left.mean(axis=0)]).astype(int)
-    down = np.array([ends[0, 1] - ends[1, 1], ends[1, 0] - ends[0, 0]]) * 0.08
-    for end in ends:  # glasses hang below the eyes
-        centre = np.rint(end + down).astype(int)
-        cv2.circle(covered, centre.tolist(), round(0.95 * width), 1.0, -1)
-    cv2.line(covered, ends[0].tolist(), ends[1].tolist(), 1.0, max(1, round(0.5 * width)))
-    return np.asarray(cv2.GaussianBlur(covered, (0, 0), 3.0), np.float32)
+    width *= size / SIZE
+    middles = np.stack([right.mean(axis=0), left.mean(axis=0)])
+    down = 0.08 * np.array([middles[0, 1] - middles[1, 1], middles[1, 0] - middles[0, 0]])
+    for middle in sixteenths(middles + down, size):  # glasses hang below the eyes
+        cv2.circle(covered, middle.tolist(), round(16 * 0.95 * width), 1.0, -1, cv2.LINE_8, 4)
+    ends = sixteenths(middles, size).tolist()
+    one, other = sixteenths(middles, size).tolist()
+    cv2.line(covered, one, other, 1.0, max(1, round(0.5 * width)), cv2.LINE_8, 4)
+    return _softened(covered, 3.0)
 
 
-def within_lids(landmarks: Points) -> NDArray[np.float32]:
-    """Where the eyes are, open or shut (256, 256), 0 to 1."""
-    eyes = np.zeros((SIZE, SIZE), np.float32)
-    draw_eyes(eyes, np.rint(landmarks * 16.0).astype(np.int32), 1.0)
-    return np.asarray(cv2.GaussianBlur(eyes, (0, 0), 1.5), np.float32)
+def within_lids(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:
+    """Where the eyes are, open or shut (size, size), 0 to 1."""
+    eyes = np.zeros((size, size), np.float32)
+    draw_eyes(eyes, sixteenths(landmarks, size), 1.0)
+    return _softened(eyes, 1.5)
 
 
-def between_lips(landmarks: Points) -> NDArray[np.float32]:
-    """Where teeth show (256, 256), 0 to 1."""
-    inside = np.zeros((SIZE, SIZE), np.float32)
-    points = np.rint(landmarks[list(mesh.INNER_LIPS)] * 16.0).astype(np.int32)
+def between_lips(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:
+    """Where teeth show (size, size), 0 to 1."""
+    inside = np.zeros((size, size), np.float32)
+    points = sixteenths(landmarks[list(mesh.INNER_LIPS)], size)
     cv2.fillPoly(inside, [points], 1.0, cv2.LINE_8, 4)
-    return np.asarray(cv2.GaussianBlur(inside, (0, 0), 1.5), np.float32)
+    return _softened(inside, 1.5)
+
+
+def _softened(mask: NDArray[np.float32], deviation: float) -> NDArray[np.float32]:
+    """A square mask of any size, blurred by so many pixels of the crop."""
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), deviation * len(mask) / SIZE), np.float32)
 
 
 def draw_eyes(picture: Any, points: NDArray[np.int32], value: float) -> None:
@@ -154,21 +165,22 @@ def draw_eyes(picture: Any, points: NDArray[np.int32], value: float) -> None:
         )  # fmt: skip
 
 
-def _light(
-    wanted: Picture, shown: NDArray[np.float64], inside: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Gain (256, 256) from one picture's wide light and shade to another's, within `inside`."""
-    small = (SIZE // 4, SIZE // 4)
+def _light(frame: Shot, shown: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """Gain (256, 256), `share` of the way from the light and shade of `shown` to the frame's."""
+    small = SIZE // 4
+    inside = face_mask(frame.landmarks[list(mesh.FACE_OVAL)], small)
 
-    def wide(values: NDArray[np.generic]) -> NDArray[np.float64]:
-        reduced = cv2.resize(values.astype(np.float64), small, interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.GaussianBlur(reduced, (0, 0), _LIGHT_WIDTH / 4.0), np.float64)
+    def wide(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), _LIGHT_WIDTH / 4.0), np.float32)
+
+    def lit(picture: NDArray[Any]) -> NDArray[np.float32]:
+        reduced = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
+        return wide(reduced.astype(np.float32) @ _LUMA * inside)
 
     # Both are divided by the same blurred mask, which cancels; the offset is eight levels.
     level = 8.0 * wide(inside) + 1e-3
-    gain = (wide(wanted @ _LUMA * inside) + level) / (wide(shown @ _LUMA * inside) + level)
-    gain = np.clip(gain, 0.4, 2.5)
-    return np.asarray(cv2.resize(gain, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.float64)
+    gain = np.clip((lit(frame.crop) + level) / (lit(shown) + level), 0.4, 2.5) ** share
+    return np.asarray(cv2.resize(gain, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def displacement(at: Points, to: Points, width: float = 6.0) -> NDArray[np.float32]:
@@ -184,8 +196,9 @@ def displacement(at: Points, to: Points, width: float = 6.0) -> NDArray[np.float
     np.add.at(sums, (rows, columns), values.astype(np.float32))
     wider, share = _WIDE
     near = np.asarray(cv2.GaussianBlur(sums, (0, 0), width / 2.0), np.float32)
-    far = np.asarray(cv2.GaussianBlur(sums, (0, 0), wider * width / 2.0), np.float32)
-    sums = near + share * far
+    eighth = cv2.resize(sums, (SIZE // 8, SIZE // 8), interpolation=cv2.INTER_AREA)
+    far = cv2.GaussianBlur(eighth, (0, 0), wider * width / 8.0)
+    sums = near + share * cv2.resize(far, (half, half), interpolation=cv2.INTER_LINEAR)
     smooth = sums[..., :2] / (sums[..., 2:] + 4e-6)  # four pixels have become one
     return np.asarray(cv2.resize(smooth, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
 
@@ -198,7 +211,7 @@ def displaced(picture: Picture, field_: NDArray[np.float32]) -> Picture:
     return np.asarray(warped, np.uint8)
 
 
-def face_colours(shot: Shot) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def face_colours(shot: Shot) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and deviation (3,) of the colours between the eyes and the corners of the mouth."""
     corners = (
         *mesh.RIGHT_EYE_CORNERS, *mesh.LEFT_EYE_CORNERS,
@@ -208,6 +221,6 @@ def face_colours(shot: Shot) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     left, top = np.clip(points.min(axis=0), 0, SIZE - 8).astype(int)
     right, bottom = np.clip(points.max(axis=0), 8, SIZE).astype(int)
     part = shot.crop[top : max(bottom, top + 8), left : max(right, left + 8)]
-    pixels = part.reshape(-1, 3).astype(np.float64)
+    mean, deviation = cv2.meanStdDev(part)
     # The offset keeps the ratio of two deviations near one in flat pictures.
-    return pixels.mean(axis=0), pixels.std(axis=0) + 4.0
+    return mean[:, 0].astype(np.float32), deviation[:, 0].astype(np.float32) + 4.0

@@ -16,20 +16,28 @@ FACE_MARGIN = 1.1  # the outline is enlarged about its centre by this factor ...
 FACE_FEATHER = 5.0  # ... and blurred by this deviation, in pixels of the 256-pixel crop
 
 
-def face_mask(outline: NDArray[np.floating], size: int = 256) -> NDArray[np.float32]:
+def face_mask(
+    outline: NDArray[np.floating], size: int = 256, feather: float = FACE_FEATHER
+) -> NDArray[np.float32]:
     """Weights (size, size) in [0, 1]: one inside a face's outline, softly zero around it.
 
-    `outline` (N, 2) is the face oval in pixels of the crop. Hair and background beyond it are then
-    the frame's own pixels, not the generator's copy of them.
+    `outline` (N, 2) is the face oval and `feather` the blur's deviation, both in pixels of the
+    256-pixel crop, which the mask covers at any size. Hair and background beyond it are then the
+    frame's own pixels, not the generator's copy of them.
     """
     centre = (outline.min(axis=0) + outline.max(axis=0)) / 2.0
     points = centre + FACE_MARGIN * (outline - centre)
     mask = np.zeros((size, size), np.float32)
-    cv2.fillPoly(mask, [np.rint(np.clip(points, -2000, 2000) * 16).astype(np.int32)], 1.0, 8, 4)
-    blurred: NDArray[np.float32] = np.asarray(
-        cv2.GaussianBlur(mask, (0, 0), FACE_FEATHER), np.float32
-    )
-    return blurred
+    cv2.fillPoly(mask, [sixteenths(np.clip(points, -2000, 2000), size)], 1.0, cv2.LINE_8, 4)
+    blurred = cv2.GaussianBlur(mask, (0, 0), feather * size / 256.0)
+    return np.asarray(blurred, np.float32)
+
+
+def sixteenths(points: NDArray[np.floating], size: int = 256) -> NDArray[np.int32]:
+    """Points (..., 2) of the 256-pixel crop as OpenCV draws them with a shift of 4 at `size`."""
+    scale = size / 256.0
+    drawn: NDArray[np.int32] = np.rint(16.0 * scale * points + 8.0 * (scale - 1.0)).astype(np.int32)
+    return drawn
 
 
 def mirrored_sigmoid_mask(
