@@ -26,6 +26,7 @@ from vidswap.faces.mesh import FACE_OVAL
 
 # Eq. 12 is still 0.044 at the crop's edge; its last pixels are ramped to zero: no seam shows.
 EDGE_RAMP = 6  # pixels
+MAX_ENLARGED = 8  # times; bounds the memory of a face larger than 2048 pixels
 
 Box = tuple[int, int, int, int]
 MaskName = Literal["face", "square"]
@@ -130,22 +131,26 @@ def _inverse_warp(
     """Sample a square crop at the frame's pixels; outside the crop is zero.
 
     A crop much finer than the frame is area-averaged first: bilinear sampling alone would alias.
+    One that is coarser is first enlarged by a whole factor, bicubically: OpenCV does that twenty
+    times faster than it samples bicubically.
     """
     factor = picture.shape[0] / CROP_SIZE
-    finer = max(1, int(shrink * factor))
-    if finer > 1:
-        side = picture.shape[0] // finer
+    step = shrink * factor  # pixels of the picture a frame pixel
+    side = picture.shape[0]
+    if step >= 2.0:
+        side //= int(step)
         picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-        factor = side / CROP_SIZE
+    elif step < 0.8 and picture.ndim == 3:
+        side *= min(int(np.ceil(1.5 / step)), MAX_ENLARGED)
+        picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
+    factor = side / CROP_SIZE
     # cv2 wants the map from output (frame) to input (crop) pixels, which `affine` is.
     to_crop = affine * factor
     to_crop[:, 2] += (factor - 1.0) / 2.0
-    enlarged = shrink * factor < 0.8 and picture.ndim == 3
-    kernel = cv2.INTER_CUBIC if enlarged else cv2.INTER_LINEAR
     # Pixels beyond the crop repeat its edge, so that no black is mixed in; there the mask is zero.
     border = cv2.BORDER_REPLICATE if picture.ndim == 3 else cv2.BORDER_CONSTANT
     return cv2.warpAffine(
-        picture, to_crop, size, flags=kernel | cv2.WARP_INVERSE_MAP, borderMode=border
+        picture, to_crop, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border
     )
 
 
