@@ -111,13 +111,43 @@ def test_a_reference_is_the_face_without_what_is_between_the_lips() -> None:
     assert opened[row, column, 3] < 30
 
 
-def test_a_reference_leaves_the_eyes_to_the_frame() -> None:
+def opened(shot: Shot, share: float) -> Shot:
+    """The lids of a face brought together or apart, to `share` of its opening."""
+    points = shot.landmarks.copy()
+    for eye, corners in (
+        (mesh.RIGHT_EYE, mesh.RIGHT_EYE_CORNERS),
+        (mesh.LEFT_EYE, mesh.LEFT_EYE_CORNERS),
+    ):
+        middle = points[list(corners)].mean(axis=0)
+        points[list(eye)] = (points[list(eye)] - middle) * np.float32([1.0, share]) + middle
+    return Shot(shot.crop, points)
+
+
+def test_a_reference_has_open_eyes_for_open_ones_and_none_for_a_blink() -> None:
     over, frame = face(SOURCE_SKIN, 40), face(TARGET_SKIN, 220)
-    view = reference_view(over, frame)
-    for corners in (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS):
-        column, row = np.rint(frame.landmarks[list(corners)].mean(axis=0)).astype(int)
-        assert view[row, column, 3] < 30
-        assert view[row - 14, column, 3] > 200  # the brow is the source's
+    corners = mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS
+    places = [np.rint(frame.landmarks[list(c)].mean(axis=0)).astype(int) for c in corners]
+
+    def shown(face: Shot, frame: Shot) -> list[int]:
+        mask = reference_view(face, frame)[..., 3]
+        assert all(mask[row - 14, column] > 200 for column, row in places)  # the brow
+        return [int(mask[row, column]) for column, row in places]
+
+    assert min(shown(over, frame)) > 200
+    assert max(shown(over, opened(frame, 0.3))) < 30
+    assert max(shown(opened(over, 0.1), frame)) < 30
+    assert all(60 < seen < 200 for seen in shown(over, opened(frame, 0.6)))
+
+
+def test_the_bend_brings_lids_together() -> None:
+    over, frame = face(SOURCE_SKIN, 40), face(TARGET_SKIN, 220)
+    heights = []
+    for share in (1.0, 0.5):
+        mixed = bent_onto(over, opened(frame, share), colour=0.0)
+        column, row = np.rint(frame.landmarks[list(mesh.RIGHT_EYE)].mean(axis=0)).astype(int)
+        heights.append(int((mixed[row - 15 : row + 15, column].sum(axis=1) < 200).sum()))
+    assert heights[0] >= 6
+    assert heights[1] < 0.75 * heights[0]
 
 
 def test_a_reference_fades_out_where_two_faces_lie_apart() -> None:

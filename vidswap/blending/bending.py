@@ -11,19 +11,27 @@ from numpy.typing import NDArray
 
 from vidswap.blending.mask import FACE_FEATHER, FACE_MARGIN, face_mask, sixteenths
 from vidswap.faces import mesh
+from vidswap.faces.pose import eye_openings
 
 Picture = NDArray[np.uint8]  # (256, 256, 3) RGB
 Points = NDArray[np.float32]  # (478, 2) in pixels of the 256-pixel crop
 SIZE = 256
 # Mean distance of two meshes, in pixels of the crop and an axis, up to which a reference counts
 # whole, and from which on it counts nothing. Two people drawn at random are 4.3 apart (median).
-NEAR, FAR = 6.0, 11.0
-REFERENCE_REACH = 0.92
+NEAR, FAR = 7.0, 13.0
+REFERENCE_REACH = 0.96
+# Opening of the target's eyes, in parts of the source's, up to which these are not shown, and from
+# which on they are; and the opening below which the source's own count as shut.
+EYES_AS_OPEN = (0.45, 0.75)
+SHUT = 0.1
 LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
 _PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LIGHT_WIDTH = 24.0  # pixels: cheeks and brows in shade, not the features themselves
 _WIDE = (4.0, 0.05)  # how much wider than the near one the far kernel is, and its weight
+_EXACT = 2.5  # pixels: lids lie closer to each other than the near kernel tells apart
+_EYES = np.zeros(mesh.N_LANDMARKS, np.bool_)
+_EYES[[*mesh.RIGHT_EYE, *mesh.LEFT_EYE, mesh.RIGHT_IRIS[0], mesh.LEFT_IRIS[0]]] = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +73,8 @@ def reference_view(
 ) -> NDArray[np.uint8]:
     """What a generator may see of the source: `face` bent onto `frame` (256, 256, 4), RGB and mask.
 
-    The mask, 0 to 255, is the part of the face that counts, without what is between the lips and
-    the lids: speech, blinks and gaze are the target's, and no bending makes them. It fades out as
+    The mask, 0 to 255, is the part of the face that counts, without what is between the lips, and
+    the eyes as far as they are shut (`eyes_alike`): no bending makes teeth or lids. It fades out as
     the two differ in pose or in the shape of the face, where bending tears it. Where one of
     the two wears glasses their part is left out: the source's are not wanted, the target's kept.
     """
@@ -78,9 +86,8 @@ def reference_view(
         bent = _bent(face, frame, colour, light, points)
         half = SIZE // 2  # the mask is soft
         part = covered_part(frame.landmarks, REFERENCE_REACH, half)
-        part *= 1.0 - np.maximum(
-            between_lips(frame.landmarks, half), within_lids(frame.landmarks, half)
-        )
+        eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks, half)
+        part *= 1.0 - np.maximum(between_lips(frame.landmarks, half), eyes)
         if not (face.bare and frame.bare):
             part *= 1.0 - behind_glasses(frame.landmarks, half)
         part *= 255.0 * alike
@@ -94,7 +101,7 @@ def _bent(
     face: Shot, frame: Shot, colour: float, light: float, points: NDArray[np.int64] | None
 ) -> NDArray[np.float32]:
     known = slice(None) if points is None else points
-    field_ = displacement(frame.landmarks[known], face.landmarks[known])
+    field_ = displacement(frame.landmarks[known], face.landmarks[known], _EYES[known])
     bent = displaced(face.crop, field_)
     mean, deviation = face_colours(face)
     to_mean, to_deviation = face_colours(frame)
@@ -113,6 +120,14 @@ def covered_part(landmarks: Points, reach: float, size: int = SIZE) -> NDArray[n
     centre = oval.mean(axis=0)
     softness = float(np.hypot(FACE_FEATHER, 1.0 + 30.0 * (1.0 - reach)))
     return face_mask(centre + reach / FACE_MARGIN * (oval - centre), size, softness)
+
+
+def eyes_alike(face: Shot, frame: Shot) -> float:
+    """How far, 0 to 1, the eyes of `face` can stand for those of `frame`: not in a blink."""
+    own, wanted = (float(np.mean(eye_openings(shot.landmarks))) for shot in (face, frame))
+    shut, wide = EYES_AS_OPEN
+    alike = np.clip((wanted / max(own, 1e-3) - shut) / (wide - shut), 0.0, 1.0)
+    return float(alike * np.clip((own - SHUT) / SHUT, 0.0, 1.0))
 
 
 def behind_glasses(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:
@@ -182,24 +197,41 @@ def _light(frame: Shot, shown: NDArray[np.float32], share: float) -> NDArray[np.
     return np.asarray(cv2.resize(gain, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def displacement(at: Points, to: Points, width: float = 6.0) -> NDArray[np.float32]:
+def displacement(
+    at: Points, to: Points, exact: NDArray[np.bool_] | None = None, width: float = 6.0
+) -> NDArray[np.float32]:
     """A smooth field (256, 256, 2), x then y, that is about `to - at` at the points `at`.
 
     The Gaussian mean (Nadaraya and Watson) of the differences, `width` pixels wide near the points
     and wider where there are none, as on cheeks of a mesh of contours; zero far from all points.
+    What it misses at the points marked `exact` is added, `_EXACT` pixels wide.
     """
     half = SIZE // 2  # the field is smooth
-    rows, columns = np.clip(np.rint((at - 0.5) / 2.0).astype(int), 0, half - 1)[:, ::-1].T
-    sums = np.zeros((half, half, 3), np.float32)
-    values = np.concatenate([to - at, np.ones((len(at), 1), at.dtype)], axis=1)
-    np.add.at(sums, (rows, columns), values.astype(np.float32))
+    differences = to - at
+    sums = _scattered(at, differences, half)
     wider, share = _WIDE
     near = np.asarray(cv2.GaussianBlur(sums, (0, 0), width / 2.0), np.float32)
     eighth = cv2.resize(sums, (SIZE // 8, SIZE // 8), interpolation=cv2.INTER_AREA)
     far = cv2.GaussianBlur(eighth, (0, 0), wider * width / 8.0)
     sums = near + share * cv2.resize(far, (half, half), interpolation=cv2.INTER_LINEAR)
     smooth = sums[..., :2] / (sums[..., 2:] + 4e-6)  # four pixels have become one
+    if exact is not None and exact.any():
+        points, wanted = at[exact], differences[exact]
+        x, y = np.ascontiguousarray(((points - 0.5) / 2.0).T[:, None])
+        for _ in range(2):
+            found = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+            sums = _scattered(points, wanted - found, half)
+            sums = np.asarray(cv2.GaussianBlur(sums, (0, 0), _EXACT / 2.0), np.float32)
+            smooth += sums[..., :2] / (sums[..., 2:] + 2e-3)
     return np.asarray(cv2.resize(smooth, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _scattered(at: Points, values: Points, half: int) -> NDArray[np.float32]:
+    """Sums (half, half, 3) at half the crop's size: the values of points, and their number."""
+    rows, columns = np.clip(np.rint((at - 0.5) / 2.0).astype(int), 0, half - 1)[:, ::-1].T
+    sums = np.zeros((half, half, 3), np.float32)
+    np.add.at(sums, (rows, columns), np.column_stack([values, np.ones(len(at))]).astype(np.float32))
+    return sums
 
 
 def displaced(picture: Picture, field_: NDArray[np.float32]) -> Picture:

@@ -26,6 +26,8 @@ class LossWeights:
     identity_apart: float = 4.0
     saturation: float = 1.0
     reconstruction: float = 40.0
+    tone: float = 6.0
+    expression: float = 1.0
     occlusion: float = 2.0
     style: float = 3.0
 
@@ -107,7 +109,8 @@ def paper_config(size: int = 256) -> TrainConfig:
         ),
         weights=LossWeights(
             adversarial=2.0, identity_dlib=10.0, identity_mobilefacenet=0.0, identity_apart=0.0,
-            saturation=0.0, reconstruction=10.0, occlusion=1.0, style=3.0,
+            saturation=0.0, reconstruction=10.0, tone=0.0, expression=0.0,
+            occlusion=1.0, style=3.0,
         ),
         adversarial="log",
         identity_jitter=False,

@@ -20,7 +20,8 @@ class PairBatch:
     (n_bent, 3, S, S), the targets with somebody else's photographed face laid over theirs. The
     pairs after these have `answers` (n_across, 3, S, S): the source's photographed face laid over
     the target's, which is near to what a swap should be, but not it. `references` (B, 4, S, S) are
-    what the generator is shown of the source's face, zero for some.
+    what the generator is shown of the source's face, zero for some. `corners` (B, 3, 2, 2) are
+    those of the target's eyes and mouth, as `expression.corner_points` has them.
     """
 
     targets: Tensor
@@ -35,6 +36,7 @@ class PairBatch:
     bent: Tensor
     answers: Tensor
     references: Tensor
+    corners: Tensor
 
     @property
     def n_answered(self) -> int:

@@ -21,6 +21,7 @@ from vidswap.blending.bending import (
     bent_onto,
     between_lips,
     covered_part,
+    eyes_alike,
     reference_view,
     within_lids,
 )
@@ -29,6 +30,7 @@ from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.eyewear import is_bare
 from vidswap.models.apgan import reference_tensor
 from vidswap.training.augmentation import add_occluder, degrade
+from vidswap.training.expression import corner_points
 from vidswap.training.face_shards import INDEX_FILE, FaceRecord
 from vidswap.training.keep import keep_map
 from vidswap.training.pair_batch import PairBatch, PairConfig
@@ -36,7 +38,7 @@ from vidswap.training.pair_batch import PairBatch, PairConfig
 SHARP_PIXELS = 200  # side as stored of a picture that shows skin
 LIKE_FACES = 24  # drawn for a bent pair, of which the one most alike in pose is taken
 # How an answer takes on the target's colour and its light; hair hangs over its brow.
-ANSWER_COLOUR, ANSWER_LIGHT, ANSWER_REACH = 0.9, 0.8, 0.9
+ANSWER_COLOUR, ANSWER_LIGHT, ANSWER_REACH = 0.9, 0.8, 0.94
 SHUT_OPENING = 0.16  # of the eye's width, below which eyes count as shut; 3 % of photographs
 WITHOUT_EYES = 0.2  # share of references shown as if they wore glasses
 DRAWS_OF_BARE = 12  # until a face with glasses is taken after all
@@ -84,7 +86,7 @@ class PairSampler:
         targets, sources, same = self._draw_pairs(random)
         n_same, n_back, n_bent, n_across = config.counts
         n_answered = n_same + n_back + n_bent
-        pictures, maps, keeps, bent, answers, views = [], [], [], [], [], []
+        pictures, maps, keeps, bent, answers, views, corners = [], [], [], [], [], [], []
         for i, (target, is_same) in enumerate(zip(targets, same, strict=True)):
             is_bent = n_same + n_back <= i < n_answered
             is_across = n_answered <= i < n_answered + n_across
@@ -115,6 +117,7 @@ class PairSampler:
                 answers += beside
             maps.append(draw_boundary_map(landmarks, config.size))
             keeps.append(keep)
+            corners.append(corner_points(landmarks))
         return PairBatch(
             _to_tensor(pictures, config.size),
             torch.from_numpy(np.stack(maps).transpose(0, 3, 1, 2).copy()).float() / 255.0,
@@ -128,6 +131,7 @@ class PairSampler:
             _to_tensor(bent, config.size),
             _to_tensor(answers, config.size),
             reference_tensor(torch.from_numpy(np.stack(views))),
+            torch.from_numpy(np.stack(corners)),
         )
 
     def _draw_pairs(
@@ -222,17 +226,16 @@ class PairSampler:
     def _answer(self, target: int, source: int) -> NDArray[np.uint8]:
         """The target's picture (256, 256, 3) with the source's face, in the target's light.
 
-        Within the lips it is the target's own, and so are eyes that are shut: teeth do not come out
-        of a shut mouth, nor lids out of an open eye.
+        Within the lips it is the target's own, and so are eyes as far as they are shut: teeth do
+        not come out of a shut mouth, nor lids out of an open eye.
         """
         face, frame = self._shot(source), self._shot(target)
         answer = bent_onto(
             face, frame, ANSWER_COLOUR, ANSWER_REACH, points=self.mesh_index, light=ANSWER_LIGHT
         )
         answer = _mixed(answer, frame.crop, between_lips(frame.landmarks))
-        if self.openings[target] < SHUT_OPENING:
-            answer = _mixed(answer, frame.crop, within_lids(frame.landmarks))
-        return answer
+        eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks)
+        return _mixed(answer, frame.crop, eyes)
 
     def _reference(
         self, face: int, target: int, shown: NDArray[np.uint8] | None, random: np.random.Generator

@@ -14,6 +14,7 @@ from vidswap.models.apgan import Generator
 from vidswap.models.apgan_discriminator import Discriminator
 from vidswap.training.config import TrainConfig
 from vidswap.training.distributed import average_gradients, n_processes, same_everywhere
+from vidswap.training.expression import ExpressionNet, expression_loss
 from vidswap.training.growth import grow_discriminator, with_reference
 from vidswap.training.id_targets import split_embedding
 from vidswap.training.identity_loss import IdentityLoss
@@ -24,6 +25,7 @@ from vidswap.training.losses import (
     reconstruction,
     saturation,
     style_perceptual,
+    tone,
 )
 from vidswap.training.pair_batch import PairBatch
 
@@ -47,6 +49,9 @@ class Trainer:
             same_everywhere(net)
         self.identity_loss = identity_loss.to(device)
         self.id_rows = self.identity_loss.id_rows
+        self.expression: ExpressionNet | None = None
+        if config.weights.expression:
+            self.expression = ExpressionNet.packaged().to(device)
         self.generator_optimiser = torch.optim.Adam(
             self.generator.parameters(), config.generator_rate, config.betas
         )
@@ -109,12 +114,18 @@ class Trainer:
                 "adversarial": hinge_g(fake),
                 "saturation": saturation(logits),
                 "reconstruction": reconstruction(outputs, wanted, keep),
+                "tone": tone(outputs, wanted, keep),
                 "occlusion": occlusion_perceptual(wanted_stages, fake, keep_views),
                 "style": style_perceptual(wanted_stages, fake),
             }
             if n < len(outputs):
                 target_rows = batch.target_rows.to(device)
                 terms |= self.identity_loss(outputs[n:], sources[n:], target_rows[n:])
+                if self.expression is not None:
+                    corners = batch.corners[n:].to(device)
+                    terms["expression"] = expression_loss(
+                        self.expression, outputs[n:], targets[n:], corners
+                    )
             loss_g = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()
             norm_g = self._update(self.generator_optimiser, self.generator, loss_g)
         return {
