@@ -3,8 +3,9 @@
     python -m scripts.measure_bending FACES --judge faceres.json [--checkpoint FILE]
 
 FACES is a dataset as `vidswap dataset build` writes it. Its held-out pairs are swapped by the
-generator, and by bending alone; both are compared with source and target by the judge, and by
-dlib's net, which is in the training loss. How many sources are taken to wear glasses is told too.
+generator, by bending alone, and by laying in what a generator is shown of the source; all are
+compared with source and target by the judge, and by dlib's net, which is in the training loss. How
+many sources are taken to wear glasses is told too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pipelines.evaluate_held_out import HeldOutFaces, embed, read_held_out, swap
 from pipelines.evaluate_judge import Judge, load_judge
 from pipelines.evaluate_pairs import N_PAIRS
 from pipelines.nets import load_nets
-from vidswap.blending.bending import Shot, bent_onto
+from vidswap.blending.bending import Shot, bent_onto, reference_view
 from vidswap.identity.eyewear import wears_glasses
 from vidswap.metrics.identity import nearer_to_source, paired_cosines
 
@@ -36,6 +37,18 @@ def bent(faces: HeldOutFaces) -> list[NDArray[np.uint8]]:
             faces.sources, faces.source_landmarks, faces.targets, faces.landmarks, strict=True
         )
     ]
+
+
+def shown(faces: HeldOutFaces) -> list[NDArray[np.uint8]]:
+    """What a generator is shown of every source, laid over its target, (256, 256, 3) each."""
+    swaps = []
+    for source, one, target, other in zip(
+        faces.sources, faces.source_landmarks, faces.targets, faces.landmarks, strict=True
+    ):
+        view = reference_view(Shot(source, one), Shot(target, other), points=faces.mesh_index)
+        part = view[..., 3:] / np.float32(255.0)
+        swaps.append(np.rint(part * view[..., :3] + (1.0 - part) * target).astype(np.uint8))
+    return swaps
 
 
 def compared(name: str, swaps: list[NDArray[np.uint8]], faces: HeldOutFaces, judge: Judge) -> str:
@@ -57,7 +70,11 @@ def main(faces: Path, judge: Path, checkpoint: Path | None) -> None:
     """Print a line for each way of swapping and each net."""
     given = read_held_out(faces, N_PAIRS)
     with closing(load_nets(checkpoint)) as nets:
-        ways = {"bent": bent(given), "generator": swap_held_out(given, nets)[0]}
+        ways = {
+            "bent": bent(given),
+            "reference": shown(given),
+            "generator": swap_held_out(given, nets)[0],
+        }
         worn = int(wears_glasses(embed(nets.encoder, given.sources)).sum())
     for net in (load_judge(judge), load_judge(None)):
         for name, swaps in ways.items():
