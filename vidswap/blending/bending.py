@@ -217,7 +217,7 @@ def displacement(
     smooth = sums[..., :2] / (sums[..., 2:] + 4e-6)  # four pixels have become one
     if exact is not None and exact.any():
         points, wanted = at[exact], differences[exact]
-        x, y = np.ascontiguousarray(((points - 0.5) / 2.0).T[:, None])
+        x, y = ((points - 0.5) / 2.0).T[:, None].astype(np.float32)
         for _ in range(2):
             found = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
             sums = _scattered(points, wanted - found, half)
