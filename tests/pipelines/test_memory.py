@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,6 +103,22 @@ def test_a_run_tells_its_peak_and_keeps_within_the_limit(
     told = json.loads(result.stdout)
     assert 100 < told["peak_memory_mib"] < 8192
     assert not any("memory reached" in warning for warning in told["warnings"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
+def test_the_peak_is_the_processes_own_however_large_its_parent_is() -> None:
+    code = "from pipelines.memory import peak_memory_bytes as peak; before = peak(); "
+    code += "block = bytearray(b'x') * 2**28; print(before, peak())"
+    parent = (
+        "import subprocess, sys; block = bytearray(b'x') * 2**30; "
+        f"subprocess.run([sys.executable, '-c', {code!r}], check=True)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", parent], check=True, capture_output=True, text=True
+    ).stdout
+    before, after = map(int, told.split())
+    assert before < 2**30
+    assert before + 0.9 * 2**28 < after < before + 2**29
 
 
 class SmallMemory:
