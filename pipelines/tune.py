@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipelines.nets import (
     cpu_computes_bf16,
     load_detector,
 )
-from pipelines.source import MIN_FACE_SIZE, SourceReader, face_size
+from pipelines.source import MIN_FACE_SIZE, SourceReader, embed_crop, face_size
 from vidswap.blending.bending import SIZE, Shot
 from vidswap.errors import (
     BadOptionError,
@@ -35,6 +35,7 @@ from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.quality import is_sharp
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
+from vidswap.identity.eyewear import wears_glasses
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.output import check_output
@@ -132,15 +133,18 @@ def tune_pair(
     device = choose_device(options.device)
     base = _load_base(options.checkpoint, device)
     with closing(SourceReader(*load_detector(options.detector), IdentityEncoder())) as reader:
-        identity = reader.read(source_paths, options.k_shot, options.source_face).identity
-        source_shots = read_source_shots(reader, source_paths, identity)
+        source = reader.read(source_paths, options.k_shot, options.source_face)
+        source_shots = read_source_shots(reader, source_paths, source.identity)
         target_shots = read_target_shots(reader, target, options.face)
+        if wears_glasses(embed_crop(reader.encoder, target_shots[0].crop)):
+            target_shots = [replace(shot, bare=False) for shot in target_shots]
         encoder = reader.encoder.to(device).requires_grad_(False)
     compute = torch.bfloat16 if device.type == "cuda" or cpu_computes_bf16() else torch.float32
-    identity = identity.map(lambda x: x.clone().to(device))  # out of inference mode
+    identity = source.identity.map(lambda x: x.clone().to(device))  # out of inference mode
     tuner = PairTuner(
-        base.net, encoder, source_shots, target_shots, identity, options.training, compute
-    )
+        base.net, encoder, source_shots, target_shots, identity, options.training, compute,
+        source.photograph,
+    )  # fmt: skip
     minutes, interrupted, losses = _train(tuner, options.minutes, progress)
     origin = AdapterOrigin(
         base=base.path.name,

@@ -76,6 +76,35 @@ def test_examples_repeat_for_a_seed() -> None:
     assert torch.equal(one.inputs, other.inputs) and torch.equal(one.answers, other.answers)
 
 
+def test_the_photograph_lies_on_every_example_and_moves_with_it() -> None:
+    photograph = face((240, 60, 60), 40)
+    with_one = ExampleMaker(sources(), targets(), ExampleConfig(seed=4), photograph).batch()
+    assert ExampleMaker(sources(), targets(), ExampleConfig(seed=4)).batch().references is None
+    references = with_one.references
+    assert references is not None and references.shape == (6, 4, 256, 256)
+    masks, weights = references[:, 3], with_one.weights[:, 0]
+    for mask in masks:
+        assert 0.1 < float(mask.mean()) < 0.5
+        assert float(mask.max()) == pytest.approx(1.0)
+    # The answer counts most within the face, and there the photograph lies.
+    true = slice(0, 6 - with_one.n_across)
+    assert float(weights[true][masks[true] > 0.9].mean()) > 1.2
+    assert float(weights[true][masks[true] == 0.0].mean()) < 0.7
+
+
+def test_a_generator_made_for_a_photograph_is_tuned_with_it(encoder: IdentityEncoder) -> None:
+    config = TuneConfig(rank=2, warm_up_images=1, examples=ONE_OF_TWO)
+    losses = []
+    for reference in (False, True):
+        net = small_generator(reference=reference)
+        tuner = PairTuner(
+            net, encoder, sources(), targets(), identity(1), config, photograph=sources()[0]
+        )
+        assert (tuner.maker.batch().references is not None) is reference
+        losses.append(tuner.step()["answer"])
+    assert all(np.isfinite(losses)) and losses[0] != losses[1]
+
+
 def test_feature_differences_are_zero_for_the_same_and_grow_with_blur(
     encoder: IdentityEncoder,
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,6 @@ def load_generator(
         base = _read(_base_path(file))
         net = _generator(base)
         _adapt(net, file)
-        net.config = replace(net.config, reference=False)  # tuned without one
         images = _images(base, "images_trained") + _images(file, "images")
     else:
         net = _generator(file)

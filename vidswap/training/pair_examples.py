@@ -8,6 +8,8 @@ Three kinds of examples, the first two with a true answer:
 - across: a frame of the target. What is around the face must come back, and so must its eyes and
   mouth; for the rest the answer is the source's face bent onto it, in the target's light, which is
   near to the truth but not it.
+
+A generator that is shown a photograph of the source gets it bent onto every example, as in a run.
 """
 
 from __future__ import annotations
@@ -29,11 +31,13 @@ from vidswap.blending.bending import (
     bent_onto,
     displaced,
     face_colours,
+    reference_view,
 )
 from vidswap.blending.mask import face_mask
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.pose import canonical_mesh
+from vidswap.models.apgan import reference_tensor
 from vidswap.training.keep import keep_map
 from vidswap.training.pair_batch import PairConfig
 
@@ -69,7 +73,8 @@ class Examples:
     """A batch: (B, 3, 256, 256) in [-1, 1], maps in [0, 1]; the last `n_across` are of that kind.
 
     `weights` (B, 1, 256, 256) says where the answer counts; on frames of the target, how much of
-    the input must come back.
+    the input must come back. `references` (B, 4, 256, 256) are of `reference_tensor`, None where
+    no photograph is shown.
     """
 
     inputs: Tensor
@@ -77,18 +82,36 @@ class Examples:
     answers: Tensor
     weights: Tensor
     n_across: int
+    references: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Example:
+    """One of a batch, as `Examples` has them, before it is a tensor."""
+
+    shown: Picture
+    answer: Picture
+    landmarks: Points
+    weight: NDArray[np.float32]
+    view: NDArray[np.uint8]
 
 
 class ExampleMaker:
-    """Draws and augments examples of a pair; deterministic for a seed."""
+    """Draws and augments examples of a pair; deterministic for a seed.
+
+    `photograph` of the source is what a generator that takes one is shown in a run; a target's
+    `bare` says whether it wears glasses.
+    """
 
     def __init__(
         self,
         sources: Sequence[Shot],
         targets: Sequence[Shot],
         config: ExampleConfig,
+        photograph: Shot | None = None,
     ) -> None:
         self.sources, self.targets, self.config = sources, targets, config
+        self.photograph = photograph
         self.random = np.random.default_rng(config.seed)
         self.mirror = mirrored_mesh()
 
@@ -98,44 +121,54 @@ class ExampleMaker:
         made = [self._back() for _ in range(config.back)]
         made += [self._own() for _ in range(config.own)]
         made += [self._across() for _ in range(config.across)]
-        inputs, answers, landmarks, weights = zip(*made, strict=True)
-        maps = np.stack([draw_boundary_map(points) for points in landmarks])
+        maps = np.stack([draw_boundary_map(example.landmarks) for example in made])
+        views = torch.from_numpy(np.stack([example.view for example in made]))
         return Examples(
-            to_tensor(np.stack(inputs)),
+            to_tensor(np.stack([example.shown for example in made])),
             (to_tensor(maps) + 1.0) / 2.0,
-            to_tensor(np.stack(answers)),
-            torch.from_numpy(np.stack(weights))[:, None],
+            to_tensor(np.stack([example.answer for example in made])),
+            torch.from_numpy(np.stack([example.weight for example in made]))[:, None],
             config.across,
+            None if self.photograph is None else reference_tensor(views),
         )
 
-    def _back(self) -> tuple[Picture, Picture, Points, NDArray[np.float32]]:
+    def _back(self) -> _Example:
         shot = self._drawn(self.sources)
         target = self._nearest(self.targets, shot, of=4)
         shown = bent_onto(target, shot, float(self.random.uniform(0.2, 1.0)))
         return self._with_answer(shown, shot, target)
 
-    def _own(self) -> tuple[Picture, Picture, Points, NDArray[np.float32]]:
+    def _own(self) -> _Example:
         shot = self._drawn(self.sources)
         target = self._drawn(self.targets)
         return self._with_answer(shot.crop, shot, target)
 
-    def _with_answer(
-        self, shown: Picture, shot: Shot, target: Shot
-    ) -> tuple[Picture, Picture, Points, NDArray[np.float32]]:
+    def _with_answer(self, shown: Picture, shot: Shot, target: Shot) -> _Example:
         shown = self._bent(shown, shot.landmarks)
-        colours = self._colours(shot, target)
-        pictures = [np.clip(p * colours[0] + colours[1], 0, 255) for p in (shown, shot.crop)]
-        inputs, answer, landmarks = self._moved(pictures[0], pictures[1], shot.landmarks)
-        return inputs, answer, landmarks, _answer_weight(landmarks)
+        gain, offset = self._colours(shot, target)
+        pictures = [_whole(picture * gain + offset) for picture in (shown, shot.crop)]
+        view = self._view(Shot(pictures[0], shot.landmarks, target.bare))
+        (shown, answer, view), landmarks = self._moved([*pictures, view], shot.landmarks)
+        return _Example(shown, answer, landmarks, _answer_weight(landmarks), view)
 
-    def _across(self) -> tuple[Picture, Picture, Points, NDArray[np.float32]]:
+    def _across(self) -> _Example:
         shot = self._drawn(self.targets)
         source = self._nearest(self.sources, shot, of=16)
         answer = bent_onto(source, shot, self.config.target_colour, INNER_REACH)
         gain = 1.0 + self.config.brightness * self.random.uniform(-1.0, 1.0)
-        pictures = [np.clip(p * gain, 0, 255) for p in (shot.crop, answer)]
-        inputs, answer, landmarks = self._moved(pictures[0], pictures[1], shot.landmarks)
-        return inputs, answer, landmarks, keep_map(landmarks, False, self.config.keep)
+        pictures = [_whole(picture * gain) for picture in (shot.crop, answer)]
+        view = self._view(Shot(pictures[0], shot.landmarks, shot.bare))
+        (shown, answer, view), landmarks = self._moved([*pictures, view], shot.landmarks)
+        keep = keep_map(landmarks, False, self.config.keep)
+        return _Example(shown, answer, landmarks, keep, view)
+
+    def _view(self, frame: Shot) -> NDArray[np.uint8]:
+        """The photograph bent onto a frame (256, 256, 4), by a mesh that is as inexact as most."""
+        if self.photograph is None:
+            return np.zeros((SIZE, SIZE, 4), np.uint8)
+        off = self.random.normal(size=(mesh.N_LANDMARKS, 2)) + self.random.normal(size=2)
+        points = (self.photograph.landmarks + off).astype(np.float32)
+        return reference_view(Shot(self.photograph.crop, points, self.photograph.bare), frame)
 
     def _nearest(self, shots: Sequence[Shot], shot: Shot, of: int) -> Shot:
         """Of some shots drawn at random the one whose mesh is nearest: alike in pose and speech."""
@@ -170,9 +203,9 @@ class ExampleMaker:
         return gain * tint * lamp, offset * tint * lamp
 
     def _moved(
-        self, one: NDArray[np.floating], other: NDArray[np.floating], landmarks: Points
-    ) -> tuple[Picture, Picture, Points]:
-        """Both pictures and the mesh under one random similarity, mirrored half of the time."""
+        self, pictures: Sequence[NDArray[np.uint8]], landmarks: Points
+    ) -> tuple[list[NDArray[np.uint8]], Points]:
+        """Pictures and the mesh under one random similarity, mirrored half of the time."""
         config, random = self.config, self.random
         angle = random.uniform(-config.rotation, config.rotation)
         scale = 1.0 + random.uniform(-config.scale, config.scale)
@@ -183,12 +216,18 @@ class ExampleMaker:
             matrix = matrix @ np.array([[-1, 0, SIZE - 1], [0, 1, 0], [0, 0, 1]])
         moved = landmarks @ matrix[:, :2].T + matrix[:, 2]
         warped = [
-            cv2.warpAffine(
-                np.rint(p).astype(np.uint8), matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT_101
-            ).astype(np.uint8)
-            for p in (one, other)
+            np.asarray(
+                cv2.warpAffine(picture, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT_101),
+                np.uint8,
+            )
+            for picture in pictures
         ]
-        return warped[0], warped[1], moved.astype(np.float32)
+        return warped, moved.astype(np.float32)
+
+
+def _whole(picture: NDArray[np.floating]) -> Picture:
+    whole: Picture = np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+    return whole
 
 
 def _answer_weight(landmarks: Points) -> NDArray[np.float32]:

@@ -73,10 +73,12 @@ class PairTuner:
         source_id: IdEmbedding,
         config: TuneConfig | None = None,
         compute: torch.dtype = torch.float32,
+        photograph: Shot | None = None,
     ) -> None:
         """`net`, in float32, is taken over; the id is a batch of one, on the net's device.
 
-        `compute` is the number format of the nets' arithmetic, not of what is learnt.
+        `compute` is the number format of the nets' arithmetic, not of what is learnt;
+        `photograph` the source's that a run shows to `net`, for one that takes it.
         """
         self.config = config = config or TuneConfig()
         self.device = next(net.parameters()).device
@@ -84,7 +86,8 @@ class PairTuner:
         self.net, self.encoder, self.source_id, self.compute = net, encoder, source_id, compute
         for part in (net, encoder):
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.maker = ExampleMaker(sources, targets, config.examples)
+        shown = photograph if net.config.reference else None
+        self.maker = ExampleMaker(sources, targets, config.examples, shown)
         self.adapter = Adapter(net, config.rank)
         self.peaks = PeakWatch(net)
         groups = [
@@ -106,7 +109,10 @@ class PairTuner:
             parametrize.cached(),
         ):
             identity = self.source_id.expand(len(inputs))
-            logits = self.net.logits(inputs, examples.boundary_maps.to(device), identity)
+            maps, references = examples.boundary_maps.to(device), examples.references
+            if references is not None:
+                references = references.to(device)
+            logits = self.net.logits(inputs, maps, identity, references)
             outputs = torch.tanh(logits).contiguous(memory_format=torch.channels_last)
             answers, where = examples.answers.to(device), examples.weights.to(device)
             # Another moment's eyes and mouth are no answer: there the target's own stand in.
