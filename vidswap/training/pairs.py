@@ -36,7 +36,8 @@ from vidswap.training.keep import keep_map
 from vidswap.training.pair_batch import PairBatch, PairConfig
 
 SHARP_PIXELS = 200  # side as stored of a picture that shows skin
-LIKE_FACES = 24  # drawn for a bent pair, of which the one most alike in pose is taken
+# Drawn for a bent pair, and for one across, of which the one most alike in pose is taken.
+LIKE_FACES, LIKE_ACROSS = 24, 8
 # How an answer takes on the target's colour and its light; hair hangs over its brow.
 ANSWER_COLOUR, ANSWER_LIGHT, ANSWER_REACH = 0.9, 0.8, 0.94
 SHUT_OPENING = 0.16  # of the eye's width, below which eyes count as shut; 3 % of photographs
@@ -162,7 +163,7 @@ class PairSampler:
             album = self.albums[random.integers(len(self.albums))]
             targets[i], sources[i] = self._two_of(album, random, i < n_picture)
         for i in range(n_picture, n_picture + n_across):
-            sources[i] = self._in_like_pose(int(targets[i]), random)
+            sources[i] = self._in_like_pose(int(targets[i]), LIKE_ACROSS, random)
         same = np.zeros(config.batch, bool)
         same[:n_picture] = True
         same[n_picture + n_across : last] = True
@@ -209,13 +210,13 @@ class PairSampler:
 
     def _bent_onto(self, row: int, random: np.random.Generator) -> NDArray[np.uint8]:
         """A picture (256, 256, 3) with the face of somebody in like pose laid over its own."""
-        other = self._in_like_pose(row, random)
+        other = self._in_like_pose(row, LIKE_FACES, random)
         colour = float(random.uniform(0.2, 1.0))
         return bent_onto(self._shot(other), self._shot(row), colour, points=self.mesh_index)
 
-    def _in_like_pose(self, row: int, random: np.random.Generator) -> int:
+    def _in_like_pose(self, row: int, of: int, random: np.random.Generator) -> int:
         """Of some pictures drawn at random the one whose mesh is nearest to that of `row`."""
-        others = random.choice(self.rows, LIKE_FACES)
+        others = random.choice(self.rows, of)
         others = others[others != row]
         own = self.landmarks[row].astype(np.float32)
         distances = np.abs(self.landmarks[others].astype(np.float32) - own).mean(axis=(1, 2))
