@@ -139,6 +139,30 @@ def test_a_reference_has_open_eyes_for_open_ones_and_none_for_a_blink() -> None:
     assert all(60 < seen < 200 for seen in shown(over, opened(frame, 0.6)))
 
 
+def test_hair_over_the_brow_is_not_shown_and_a_beard_is() -> None:
+    plain = face(SOURCE_SKIN, 40)
+    oval = np.rint(plain.landmarks[list(mesh.FACE_OVAL)]).astype(np.int32)
+    inside = cv2.fillPoly(np.zeros((256, 256), np.uint8), [oval], 1).astype(bool)
+    top, bottom = oval[:, 1].min(), oval[:, 1].max()
+    rows = np.arange(256)[:, None]
+    fringe = inside & (rows < top + 16)
+    beard = inside & (rows > bottom - 20)
+    haired = plain.crop.copy()
+    haired[fringe | beard] = (40, 30, 20)
+    frame = face(TARGET_SKIN, 220)
+    bare, covered = (
+        reference_view(Shot(crop, plain.landmarks), frame)[..., 3] for crop in (plain.crop, haired)
+    )
+    strong = bare > 200
+    assert strong[fringe].sum() > 100
+    assert covered[fringe & strong].mean() < 60
+    np.testing.assert_allclose(covered[beard], bare[beard], atol=2)
+    assert covered[150, 128] == 255
+    # An answer has the frame's own pixels there.
+    answer = bent_onto(Shot(haired, plain.landmarks), frame, 0.0, uncovered=True)
+    assert answer[top + 8, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=12)
+
+
 def test_the_bend_brings_lids_together() -> None:
     over, frame = face(SOURCE_SKIN, 40), face(TARGET_SKIN, 220)
     heights = []

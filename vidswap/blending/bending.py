@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -18,12 +19,15 @@ Points = NDArray[np.float32]  # (478, 2) in pixels of the 256-pixel crop
 SIZE = 256
 # Mean distance of two meshes, in pixels of the crop and an axis, up to which a reference counts
 # whole, and from which on it counts nothing. Two people drawn at random are 4.3 apart (median).
-NEAR, FAR = 7.0, 13.0
+NEAR, FAR = 8.0, 14.0
 REFERENCE_REACH = 0.96
 # Opening of the target's eyes, in parts of the source's, up to which these are not shown, and from
 # which on they are; and the opening below which the source's own count as shut.
 EYES_AS_OPEN = (0.45, 0.75)
 SHUT = 0.1
+SKIN_SPREAD = np.array([25.0, 9.0, 12.0], np.float32)  # of skin's lightness, a and b over a face
+_EYE_CORNERS = (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS)
+_BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)  # their upper edges
 LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
 _PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -42,6 +46,11 @@ class Shot:
     landmarks: Points
     bare: bool = True  # without glasses
 
+    @cached_property
+    def uncovered(self) -> NDArray[np.float32]:
+        """Where no hair, hat or hand is seen around the brows (128, 128), 0 to 1, by colour."""
+        return uncovered_part(self.crop, self.landmarks)
+
 
 def bent_onto(
     face: Shot,
@@ -50,17 +59,21 @@ def bent_onto(
     reach: float = 0.95,
     points: NDArray[np.int64] | None = None,
     light: float = 0.0,
+    uncovered: bool = False,
 ) -> Picture:
     """The inside of `face`, bent so that its mesh lies on that of `frame`, in place of its face.
 
     `colour` in [0, 1]: how far the face takes on the mean and spread of colour it covers. `reach`:
     how much of the face it covers, from its middle, in parts of the outline. `points`: those of
     the mesh that are known, by default all. `light` in [0, 1]: how far it takes on the light and
-    shade of what it covers, as far as they are wide.
+    shade of what it covers, as far as they are wide. `uncovered`: without what lies on it, as
+    hair does.
     """
-    bent = _bent(face, frame, colour, light, points)
-    inside = covered_part(frame.landmarks, reach)[..., None]
-    mixed = inside * bent + (1.0 - inside) * frame.crop
+    bent, field_ = _bent(face, frame, colour, light, points)
+    inside = covered_part(frame.landmarks, reach)
+    if uncovered:
+        inside *= cv2.resize(_uncovered(face, field_), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    mixed = inside[..., None] * bent + (1.0 - inside[..., None]) * frame.crop
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 
@@ -75,17 +88,18 @@ def reference_view(
 
     The mask, 0 to 255, is the part of the face that counts, without what is between the lips, and
     the eyes as far as they are shut (`eyes_alike`): no bending makes teeth or lids. It fades out as
-    the two differ in pose or in the shape of the face, where bending tears it. Where one of
-    the two wears glasses their part is left out: the source's are not wanted, the target's kept.
+    the two differ in pose or in the shape of the face, where bending tears it. What lies on the
+    face, as hair does, is left out, and where one of the two wears glasses their part: the source's
+    are not wanted, the target's kept.
     """
     known = slice(None) if points is None else points
     distance = float(np.abs(face.landmarks[known] - frame.landmarks[known]).mean())
     alike = float(np.clip((FAR - distance) / (FAR - NEAR), 0.0, 1.0))
     view = np.zeros((SIZE, SIZE, 4), np.uint8)
     if alike > 0:
-        bent = _bent(face, frame, colour, light, points)
+        bent, field_ = _bent(face, frame, colour, light, points)
         half = SIZE // 2  # the mask is soft
-        part = covered_part(frame.landmarks, REFERENCE_REACH, half)
+        part = covered_part(frame.landmarks, REFERENCE_REACH, half) * _uncovered(face, field_)
         eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks, half)
         part *= 1.0 - np.maximum(between_lips(frame.landmarks, half), eyes)
         if not (face.bare and frame.bare):
@@ -99,7 +113,8 @@ def reference_view(
 
 def _bent(
     face: Shot, frame: Shot, colour: float, light: float, points: NDArray[np.int64] | None
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The face as it lies on the frame (256, 256, 3), and the field that brought it there."""
     known = slice(None) if points is None else points
     field_ = displacement(frame.landmarks[known], face.landmarks[known], _EYES[known])
     bent = displaced(face.crop, field_)
@@ -111,7 +126,46 @@ def _bent(
     coloured += mean + colour * (to_mean - mean) - mean * gain
     if light:
         coloured *= _light(frame, coloured, light)[..., None]
-    return coloured
+    return coloured, field_
+
+
+def _uncovered(face: Shot, field_: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where a bent face shows skin, and not what lies on it (128, 128), 0 to 1."""
+    columns, rows = _PLACES
+    # Pixels 0, 2, ... of the crop, in pixels of its half.
+    x = (columns[::2, ::2] + field_[::2, ::2, 0] - 0.5) / 2.0
+    y = (rows[::2, ::2] + field_[::2, ::2, 1] - 0.5) / 2.0
+    seen = cv2.remap(face.uncovered, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(seen, np.float32)
+
+
+def uncovered_part(crop: Picture, landmarks: Points) -> NDArray[np.float32]:
+    """Where around brows and temples a face shows skin, not hair or a hat (128, 128), 0 to 1.
+
+    Skin is what has the colour of nose and cheeks, in CIELAB; below the temples a beard is the
+    person's own, and nothing is asked.
+    """
+    half = SIZE // 2
+    small = cv2.resize(crop, (half, half), interpolation=cv2.INTER_AREA)
+    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB))
+    right, left = (landmarks[list(corners)].mean(axis=0) for corners in _EYE_CORNERS)
+    across = left - right
+    unit = across / max(float(np.linalg.norm(across)), 1.0)
+    up = np.array([unit[1], -unit[0]])
+    between = float(np.linalg.norm(across))
+    columns, rows = _PLACES
+    offset = np.stack([columns[:half, :half], rows[:half, :half]], axis=-1) * 2.0 + 0.5
+    offset = (offset - (right + left) / 2.0) / max(between, 1.0)  # in distances of the eyes
+    height, side = offset @ up, np.abs(offset @ unit)
+    skin = np.median(lab[(side < 0.6) & (height < -0.15) & (height > -0.6)], axis=0)
+    brows = landmarks[list(_BROWS)] - (right + left) / 2.0
+    top = max(float((brows @ up).max()) / max(between, 1.0), 0.3)
+    above = np.clip((height - top) / 0.1, 0.0, 1.0)
+    beside = np.clip((side - 0.85) / 0.1, 0.0, 1.0) * (height > -0.3)
+    off = np.linalg.norm((lab - skin) / SKIN_SPREAD, axis=2)
+    other = np.maximum(above, beside) * np.clip(off - 1.5, 0.0, 1.0)
+    other = cv2.dilate(other.astype(np.float32), np.ones((3, 3), np.uint8))
+    return np.asarray(1.0 - cv2.GaussianBlur(other, (0, 0), 1.5), np.float32)
 
 
 def covered_part(landmarks: Points, reach: float, size: int = SIZE) -> NDArray[np.float32]:

@@ -232,8 +232,9 @@ class PairSampler:
         """
         face, frame = self._shot(source), self._shot(target)
         answer = bent_onto(
-            face, frame, ANSWER_COLOUR, ANSWER_REACH, points=self.mesh_index, light=ANSWER_LIGHT
-        )
+            face, frame, ANSWER_COLOUR, ANSWER_REACH, points=self.mesh_index, light=ANSWER_LIGHT,
+            uncovered=True,
+        )  # fmt: skip
         answer = _mixed(answer, frame.crop, between_lips(frame.landmarks))
         eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks)
         return _mixed(answer, frame.crop, eyes)
