@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vidswap.blending.mask import FACE_FEATHER, FACE_MARGIN, face_mask, sixteenths
 from vidswap.faces import mesh
 from vidswap.faces.pose import eye_openings
+from vidswap.faces.skin import uncovered_part
 
 Picture = NDArray[np.uint8]  # (256, 256, 3) RGB
 Points = NDArray[np.float32]  # (478, 2) in pixels of the 256-pixel crop
@@ -25,9 +26,6 @@ REFERENCE_REACH = 0.96
 # which on they are; and the opening below which the source's own count as shut.
 EYES_AS_OPEN = (0.45, 0.75)
 SHUT = 0.1
-SKIN_SPREAD = np.array([25.0, 9.0, 12.0], np.float32)  # of skin's lightness, a and b over a face
-_EYE_CORNERS = (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS)
-_BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)  # their upper edges
 LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
 _PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -137,35 +135,6 @@ def _uncovered(face: Shot, field_: NDArray[np.float32]) -> NDArray[np.float32]:
     y = (rows[::2, ::2] + field_[::2, ::2, 1] - 0.5) / 2.0
     seen = cv2.remap(face.uncovered, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(seen, np.float32)
-
-
-def uncovered_part(crop: Picture, landmarks: Points) -> NDArray[np.float32]:
-    """Where around brows and temples a face shows skin, not hair or a hat (128, 128), 0 to 1.
-
-    Skin is what has the colour of nose and cheeks, in CIELAB; below the temples a beard is the
-    person's own, and nothing is asked.
-    """
-    half = SIZE // 2
-    small = cv2.resize(crop, (half, half), interpolation=cv2.INTER_AREA)
-    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB))
-    right, left = (landmarks[list(corners)].mean(axis=0) for corners in _EYE_CORNERS)
-    across = left - right
-    unit = across / max(float(np.linalg.norm(across)), 1.0)
-    up = np.array([unit[1], -unit[0]])
-    between = float(np.linalg.norm(across))
-    columns, rows = _PLACES
-    offset = np.stack([columns[:half, :half], rows[:half, :half]], axis=-1) * 2.0 + 0.5
-    offset = (offset - (right + left) / 2.0) / max(between, 1.0)  # in distances of the eyes
-    height, side = offset @ up, np.abs(offset @ unit)
-    skin = np.median(lab[(side < 0.6) & (height < -0.15) & (height > -0.6)], axis=0)
-    brows = landmarks[list(_BROWS)] - (right + left) / 2.0
-    top = max(float((brows @ up).max()) / max(between, 1.0), 0.3)
-    above = np.clip((height - top) / 0.1, 0.0, 1.0)
-    beside = np.clip((side - 0.85) / 0.1, 0.0, 1.0) * (height > -0.3)
-    off = np.linalg.norm((lab - skin) / SKIN_SPREAD, axis=2)
-    other = np.maximum(above, beside) * np.clip(off - 1.5, 0.0, 1.0)
-    other = cv2.dilate(other.astype(np.float32), np.ones((3, 3), np.uint8))
-    return np.asarray(1.0 - cv2.GaussianBlur(other, (0, 0), 1.5), np.float32)
 
 
 def covered_part(landmarks: Points, reach: float, size: int = SIZE) -> NDArray[np.float32]:

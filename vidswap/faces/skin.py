@@ -1,0 +1,45 @@
+"""Where an aligned face shows skin, and where hair or a hat lies on it: told by colour."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.faces import mesh
+
+SIZE = 128  # pixels of the answer: half the crop's side
+SPREAD = np.array([25.0, 9.0, 12.0], np.float32)  # of skin's lightness, a and b over a face
+OFF = 1.5  # spreads by which skin may be off; what is one more off is none
+# In distances of the eyes' middles: where brows end at least, temples begin, and reach down to.
+LEAST_BROW, TEMPLE, TEMPLE_LOW = 0.3, 0.85, -0.3
+_BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)  # their upper edges
+
+
+def uncovered_part(crop: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Where around brows and temples a face shows skin, not hair or a hat (128, 128), 0 to 1.
+
+    `crop` (256, 256, 3) RGB with its mesh (478, 2), of which eye corners and brows are used. Skin
+    is what has the colour of nose and cheeks, in CIELAB. Below the temples a beard is the person's
+    own, and nothing is asked.
+    """
+    small = cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB))
+    corners = (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS)
+    right, left = (landmarks[list(pair)].mean(axis=0) for pair in corners)
+    distance = max(float(np.linalg.norm(left - right)), 1.0)
+    across = (left - right) / distance
+    up = np.array([across[1], -across[0]])
+    columns, rows = np.meshgrid(np.arange(SIZE) * 2.0 + 0.5, np.arange(SIZE) * 2.0 + 0.5)
+    offset = (np.stack([columns, rows], axis=-1) - (right + left) / 2.0) / distance
+    height, side = offset @ up, np.abs(offset @ across)
+    cheeks = (side < 0.6) & (height < -0.15) & (height > -0.6)
+    if not cheeks.any():  # a face seen from the side, or no face
+        return np.ones((SIZE, SIZE), np.float32)
+    off = np.linalg.norm((lab - np.median(lab[cheeks], axis=0)) / SPREAD, axis=2)
+    brows = (landmarks[list(_BROWS)] - (right + left) / 2.0) @ up / distance
+    above = np.clip((height - max(float(brows.max()), LEAST_BROW)) / 0.1, 0.0, 1.0)
+    beside = np.clip((side - TEMPLE) / 0.1, 0.0, 1.0) * (height > TEMPLE_LOW)
+    other = np.maximum(above, beside) * np.clip(off - OFF, 0.0, 1.0)
+    other = cv2.dilate(other.astype(np.float32), np.ones((3, 3), np.uint8))
+    return np.asarray(1.0 - cv2.GaussianBlur(other, (0, 0), 1.5), np.float32)
