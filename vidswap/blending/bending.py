@@ -163,7 +163,7 @@ def behind_glasses(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:
     middles = np.stack([right.mean(axis=0), left.mean(axis=0)])
     down = 0.08 * np.array([middles[0, 1] - middles[1, 1], middles[1, 0] - middles[0, 0]])
     for middle in sixteenths(middles + down, size):  # glasses hang below the eyes
-        cv2.circle(covered, middle.tolist(), round(16 * 0.95 * width), 1.0, -1, cv2.LINE_8, 4)
+        cv2.circle(covered, middle.tolist(), round(16 * 1.2 * width), 1.0, -1, cv2.LINE_8, 4)
     one, other = sixteenths(middles, size).tolist()
     cv2.line(covered, one, other, 1.0, max(1, round(0.5 * width)), cv2.LINE_8, 4)
     return _softened(covered, 3.0)

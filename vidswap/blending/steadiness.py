@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-DEFAULT_STEADINESS = 0.75
+DEFAULT_STEADINESS = 0.85
 FLOW_SIZE = 128  # side at which the flow is found; half the crop's is as good and a quarter's work
 UNEXPLAINED = 9.0  # grey values that the warped target may be off, as a deviation
 
