@@ -141,7 +141,7 @@ def test_changed_settings_begin_anew_and_leave_the_other_work(
     result = swap_video([source_picture], clip, out, other)
     assert result.frames_kept == 0
     (line,) = [w for w in result.warnings if "unfinished work" in w]
-    assert "steadiness 0.75, now 0.0" in line and "--no-resume" in line
+    assert f"steadiness {options.steadiness}, now 0.0" in line and "--no-resume" in line
     assert list(tmp_path.iterdir()) == [out]
 
 
