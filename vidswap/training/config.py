@@ -85,7 +85,8 @@ def reference_config() -> TrainConfig:
     return replace(
         config,
         generator=replace(config.generator, reference=True),
-        pairs=replace(config.pairs, occluded=0.4, referenced=0.8),
+        pairs=replace(config.pairs, occluded=0.4, referenced=0.85, across=0.5, keep_across=1.0),
+        weights=replace(config.weights, identity_mobilefacenet=3.5, identity_apart=6.5),
     )
 
 
