@@ -26,6 +26,7 @@ REFERENCE_REACH = 0.96
 # which on they are; and the opening below which the source's own count as shut.
 EYES_AS_OPEN = (0.45, 0.75)
 SHUT = 0.1
+LENS = (1.2, 0.7)  # half axes of what glasses cover of an eye, in its widths: rims, but not brows
 LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
 _PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -162,8 +163,10 @@ def behind_glasses(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:
     width *= size / SIZE
     middles = np.stack([right.mean(axis=0), left.mean(axis=0)])
     down = 0.08 * np.array([middles[0, 1] - middles[1, 1], middles[1, 0] - middles[0, 0]])
-    for middle in sixteenths(middles + down, size):  # glasses hang below the eyes
-        cv2.circle(covered, middle.tolist(), round(16 * 1.2 * width), 1.0, -1, cv2.LINE_8, 4)
+    angle = float(np.degrees(np.arctan2(*(middles[1] - middles[0])[::-1])))
+    axes = np.rint(16.0 * width * np.array(LENS)).astype(int).tolist()
+    for middle in sixteenths(middles + down, size).tolist():  # glasses hang below the eyes
+        cv2.ellipse(covered, middle, axes, angle, 0, 360, 1.0, -1, cv2.LINE_8, 4)
     one, other = sixteenths(middles, size).tolist()
     cv2.line(covered, one, other, 1.0, max(1, round(0.5 * width)), cv2.LINE_8, 4)
     return _softened(covered, 3.0)
