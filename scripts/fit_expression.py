@@ -19,8 +19,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vidswap.faces import mesh
-from vidswap.faces.pose import eye_openings
+from vidswap.faces.pose import eye_openings, iris_offsets, lip_gap
 from vidswap.training.expression import (
+    CORNERS,
     WEIGHTS,
     ExpressionNet,
     corner_points,
@@ -39,19 +40,13 @@ def expression_of(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
 
     In widths of the eyes and of the mouth between their corners.
     """
-    corners, values = corner_points(landmarks), []
-    irises = (mesh.RIGHT_IRIS[0], mesh.LEFT_IRIS[0])
-    for ends, opening, iris, side in zip(
-        corners, eye_openings(landmarks), irises, (1.0, -1.0), strict=False
-    ):
-        inwards = ends[1] - ends[0]
-        down = side * np.array([-inwards[1], inwards[0]])
-        offset = landmarks[iris] - ends.mean(axis=0)
-        square = max(float(inwards @ inwards), 1e-6)
-        values += [opening, offset @ inwards / square, offset @ down / square]
-    lips = landmarks[[82, 13, 312]] - landmarks[[87, 14, 317]]
-    width = np.linalg.norm(corners[2, 1] - corners[2, 0])
-    return np.array([*values, np.linalg.norm(lips, axis=1).mean() / max(width, 1e-6)], np.float32)
+    right, left = eye_openings(landmarks)
+    of_right, of_left = iris_offsets(landmarks)
+    width = np.linalg.norm(np.subtract(*landmarks[list(CORNERS[2])]))
+    mouth = lip_gap(landmarks) / max(float(width), 1e-6)
+    # To the picture's right is inwards for the right eye, outwards for the left one.
+    inwards = of_left * [-1.0, 1.0]
+    return np.array([right, *of_right, left, *inwards, mouth], np.float32)
 
 
 def read(net: ExpressionNet, pictures: Tensor, corners: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -49,6 +49,12 @@ class Shot:
     def uncovered(self) -> NDArray[np.float32]:
         """Where no hair, hat or hand is seen around the brows (128, 128), 0 to 1, by colour."""
         return uncovered_part(self.crop, self.landmarks)
+
+
+def with_inexact_mesh(shot: Shot, random: np.random.Generator) -> Shot:
+    """The face with a mesh as far off as a landmark net's: a pixel as a whole, and each point."""
+    off = random.normal(size=(mesh.N_LANDMARKS, 2)) + random.normal(size=2)
+    return replace(shot, landmarks=(shot.landmarks + off).astype(np.float32))
 
 
 def bent_onto(

@@ -134,9 +134,8 @@ def _inverse_warp(
     One that is coarser is first enlarged by a whole factor, bicubically: OpenCV does that twenty
     times faster than it samples bicubically.
     """
-    factor = picture.shape[0] / CROP_SIZE
-    step = shrink * factor  # pixels of the picture a frame pixel
     side = picture.shape[0]
+    step = shrink * side / CROP_SIZE  # pixels of the picture a frame pixel
     if step >= 2.0:
         side //= int(step)
         picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)

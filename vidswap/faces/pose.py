@@ -136,9 +136,14 @@ def mouth_opening(landmarks: NDArray[np.floating]) -> float:
 
     Zero for a closed mouth. The mouth's own width is no measure, as rounding the lips shrinks it.
     """
-    gaps = np.linalg.norm(landmarks[_LIPS[:, 0]] - landmarks[_LIPS[:, 1]], axis=1)
     height = np.linalg.norm(landmarks[_CHIN] - landmarks[_BETWEEN_BROWS])
-    return float(gaps.mean() / height)
+    return lip_gap(landmarks) / float(height)
+
+
+def lip_gap(landmarks: NDArray[np.floating]) -> float:
+    """Gap of the inner lips in pixels, the mean of three places."""
+    gaps = np.linalg.norm(landmarks[_LIPS[:, 0]] - landmarks[_LIPS[:, 1]], axis=1)
+    return float(gaps.mean())
 
 
 def gaze(landmarks: NDArray[np.floating]) -> tuple[float, float]:
@@ -147,12 +152,16 @@ def gaze(landmarks: NDArray[np.floating]) -> tuple[float, float]:
     Measured along the line between each eye's corners and square to it, from their middle, and
     averaged over both eyes; positive to the picture's right and down.
     """
-    offsets = [
+    right, down = np.mean(iris_offsets(landmarks), axis=0)
+    return float(right), float(down)
+
+
+def iris_offsets(landmarks: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
+    """Those of the right and of the left eye (the person's own) whose mean `gaze` is, (2,) each."""
+    return (
         _iris_offset(landmarks, mesh.RIGHT_EYE_CORNERS, mesh.RIGHT_IRIS[0]),
         _iris_offset(landmarks, mesh.LEFT_EYE_CORNERS[::-1], mesh.LEFT_IRIS[0]),
-    ]
-    right, down = np.mean(offsets, axis=0)
-    return float(right), float(down)
+    )
 
 
 def _opening(

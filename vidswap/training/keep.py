@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.bending import draw_eyes
+from vidswap.blending.mask import sixteenths
 from vidswap.faces import mesh
 from vidswap.training.pair_batch import PairConfig
 
@@ -21,7 +22,7 @@ def keep_map(
     if same_person:
         return np.ones((size, size), np.float32)
     # Drawn at 128: the map is smooth.
-    points = np.rint((landmarks + 0.5) / 2.0 * 16.0 - 8.0).astype(np.int32)
+    points = sixteenths(landmarks, 128)
     keep: Any = np.full((128, 128), config.keep_outside, np.float32)
     oval = points[list(mesh.FACE_OVAL)]
     cv2.fillPoly(keep, [oval], config.keep_face, cv2.LINE_8, 4)

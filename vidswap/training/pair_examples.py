@@ -32,8 +32,9 @@ from vidswap.blending.bending import (
     displaced,
     face_colours,
     reference_view,
+    with_inexact_mesh,
 )
-from vidswap.blending.mask import face_mask
+from vidswap.blending.mask import face_mask, sixteenths
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.pose import canonical_mesh
@@ -166,9 +167,7 @@ class ExampleMaker:
         """The photograph bent onto a frame (256, 256, 4), by a mesh that is as inexact as most."""
         if self.photograph is None:
             return np.zeros((SIZE, SIZE, 4), np.uint8)
-        off = self.random.normal(size=(mesh.N_LANDMARKS, 2)) + self.random.normal(size=2)
-        points = (self.photograph.landmarks + off).astype(np.float32)
-        return reference_view(Shot(self.photograph.crop, points, self.photograph.bare), frame)
+        return reference_view(with_inexact_mesh(self.photograph, self.random), frame)
 
     def _nearest(self, shots: Sequence[Shot], shot: Shot, of: int) -> Shot:
         """Of some shots drawn at random the one whose mesh is nearest: alike in pose and speech."""
@@ -235,8 +234,7 @@ def _answer_weight(landmarks: Points) -> NDArray[np.float32]:
     weight = 0.4 + 1.0 * face_mask(landmarks[list(mesh.FACE_OVAL)])
     features = np.zeros((SIZE, SIZE), np.float32)
     for contour in (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.OUTER_LIPS):
-        points = np.rint(landmarks[list(contour)] * 16.0).astype(np.int32)
-        cv2.fillPoly(features, [points], 1.0, cv2.LINE_8, 4)
+        cv2.fillPoly(features, [sixteenths(landmarks[list(contour)])], 1.0, cv2.LINE_8, 4)
     features = np.asarray(cv2.GaussianBlur(features, (0, 0), 4.0), np.float32)
     return np.asarray(weight + features, np.float32)
 

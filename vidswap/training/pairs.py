@@ -7,6 +7,7 @@ import itertools
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,7 @@ from vidswap.blending.bending import (
     covered_part,
     eyes_alike,
     reference_view,
+    with_inexact_mesh,
     within_lids,
 )
 from vidswap.faces import mesh
@@ -103,7 +105,8 @@ class PairSampler:
             (picture, *beside, view), landmarks = self._augmented(target, beside, random)
             keep = keep_map(landmarks, bool(is_same), config)
             if is_across:
-                keep = np.maximum(keep, config.keep_across * self._covered(landmarks))
+                part = covered_part(landmarks, ANSWER_REACH, config.size)
+                keep = np.maximum(keep, config.keep_across * part)
             if random.random() < config.occluded and not is_bent:
                 picture, occluder = add_occluder(picture, landmarks, random)
                 keep = np.maximum(keep, occluder)
@@ -250,22 +253,17 @@ class PairSampler:
         config = self.config
         if random.random() >= config.referenced or (face == target and shown is None):
             return np.zeros((SIZE, SIZE, 4), np.uint8)
-        own, frame = self._shot(face), self._shot(target)
+        frame = self._shot(target)
         bare = self._is_bare(target)
         frame = Shot(frame.crop if shown is None else shown, frame.landmarks, bare)
-        off = random.normal(size=(mesh.N_LANDMARKS, 2)) + random.normal(size=2)
+        own = with_inexact_mesh(self._shot(face), random)
         bare = self._is_bare(face) and random.random() >= WITHOUT_EYES
-        own = Shot(own.crop, (own.landmarks + off).astype(np.float32), bare)
+        own = replace(own, bare=bare)
         colour, light = random.uniform(0.6, 1.0), random.uniform(0.4, 1.0)
         view = reference_view(own, frame, colour, light, self.mesh_index)
         if random.random() < 0.25:
             view[..., :3] = cv2.GaussianBlur(view[..., :3], (0, 0), random.uniform(0.5, 2.0))
         return view
-
-    def _covered(self, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-        part = covered_part(landmarks, ANSWER_REACH)
-        size = (self.config.size, self.config.size)
-        return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.float32)
 
     def _shot(self, row: int) -> Shot:
         picture = self.faces[row]
