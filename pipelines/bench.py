@@ -12,9 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,7 +31,7 @@ from pipelines.stage_clock import StageClock
 from pipelines.swap import SwapJob, read_source
 from pipelines.swap_options import SwapOptions
 from pipelines.swap_stages import align, swap_faces
-from vidswap.media.ffmpeg import write_h264
+from vidswap.media.ffmpeg import write_h264, write_repeated
 from vidswap.media.picture import write_picture
 from vidswap.models.apgan import Generator
 
@@ -37,6 +39,8 @@ FPS = 25
 TIMED_REPEATS = 7
 CURVE_POINTS = 40
 MEMORY_CLIPS = (((1920, 1080), 10.0), ((3840, 2160), 4.0))  # size, seconds; the long one follows
+LONG_SIZE = (1920, 1080)
+SCENES = (10.0, 30.0)  # seconds with a face, then without one, over and over in the long clip
 
 
 def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) -> dict[str, Any]:
@@ -122,7 +126,9 @@ def memory_benchmark(
 ) -> dict[str, Any]:
     """Memory of swaps of 10 s and `minutes` of 1080p, and of 4 s in 4K, each in its own process.
 
-    `memory_mib` is a curve of the resident memory, at CURVE_POINTS evenly spread moments.
+    The long one shows a face for a quarter of its time, as films do, in `SCENES` with hard cuts.
+    `memory_mib` is a curve of the resident memory, at CURVE_POINTS evenly spread moments. A line
+    for each clip that is done goes to stderr.
     """
     report: dict[str, Any] = {"machine": machine(), "clips": []}
     with tempfile.TemporaryDirectory() as name:
@@ -135,11 +141,33 @@ def memory_benchmark(
         command += ["--json", "--overwrite", "--no-resume"]
         command += ["--checkpoint", checkpoint] if checkpoint else []
         command += ["--max-memory", max_memory] if max_memory else []
-        for size, seconds in (*MEMORY_CLIPS, ((1920, 1080), 60.0 * minutes)):
+        for size, seconds in (*MEMORY_CLIPS, (LONG_SIZE, 60.0 * minutes)):
             moving = list(animate(photo, find_face(photo), times, talking, size))
-            write_h264(clip, repeated(moving, round(FPS * seconds)), FPS)
-            report["clips"].append({"size": size, "seconds": seconds, **_watched(command)})
+            if seconds > sum(SCENES):
+                write_scenes(clip, moving, seconds)
+            else:
+                write_h264(clip, repeated(moving, round(FPS * seconds)), FPS)
+            measured = {"size": size, "seconds": seconds, **_watched(command)}
+            print(
+                f"{size[0]}x{size[1]}, {seconds:.0f} s: {measured['peak_memory_mib']} MiB",
+                file=sys.stderr,
+            )
+            report["clips"].append(measured)
     return report
+
+
+def write_scenes(path: Path, moving: list[NDArray[np.uint8]], seconds: float) -> None:
+    """A clip of about so many seconds: a face in motion and a pan without one, by turns."""
+    height, width = moving[0].shape[:2]
+    corner = moving[0][-height // 8 :, : width // 4]
+    still = np.asarray(cv2.resize(corner, (width, height + 4 * len(moving))), np.uint8)
+    pan = [still[4 * i : 4 * i + height] for i in range(len(moving))]
+    counts = [round(FPS * length) for length in SCENES]
+    frames = chain(repeated(moving, counts[0]), repeated(pan, counts[1]))
+    with tempfile.TemporaryDirectory() as name:
+        turn = Path(name) / "turn.mp4"
+        write_h264(turn, frames, FPS)
+        write_repeated(path, turn, max(1, round(seconds / sum(SCENES))))
 
 
 def _watched(command: list[Any]) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from vidswap.blending.paste import paste_face, swapped_part
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Face
+from vidswap.faces.occlusion import unoccluded_parts
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
-from vidswap.identity.eyewear import wears_glasses
 from vidswap.metrics.fid import frechet_distance
 from vidswap.metrics.geometry import expression_percent, pose_degrees
 from vidswap.metrics.identity import nearer_to_source, paired_cosines, retrieval_ranks
@@ -134,10 +134,9 @@ def swap_held_out(faces: HeldOutFaces, nets: Nets) -> tuple[list[NDArray[np.uint
         part = slice(start, start + BATCH)
         identity = embed(nets.encoder, faces.sources[part])
         maps = [draw_boundary_map(points) for points in faces.landmarks[part]]
+        views = reference_views(faces, part) if nets.generator.net.config.reference else None
         began = time.perf_counter()
-        batch = generate_crops(
-            nets, faces.targets[part], maps, identity, _views(faces, part, identity, nets)
-        )
+        batch = generate_crops(nets, faces.targets[part], maps, identity, views)
         seconds.append((time.perf_counter() - began) / len(batch))
         outputs += batch
     blended = [
@@ -147,18 +146,13 @@ def swap_held_out(faces: HeldOutFaces, nets: Nets) -> tuple[list[NDArray[np.uint
     return blended, float(np.median(seconds))
 
 
-def _views(
-    faces: HeldOutFaces, part: slice, identity: IdEmbedding, nets: Nets
-) -> list[NDArray[np.uint8]] | None:
-    """What the generator is shown of the sources, as in a run."""
-    if not nets.generator.net.config.reference:
-        return None
-    own = embed(nets.encoder, faces.targets[part])
+def reference_views(faces: HeldOutFaces, part: slice = slice(None)) -> list[NDArray[np.uint8]]:
+    """What a generator is shown of the sources, (256, 256, 4) each, as in a run."""
     shots, onto = (
-        [Shot(*seen) for seen in zip(pictures[part], meshes[part], bare.tolist(), strict=True)]
-        for pictures, meshes, bare in (
-            (faces.sources, faces.source_landmarks, ~wears_glasses(identity)),
-            (faces.targets, faces.landmarks, ~wears_glasses(own)),
+        list(map(Shot, pictures[part], meshes[part], unoccluded_parts(pictures[part])))
+        for pictures, meshes in (
+            (faces.sources, faces.source_landmarks),
+            (faces.targets, faces.landmarks),
         )
     )
     return [

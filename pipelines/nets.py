@@ -12,6 +12,7 @@ from vidswap.errors import BadOptionError
 from vidswap.faces.detection import FaceDetector, LandmarkFinder
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.models.checkpoint import LoadedGenerator, load_generator
+from vidswap.processor import cpu_computes_bf16
 
 DetectorName = Literal["mediapipe", "face-alignment"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -82,12 +83,3 @@ def choose_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.float16
     return torch.bfloat16 if cpu_computes_bf16() else torch.float32
-
-
-def cpu_computes_bf16() -> bool:
-    """Whether the processor has bf16 instructions; without them bf16 is slower than fp32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 
 from pipelines.nets import DetectorName, load_detector
 from vidswap.blending.bending import Shot
+from vidswap.blending.mask import face_mask
 from vidswap.errors import InputNotFoundError, NoFaceInSourceError, SeveralFacesError
+from vidswap.faces import mesh
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder
+from vidswap.faces.occlusion import unoccluded_parts
 from vidswap.faces.pose import eye_openings, head_pose, mouth_opening
 from vidswap.faces.quality import is_sharp
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
-from vidswap.identity.eyewear import wears_glasses
 from vidswap.media.frame import Frame
 from vidswap.media.picture import is_picture, read_picture
 from vidswap.media.sampling import sample_frames
@@ -194,23 +196,32 @@ def _mean_identity(
 
 
 def _photograph(shots: Sequence[SourceShot]) -> Shot:
-    """The most neutral shot, of those without glasses where there is one.
+    """The most neutral shot, without glasses and the like where there is one.
 
-    Bending moves what is there: it makes no lips of teeth, and no eyes of lids.
+    Bending moves what is there: it makes no lips of teeth, no eyes of lids, and no skin of glasses.
     """
 
-    def strained(shot: SourceShot) -> float:
-        landmarks = shot.face.landmarks
+    clear = unoccluded_parts([shot.crop for shot in shots])
+
+    def aligned(i: int) -> Shot:
+        landmarks = shots[i].face.landmarks
+        points = warp_points(face_affine(landmarks), landmarks).astype(np.float32)
+        return Shot(shots[i].crop, points, clear[i])
+
+    def strained(i: int) -> float:
+        landmarks = shots[i].face.landmarks
+        inside = face_mask(aligned(i).landmarks[list(mesh.FACE_OVAL)], len(clear[i]))
+        occluded = 1.0 - float(np.average(clear[i], weights=inside))
         pose = head_pose(landmarks)
         shut = max(0.0, OPEN_EYE - min(eye_openings(landmarks)))
-        return (abs(pose.yaw) + abs(pose.pitch)) / 30.0 + 4.0 * mouth_opening(landmarks) + 10 * shut
+        return (
+            (abs(pose.yaw) + abs(pose.pitch)) / 30.0
+            + 4.0 * mouth_opening(landmarks)
+            + 10 * shut
+            + 30 * occluded
+        )
 
-    neutral = sorted(shots, key=strained)
-    bare = next((shot for shot in neutral if not bool(wears_glasses(shot.identity))), None)
-    chosen = bare or neutral[0]
-    landmarks = chosen.face.landmarks
-    aligned = warp_points(face_affine(landmarks), landmarks).astype(np.float32)
-    return Shot(chosen.crop, aligned, bare is not None)
+    return aligned(min(range(len(shots)), key=strained))
 
 
 def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, Frame]]:

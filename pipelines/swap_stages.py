@@ -21,7 +21,6 @@ from pipelines.interrupts import interrupts_put_off
 from pipelines.memory import MemoryPlan, ShrinkingBatches, plan_memory
 from pipelines.nets import Nets
 from pipelines.overlap import Overlapped
-from pipelines.source import embed_crop
 from pipelines.stage_clock import StageClock
 from pipelines.swap_options import SwapCounts, SwapOptions
 from pipelines.swap_state import SwapState
@@ -31,9 +30,9 @@ from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.blending.steadiness import SteadyFace
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.boundary_map import draw_boundary_map
+from vidswap.faces.occlusion import unoccluded_parts
 from vidswap.faces.tracking import FaceTracker
-from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
-from vidswap.identity.eyewear import wears_glasses
+from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.frame import Frame
 from vidswap.models.apgan import reference_tensor
 
@@ -140,9 +139,7 @@ def swap_segments(
                 find_faces(decoded, nets, chooser, clock, segment_frames, begin), "faces"
             )
             if photograph is not None and options.reference and nets.generator.net.config.reference:
-                analysed = overlapped(
-                    show_source(analysed, photograph, nets.encoder, clock, begin), "bend"
-                )
+                analysed = overlapped(show_source(analysed, photograph, clock), "bend")
             generated = overlapped(generate(analysed, identity, nets, batches, clock), "generate")
             matched = match_colour(generated, options.colour_match, options.mask, clock)
             steadied = steady(matched, options.steadiness, clock, begin)
@@ -217,28 +214,18 @@ def align(rgb: NDArray[np.uint8], landmarks: NDArray[np.floating], track: int = 
 def show_source(
     items: Iterable[FrameFaces],
     photograph: Shot,
-    encoder: IdentityEncoder,
     clock: StageClock,
-    begin: SwapState | None = None,
 ) -> Iterator[FrameFaces]:
-    """Bend the source's photograph onto every face.
-
-    Whether a track wears glasses, which are kept, is asked at its first face.
-    """
-    worn = dict(begin.worn) if begin is not None else {}
+    """Bend the source's photograph onto every face."""
     for item in items:
         with clock("bend"):
-            for face in item.faces:
-                if face.track not in worn:
-                    identity = embed_crop(encoder, face.crop)
-                    worn[face.track] = bool(wears_glasses(identity))
-            shots = [Shot(f.crop, f.landmarks, not worn[f.track]) for f in item.faces]
+            clear = unoccluded_parts([face.crop for face in item.faces])
+            shots = [Shot(f.crop, f.landmarks, c) for f, c in zip(item.faces, clear, strict=True)]
             faces = [
                 replace(face, reference=reference_view(photograph, shot))
                 for face, shot in zip(item.faces, shots, strict=True)
             ]
-        state = replace(item.state, worn=dict(worn)) if item.state is not None else None
-        yield replace(item, faces=faces, state=state)
+        yield replace(item, faces=faces)
 
 
 def generate(

@@ -39,16 +39,14 @@ class SwapState:
 
     next_index: of the first frame that the tracker has not seen. held: time (pts) and CRC-32 of
     the frames it has seen and not given back, which have to be decoded again. following, chosen:
-    the tracker's and the chooser's own states. worn: whether a track wears glasses. steady: by
-    track. counts: frames, faces swapped and frames without a face so far. damage: what is known of
-    the clip's.
+    the tracker's and the chooser's own states. steady: by track. counts: frames, faces swapped and
+    frames without a face so far. damage: what is known of the clip's.
     """
 
     next_index: int
     held: tuple[tuple[int, int], ...]
     following: Mapping[str, Any]
     chosen: Any
-    worn: Mapping[int, bool] = field(default_factory=dict)
     steady: Mapping[int, SteadyMoment] = field(default_factory=dict)
     counts: tuple[int, int, int] = (0, 0, 0)
     damage: str | None = None

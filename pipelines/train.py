@@ -32,7 +32,7 @@ from vidswap.training.distributed import (
     rank,
     wait_for_all,
 )
-from vidswap.training.face_shards import cached_faces, read_index, read_landmarks
+from vidswap.training.face_shards import cached_clear, cached_faces, read_index, read_landmarks
 from vidswap.training.graph_readers import read_tflite
 from vidswap.training.id_targets import (
     MobileFaceNet,
@@ -144,9 +144,12 @@ def read_faces(job: TrainJob) -> TrainingFaces:
         second_rows = torch.from_numpy(np.array(cached_mobilefacenet(full_size, second, cache)))
     identity_loss = IdentityLoss(encoder, id_rows, second, second_rows, config.identity_jitter)
     sides, excluded = read_sides(job.faces), shows_held_out(id_rows, records)
+    clear = cached_clear(full_size, cache)
 
     def sampler(pairs: PairConfig, seed: int) -> PairSampler:
-        return PairSampler(pictures, landmarks, mesh_index, records, pairs, seed, sides, excluded)
+        return PairSampler(
+            pictures, landmarks, mesh_index, records, pairs, seed, sides, excluded, clear
+        )
 
     plain = replace(config.pairs, occluded=0.0, degraded=0.0)
     fixed = sampler(plain, 12345).batch(FIXED_BATCH)

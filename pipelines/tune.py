@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,9 @@ from pipelines.nets import (
     DetectorName,
     DeviceName,
     choose_device,
-    cpu_computes_bf16,
     load_detector,
 )
-from pipelines.source import MIN_FACE_SIZE, SourceReader, embed_crop, face_size
+from pipelines.source import MIN_FACE_SIZE, SourceReader, face_size
 from vidswap.blending.bending import SIZE, Shot
 from vidswap.errors import (
     BadOptionError,
@@ -32,10 +31,10 @@ from vidswap.errors import (
     NoFaceInTargetError,
 )
 from vidswap.faces.align import align_face, face_affine, warp_points
+from vidswap.faces.occlusion import unoccluded_parts
 from vidswap.faces.quality import is_sharp
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
-from vidswap.identity.eyewear import wears_glasses
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.output import check_output
@@ -48,6 +47,7 @@ from vidswap.models.checkpoint import (
     load_generator,
     save_adapter,
 )
+from vidswap.processor import cpu_computes_bf16
 from vidswap.training.tuning import PairTuner, TuneConfig
 
 MAX_SHOTS = 400  # aligned faces a side, 0.2 MiB each
@@ -136,8 +136,6 @@ def tune_pair(
         source = reader.read(source_paths, options.k_shot, options.source_face)
         source_shots = read_source_shots(reader, source_paths, source.identity)
         target_shots = read_target_shots(reader, target, options.face)
-        if wears_glasses(embed_crop(reader.encoder, target_shots[0].crop)):
-            target_shots = [replace(shot, bare=False) for shot in target_shots]
         encoder = reader.encoder.to(device).requires_grad_(False)
     compute = torch.bfloat16 if device.type == "cuda" or cpu_computes_bf16() else torch.float32
     identity = source.identity.map(lambda x: x.clone().to(device))  # out of inference mode
@@ -246,7 +244,8 @@ def _shot_of(
         return None, 0.0
     affine = face_affine(best.landmarks)
     landmarks = warp_points(affine, best.landmarks).astype(np.float32)
-    return Shot(align_face(frame.rgb, affine), landmarks), face_size(best)
+    crop = align_face(frame.rgb, affine)
+    return Shot(crop, landmarks, unoccluded_parts([crop])[0]), face_size(best)
 
 
 def _frames(sources: Sequence[Path]) -> Iterator[Frame]:

@@ -4,8 +4,7 @@
 
 FACES is a dataset as `vidswap dataset build` writes it. Its held-out pairs are swapped by the
 generator, by bending alone, and by laying in what a generator is shown of the source; all are
-compared with source and target by the judge, and by dlib's net, which is in the training loss. How
-many sources are taken to wear glasses is told too.
+compared with source and target by the judge, and by dlib's net, which is in the training loss.
 """
 
 from __future__ import annotations
@@ -17,12 +16,11 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.evaluate_held_out import HeldOutFaces, embed, read_held_out, swap_held_out
+from pipelines.evaluate_held_out import HeldOutFaces, read_held_out, reference_views, swap_held_out
 from pipelines.evaluate_judge import Judge, load_judge
 from pipelines.evaluate_pairs import N_PAIRS
 from pipelines.nets import load_nets
-from vidswap.blending.bending import Shot, bent_onto, reference_view
-from vidswap.identity.eyewear import wears_glasses
+from vidswap.blending.bending import Shot, bent_onto
 from vidswap.metrics.identity import nearer_to_source, paired_cosines
 
 COLOUR = 0.7  # how far the bent face takes on the target's
@@ -42,10 +40,7 @@ def bent(faces: HeldOutFaces) -> list[NDArray[np.uint8]]:
 def shown(faces: HeldOutFaces) -> list[NDArray[np.uint8]]:
     """What a generator is shown of every source, laid over its target, (256, 256, 3) each."""
     swaps = []
-    for source, one, target, other in zip(
-        faces.sources, faces.source_landmarks, faces.targets, faces.landmarks, strict=True
-    ):
-        view = reference_view(Shot(source, one), Shot(target, other), points=faces.mesh_index)
+    for view, target in zip(reference_views(faces), faces.targets, strict=True):
         part = view[..., 3:] / np.float32(255.0)
         swaps.append(np.rint(part * view[..., :3] + (1.0 - part) * target).astype(np.uint8))
     return swaps
@@ -75,11 +70,9 @@ def main(faces: Path, judge: Path, checkpoint: Path | None) -> None:
             "reference": shown(given),
             "generator": swap_held_out(given, nets)[0],
         }
-        worn = int(wears_glasses(embed(nets.encoder, given.sources)).sum())
     for net in (load_judge(judge), load_judge(None)):
         for name, swaps in ways.items():
             click.echo(compared(name, swaps, given, net))
-    click.echo(f"taken to wear glasses: {worn} of {len(given.sources)} sources")
 
 
 if __name__ == "__main__":

@@ -172,8 +172,8 @@ def test_half_of_the_bent_pairs_know_the_person_from_another_picture(sampler: Pa
 
 
 def test_glasses_are_never_a_sources_nor_beneath_a_bent_face(sampler: PairSampler) -> None:
-    sampler.faces = np.full_like(sampler.faces, 150)
-    sampler.faces[::2, 45:48] = 20  # every other face has a bar across its nose
+    sampler.clear = np.full((60, 128, 128), 255, np.uint8)
+    sampler.clear[::2, 45:55] = 0  # something lies before the eyes of every other face
     for number in range(10):
         batch = sampler.batch(number)
         assert all(row % 2 for row in batch.sources[4:])

@@ -26,7 +26,6 @@ REFERENCE_REACH = 0.96
 # which on they are; and the opening below which the source's own count as shut.
 EYES_AS_OPEN = (0.45, 0.75)
 SHUT = 0.1
-LENS = (1.2, 0.7)  # half axes of what glasses cover of an eye, in its widths: rims, but not brows
 LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
 _PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -39,16 +38,22 @@ _EYES[[*mesh.RIGHT_EYE, *mesh.LEFT_EYE, mesh.RIGHT_IRIS[0], mesh.LEFT_IRIS[0]]] 
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """An aligned face and its mesh in the crop's pixels."""
+    """An aligned face and its mesh in the crop's pixels.
+
+    `unoccluded` (128, 128), 0 to 1: where nothing lies before the face, as glasses and hands do
+    (`vidswap.faces.occlusion`); None is everywhere.
+    """
 
     crop: Picture
     landmarks: Points
-    bare: bool = True  # without glasses
+
+    unoccluded: NDArray[np.float32] | None = None
 
     @cached_property
     def uncovered(self) -> NDArray[np.float32]:
-        """Where no hair, hat or hand is seen around the brows (128, 128), 0 to 1, by colour."""
-        return uncovered_part(self.crop, self.landmarks)
+        """Where neither that is seen, nor hair or a hat around the brows (128, 128), 0 to 1."""
+        skin = uncovered_part(self.crop, self.landmarks)
+        return skin if self.unoccluded is None else skin * self.unoccluded
 
 
 def with_inexact_mesh(shot: Shot, random: np.random.Generator) -> Shot:
@@ -93,9 +98,9 @@ def reference_view(
 
     The mask, 0 to 255, is the part of the face that counts, without what is between the lips, and
     the eyes as far as they are shut (`eyes_alike`): no bending makes teeth or lids. It fades out as
-    the two differ in pose or in the shape of the face, where bending tears it. What lies on the
-    face, as hair does, is left out, and where one of the two wears glasses their part: the source's
-    are not wanted, the target's kept.
+    the two differ in pose or in the shape of the face, where bending tears it. What lies on one of
+    the two, as glasses and hands do, is left out, and so is the source's hair: the source's is not
+    wanted, the target's kept.
     """
     known = slice(None) if points is None else points
     distance = float(np.abs(face.landmarks[known] - frame.landmarks[known]).mean())
@@ -107,8 +112,8 @@ def reference_view(
         part = covered_part(frame.landmarks, REFERENCE_REACH, half) * _uncovered(face, field_)
         eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks, half)
         part *= 1.0 - np.maximum(between_lips(frame.landmarks, half), eyes)
-        if not (face.bare and frame.bare):
-            part *= 1.0 - behind_glasses(frame.landmarks, half)
+        if frame.unoccluded is not None:
+            part *= frame.unoccluded
         part *= 255.0 * alike
         mask = cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
         pictures = [cv2.convertScaleAbs(np.maximum(bent, 0.0, out=bent)), cv2.convertScaleAbs(mask)]
@@ -158,24 +163,6 @@ def eyes_alike(face: Shot, frame: Shot) -> float:
     shut, wide = EYES_AS_OPEN
     alike = np.clip((wanted / max(own, 1e-3) - shut) / (wide - shut), 0.0, 1.0)
     return float(alike * np.clip((own - SHUT) / SHUT, 0.0, 1.0))
-
-
-def behind_glasses(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:
-    """Where glasses would lie (size, size), 0 to 1: around the eyes and across the nose."""
-    covered = np.zeros((size, size), np.float32)
-    corners = (*mesh.RIGHT_EYE_CORNERS, *mesh.LEFT_EYE_CORNERS)
-    right, left = landmarks[list(corners[:2])], landmarks[list(corners[2:])]
-    width = 0.5 * float(np.linalg.norm(right[1] - right[0]) + np.linalg.norm(left[1] - left[0]))
-    width *= size / SIZE
-    middles = np.stack([right.mean(axis=0), left.mean(axis=0)])
-    down = 0.08 * np.array([middles[0, 1] - middles[1, 1], middles[1, 0] - middles[0, 0]])
-    angle = float(np.degrees(np.arctan2(*(middles[1] - middles[0])[::-1])))
-    axes = np.rint(16.0 * width * np.array(LENS)).astype(int).tolist()
-    for middle in sixteenths(middles + down, size).tolist():  # glasses hang below the eyes
-        cv2.ellipse(covered, middle, axes, angle, 0, 360, 1.0, -1, cv2.LINE_8, 4)
-    one, other = sixteenths(middles, size).tolist()
-    cv2.line(covered, one, other, 1.0, max(1, round(0.5 * width)), cv2.LINE_8, 4)
-    return _softened(covered, 3.0)
 
 
 def within_lids(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:

@@ -35,6 +35,21 @@ def write_h264(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, crf: i
             process.stdin.write(frame.tobytes())
 
 
+def write_repeated(path: Path, clip: Path, times: int) -> None:
+    """A clip's streams `times` over, one after another, without coding them again.
+
+    Raises CodecError with ffmpeg's own last words when it fails.
+    """
+    output = ffmpeg.input(str(clip), stream_loop=times - 1).output(str(path), c="copy")
+    try:
+        output.global_args("-loglevel", "error").overwrite_output().run(
+            cmd=ffmpeg_executable(), capture_stderr=True
+        )
+    except ffmpeg.Error as error:
+        words = error.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise CodecError(f"ffmpeg could not write {path}: {words[-1]}") from error
+
+
 @contextmanager
 def _encoder(path: Path, width: int, height: int, fps: int, crf: int) -> Iterator[Popen[bytes]]:
     pixels = ffmpeg.input(

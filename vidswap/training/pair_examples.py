@@ -100,8 +100,7 @@ class _Example:
 class ExampleMaker:
     """Draws and augments examples of a pair; deterministic for a seed.
 
-    `photograph` of the source is what a generator that takes one is shown in a run; a target's
-    `bare` says whether it wears glasses.
+    `photograph` of the source is what a generator that takes one is shown in a run.
     """
 
     def __init__(
@@ -148,7 +147,7 @@ class ExampleMaker:
         shown = self._bent(shown, shot.landmarks)
         gain, offset = self._colours(shot, target)
         pictures = [_whole(picture * gain + offset) for picture in (shown, shot.crop)]
-        view = self._view(Shot(pictures[0], shot.landmarks, target.bare))
+        view = self._view(Shot(pictures[0], shot.landmarks, shot.unoccluded))
         (shown, answer, view), landmarks = self._moved([*pictures, view], shot.landmarks)
         return _Example(shown, answer, landmarks, _answer_weight(landmarks), view)
 
@@ -158,7 +157,7 @@ class ExampleMaker:
         answer = bent_onto(source, shot, self.config.target_colour, INNER_REACH)
         gain = 1.0 + self.config.brightness * self.random.uniform(-1.0, 1.0)
         pictures = [_whole(picture * gain) for picture in (shot.crop, answer)]
-        view = self._view(Shot(pictures[0], shot.landmarks, shot.bare))
+        view = self._view(Shot(pictures[0], shot.landmarks, shot.unoccluded))
         (shown, answer, view), landmarks = self._moved([*pictures, view], shot.landmarks)
         keep = keep_map(landmarks, False, self.config.keep)
         return _Example(shown, answer, landmarks, keep, view)

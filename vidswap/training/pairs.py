@@ -29,7 +29,7 @@ from vidswap.blending.bending import (
 )
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
-from vidswap.faces.eyewear import is_bare
+from vidswap.faces.occlusion import OCCLUDED
 from vidswap.models.apgan import reference_tensor
 from vidswap.training.augmentation import add_occluder, degrade
 from vidswap.training.expression import corner_points
@@ -43,7 +43,10 @@ LIKE_FACES, LIKE_ACROSS = 24, 8
 # How an answer takes on the target's colour and its light; hair hangs over its brow.
 ANSWER_COLOUR, ANSWER_LIGHT, ANSWER_REACH = 0.9, 0.8, 0.94
 SHUT_OPENING = 0.16  # of the eye's width, below which eyes count as shut; 3 % of photographs
-WITHOUT_EYES = 0.2  # share of references shown as if they wore glasses
+WITH_GLASSES = 0.2  # share of references on which glasses are drawn
+# Share of drawn occluders that a reference leaves out, as it does those that are found in a run.
+FOUND = 0.8
+BARE = 0.02  # how much of the eyes' surroundings may be covered on a face without glasses
 DRAWS_OF_BARE = 12  # until a face with glasses is taken after all
 
 
@@ -51,7 +54,8 @@ class PairSampler:
     """Draws batches from the training people: batch number i of a seed is always the same.
 
     `sides` (N,) are the pictures' sides as stored, where they differ; `excluded` (N,) pictures are
-    never drawn, as those of held-out people never are.
+    never drawn, as those of held-out people never are. `clear` (N, 128, 128) uint8 says of every
+    picture where nothing lies before the face (`cached_clear`), by default everywhere.
     """
 
     def __init__(
@@ -64,9 +68,10 @@ class PairSampler:
         seed: int,
         sides: NDArray[np.int64] | None = None,
         excluded: NDArray[np.bool_] | None = None,
+        clear: NDArray[np.uint8] | None = None,
     ) -> None:
         self.faces, self.landmarks, self.mesh_index = faces, landmarks, mesh_index
-        self.config = config
+        self.config, self.clear = config, clear
         self.seed = seed
         self.rows = np.array([i for i, r in enumerate(records) if not r.held_out])
         if excluded is not None:
@@ -102,14 +107,17 @@ class PairSampler:
                 face = self._another_of(face, random)
             shown = beside[0] if is_bent else None
             beside.append(self._reference(face, target, shown, random))
-            (picture, *beside, view), landmarks = self._augmented(target, beside, random)
-            keep = keep_map(landmarks, bool(is_same), config)
+            beside.append(self._occluded(target))
+            (picture, *beside, view, worn), landmarks = self._augmented(target, beside, random)
+            keep = np.maximum(keep_map(landmarks, bool(is_same), config), worn / np.float32(255.0))
             if is_across:
                 part = covered_part(landmarks, ANSWER_REACH, config.size)
                 keep = np.maximum(keep, config.keep_across * part)
             if random.random() < config.occluded and not is_bent:
                 picture, occluder = add_occluder(picture, landmarks, random)
                 keep = np.maximum(keep, occluder)
+                if random.random() < FOUND:
+                    view[..., 3] = np.rint(view[..., 3] * _not_behind(occluder))
                 beside = [_mixed(answer, picture, occluder) for answer in beside]
             if random.random() < config.degraded and not (is_bent or is_across):
                 picture = degrade(picture, random)
@@ -206,10 +214,18 @@ class PairSampler:
 
     def _is_bare(self, row: int) -> bool:
         if self._known_bare[row] < 0:
-            picture = self.faces[row]
-            landmarks = self._mesh(row) * (picture.shape[0] / 256)
-            self._known_bare[row] = is_bare(picture, landmarks)
+            self._known_bare[row] = self._covered_by_the_eyes(row) < BARE
         return bool(self._known_bare[row])
+
+    def _covered_by_the_eyes(self, row: int) -> float:
+        """How much of what is around the eyes something lies before, as glasses do: 0 to 1."""
+        if self.clear is None:
+            return 0.0
+        corners = self._mesh(row)[list(mesh.RIGHT_EYE_CORNERS + mesh.LEFT_EYE_CORNERS)] / 2.0
+        margin = 0.2 * float(np.linalg.norm(corners[2] - corners[0]))
+        left, top = np.maximum(corners.min(axis=0) - margin, 0).astype(int)
+        right, bottom = np.ceil(corners.max(axis=0) + margin).astype(int)
+        return 1.0 - float(self.clear[row][top:bottom, left:right].mean()) / 255.0
 
     def _bent_onto(self, row: int, random: np.random.Generator) -> NDArray[np.uint8]:
         """A picture (256, 256, 3) with the face of somebody in like pose laid over its own."""
@@ -240,7 +256,8 @@ class PairSampler:
         )  # fmt: skip
         answer = _mixed(answer, frame.crop, between_lips(frame.landmarks))
         eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks)
-        return _mixed(answer, frame.crop, eyes)
+        answer = _mixed(answer, frame.crop, eyes)
+        return _mixed(answer, frame.crop, (self._occluded(target) / 255.0).astype(np.float32))
 
     def _reference(
         self, face: int, target: int, shown: NDArray[np.uint8] | None, random: np.random.Generator
@@ -254,22 +271,28 @@ class PairSampler:
         if random.random() >= config.referenced or (face == target and shown is None):
             return np.zeros((SIZE, SIZE, 4), np.uint8)
         frame = self._shot(target)
-        bare = self._is_bare(target)
-        frame = Shot(frame.crop if shown is None else shown, frame.landmarks, bare)
+        frame = frame if shown is None else replace(frame, crop=shown)
         own = with_inexact_mesh(self._shot(face), random)
-        bare = self._is_bare(face) and random.random() >= WITHOUT_EYES
-        own = replace(own, bare=bare)
+        if random.random() < WITH_GLASSES:
+            own = _with_glasses(own, random)
         colour, light = random.uniform(0.6, 1.0), random.uniform(0.4, 1.0)
         view = reference_view(own, frame, colour, light, self.mesh_index)
         if random.random() < 0.25:
             view[..., :3] = cv2.GaussianBlur(view[..., :3], (0, 0), random.uniform(0.5, 2.0))
         return view
 
+    def _occluded(self, row: int) -> NDArray[np.uint8]:
+        """What lies before a face (256, 256), 0 to 255."""
+        if self.clear is None:
+            return np.zeros((SIZE, SIZE), np.uint8)
+        return np.asarray(cv2.resize(255 - self.clear[row], (SIZE, SIZE)), np.uint8)
+
     def _shot(self, row: int) -> Shot:
         picture = self.faces[row]
         if picture.shape[0] != SIZE:
             picture = np.asarray(cv2.resize(picture, (SIZE, SIZE)), np.uint8)
-        return Shot(picture, self._mesh(row))
+        clear = None if self.clear is None else self.clear[row] / np.float32(255.0)
+        return Shot(picture, self._mesh(row), clear)
 
     def _mesh(self, row: int) -> NDArray[np.float32]:
         landmarks = np.zeros((mesh.N_LANDMARKS, 2), np.float32)
@@ -299,8 +322,10 @@ class PairSampler:
         pictures = []
         for picture in (self.faces[row], *others):
             warped = _warp_between_sizes(picture, matrix, config.size)
-            gains = np.append(colour, 1.0)[: picture.shape[2]].astype(np.float32)
-            pictures.append(cv2.convertScaleAbs(warped * gains).astype(np.uint8, copy=False))
+            if picture.ndim == 3:  # else a mask
+                gains = np.append(colour, 1.0)[: picture.shape[2]].astype(np.float32)
+                warped = cv2.convertScaleAbs(warped * gains).astype(np.uint8, copy=False)
+            pictures.append(warped)
         return pictures, moved.astype(np.float32)
 
 
@@ -310,6 +335,22 @@ def _mixed(
     """`other` where `part` (S, S) is one, `one` where it is zero."""
     mixed = one + part[..., None] * (other.astype(np.float32) - one)
     return np.rint(mixed).astype(np.uint8)
+
+
+def _with_glasses(shot: Shot, random: np.random.Generator) -> Shot:
+    """The face with glasses drawn, found as they are in a run."""
+    worn, glasses = add_occluder(shot.crop, shot.landmarks, random, "glasses")
+    small = np.asarray(cv2.resize(glasses, (128, 128), interpolation=cv2.INTER_AREA), np.float32)
+    clear = _not_behind(small)
+    known = clear if shot.unoccluded is None else shot.unoccluded * clear
+    return replace(shot, crop=worn, unoccluded=known)
+
+
+def _not_behind(occluder: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where an occluder (S, S) covers nothing, nor nearly (S, S), as `unoccluded_parts` has it."""
+    wide = len(occluder) // 128 * 2 + 1
+    sure = np.clip((occluder - OCCLUDED[0]) / (OCCLUDED[1] - OCCLUDED[0]), 0.0, 1.0)
+    return np.asarray(1.0 - cv2.dilate(sure, np.ones((wide, wide), np.uint8)), np.float32)
 
 
 def _to_tensor(pictures: Sequence[NDArray[np.uint8]], size: int) -> Tensor:

@@ -1,0 +1,94 @@
+"""What lies before a face, on photographs and on what is drawn over them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.photographs import astronaut, grace_hopper
+from vidswap.blending.mask import face_mask
+from vidswap.faces import mesh
+from vidswap.faces.align import align_face, face_affine, warp_points
+from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
+from vidswap.faces.occlusion import GLASSES, OTHER, occlusions, unoccluded_parts
+from vidswap.training.augmentation import add_occluder
+
+Aligned = tuple[np.ndarray, np.ndarray]
+
+
+def with_glasses(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    worn = picture.copy()
+    corners = np.rint(landmarks[[33, 133, 362, 263]] * 16.0).astype(int)
+    thickness = max(2, round(np.linalg.norm(corners[3] - corners[0]) / 16.0 / 25))
+    for one, other in (corners[:2], corners[2:]):
+        centre, radius = (one + other) // 2, int(0.75 * np.linalg.norm(other - one))
+        cv2.circle(worn, centre.tolist(), radius, (15, 15, 15), thickness, cv2.LINE_AA, 4)
+    ends = (corners[1].tolist(), corners[2].tolist())
+    cv2.line(worn, *ends, (15, 15, 15), thickness, cv2.LINE_AA, 4)
+    return worn
+
+
+@pytest.fixture(scope="module")
+def aligned() -> dict[str, Aligned]:
+    """The two photographs' faces and meshes."""
+    detector, finder = MediapipeDetector(), MediapipeLandmarks()
+    found = {}
+    for name, picture in (("bare", astronaut()), ("worn", grace_hopper())):
+        (detection, *_) = detector.detect(picture)
+        face = finder.landmarks(picture, detection)
+        assert face is not None
+        affine = face_affine(face.landmarks)
+        found[name] = align_face(picture, affine), warp_points(affine, face.landmarks)
+    detector.close()
+    finder.close()
+    return found
+
+
+def agreement(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Intersection over union."""
+    return float((found & wanted).sum() / (found | wanted).sum())
+
+
+def test_glasses_are_found_on_a_face_that_wears_them(aligned: dict[str, Aligned]) -> None:
+    bare, worn = occlusions([aligned[name][0] for name in ("bare", "worn")])[:, GLASSES]
+    assert (bare > 0.5).mean() < 5e-4
+    assert (worn > 0.5).mean() > 4e-3
+    rows, columns = np.nonzero(worn > 0.5)
+    eyes = aligned["worn"][1][[33, 133, 362, 263]] / 2.0
+    assert abs(rows.mean() - eyes[:, 1].mean()) < 8 and abs(columns.mean() - eyes[:, 0].mean()) < 5
+
+
+def test_glasses_drawn_as_circles_are_found(aligned: dict[str, Aligned]) -> None:
+    crop, landmarks = aligned["bare"]
+    drawn = with_glasses(crop, landmarks)
+    where = (drawn != crop).any(axis=2).astype(np.float32)
+    wanted = cv2.resize(where, (128, 128), interpolation=cv2.INTER_AREA) > 0.5
+    assert agreement(occlusions([drawn])[0, GLASSES] > 0.5, wanted) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("kind", "least"), [("hand", 0.6), ("microphone", 0.8), ("face mask", 0.8)]
+)
+def test_other_things_before_a_face_are_found(
+    aligned: dict[str, Aligned], kind: str, least: float
+) -> None:
+    crop, landmarks = aligned["bare"]
+    face = face_mask(landmarks[list(mesh.FACE_OVAL)], 128) > 0.5
+    agreed = []
+    for seed in range(12):
+        drawn, where = add_occluder(crop, landmarks, np.random.default_rng(seed), kind)
+        wanted = (cv2.resize(where, (128, 128), interpolation=cv2.INTER_AREA) > 0.5) & face
+        if wanted.mean() > 0.01:
+            agreed.append(agreement((occlusions([drawn])[0, OTHER] > 0.5) & face, wanted))
+    assert len(agreed) >= 4 and np.median(agreed) > least
+
+
+def test_what_is_clear_leaves_a_margin_around_what_is_not(aligned: dict[str, Aligned]) -> None:
+    crops = [aligned["worn"][0], aligned["bare"][0]]
+    clear = unoccluded_parts(crops)
+    sure = occlusions(crops).max(axis=1) > 0.6
+    assert clear.shape == (2, 128, 128) and clear[1].mean() > 0.9
+    assert clear[sure].max() == 0.0
+    assert clear[0][cv2.dilate(sure[0].astype(np.uint8), np.ones((3, 3))) > 0].max() == 0.0
+    assert unoccluded_parts([]).shape == (0, 128, 128)

@@ -1,0 +1,97 @@
+"""What lies before a face, read from its pixels: glasses, hands, microphones, strands of hair."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from vidswap.processor import cpu_computes_bf16
+
+WEIGHTS = Path(__file__).with_name("occlusion.safetensors")
+SIZE = 128  # side of what is read and answered: half the crop's
+WIDTHS = (8, 24, 40, 64, 64)  # at 128, 64, 32, 16 and 8 pixels
+GLASSES, OTHER = 0, 1  # the channels of the answer
+# How sure of something before the face one has to be to leave nothing of it out, and all.
+OCCLUDED = (0.25, 0.6)
+
+
+class OcclusionNet(nn.Module):
+    """A U-Net that tells of every pixel of an aligned face what lies before it.
+
+    `scripts/fit_occlusion.py` makes its weights from photographs of bare faces and drawn occluders.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = _conv(3, WIDTHS[0])
+        self.down = nn.ModuleList(
+            nn.Sequential(_conv(fine, coarse, 2), _conv(coarse, coarse))
+            for fine, coarse in pairwise(WIDTHS)
+        )
+        self.up = nn.ModuleList(_conv(fine + coarse, fine) for fine, coarse in pairwise(WIDTHS))
+        self.answer = nn.Conv2d(WIDTHS[0], 2, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Logits (B, 2, 128, 128), of glasses and of other things, of faces in [-1, 1]."""
+        levels = [self.stem(pictures)]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        x = levels.pop()
+        for up, skip in zip(reversed(self.up), reversed(levels), strict=True):
+            x = up(torch.cat([F.interpolate(x, scale_factor=2.0), skip], dim=1))
+        logits: Tensor = self.answer(x)
+        return logits
+
+
+def _conv(given: int, wide: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(given, wide, 3, stride, 1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(wide), nn.LeakyReLU(0.1))
+
+
+@cache
+def packaged() -> OcclusionNet:
+    """The net with the weights that come with the project, on the CPU, to read with."""
+    net = OcclusionNet().eval().requires_grad_(False)
+    net.load_state_dict({k: v.float() for k, v in load_file(WEIGHTS).items()})
+    for block in net.modules():
+        if isinstance(block, nn.Sequential):
+            conv, norm = block[0], block[1]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                block[0], block[1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net.bfloat16() if cpu_computes_bf16() else net
+
+
+def as_read(crops: list[NDArray[np.uint8]]) -> Tensor:
+    """Crops (S, S, 3) uint8 RGB as the net reads them, (B, 3, 128, 128) in [-1, 1]."""
+    small = [cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for crop in crops]
+    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+def occlusions(crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """How much of each pixel of aligned faces is glasses, and other things: (B, 2, 128, 128)."""
+    if not crops:
+        return np.zeros((0, 2, SIZE, SIZE), np.float32)
+    with torch.inference_mode():
+        net = packaged()
+        given = as_read(crops).to(net.answer.weight.dtype, memory_format=torch.channels_last)
+        answer: NDArray[np.float32] = net(given).float().sigmoid().numpy()
+    return answer
+
+
+def unoccluded_parts(crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Where nothing lies before aligned faces (B, 128, 128), 0 to 1, with a pixel to spare."""
+    least, most = OCCLUDED
+    sure = np.clip((occlusions(crops).max(axis=1) - least) / (most - least), 0.0, 1.0)
+    kernel = np.ones((3, 3), np.uint8)
+    return np.stack([1.0 - cv2.dilate(part, kernel) for part in sure]) if len(sure) else sure

@@ -1,0 +1,14 @@
+"""What the processor can do."""
+
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def cpu_computes_bf16() -> bool:
+    """Whether the processor has bf16 instructions; without them bf16 is slower than fp32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
