@@ -194,3 +194,15 @@ def test_what_lies_before_one_of_two_faces_is_not_shown() -> None:
         assert view[top + 3 : top + 7, left + 3 : left + 7].max() <= 5
         beside = np.concatenate([view[top - 5], view[top + 14]])
         assert (beside[100:150] == 255).all()
+
+
+def test_a_cheek_that_is_seen_from_the_side_is_not_shown() -> None:
+    frame = face(TARGET_SKIN, 220)
+    narrow = frame.landmarks.copy()
+    beside = narrow[:, 0] > 150  # a sixth as wide as on the frame
+    narrow[beside, 0] = 150 + (narrow[beside, 0] - 150) / 6
+    shown = reference_view(Shot(face(SOURCE_SKIN, 40).crop, narrow), frame)[..., 3]
+    whole = reference_view(face(SOURCE_SKIN, 40), frame)[..., 3]
+    hidden = np.argwhere((whole > 200) & (shown < 50))
+    assert len(hidden) > 100 and hidden[:, 1].min() > 128
+    assert shown[120:160, 90:128].min() > 250

@@ -22,6 +22,9 @@ SIZE = 256
 # whole, and from which on it counts nothing. Two people drawn at random are 4.3 apart (median).
 NEAR, FAR = 8.0, 14.0
 REFERENCE_REACH = 0.96
+# Area in the photograph of a pixel of the view, up to which it counts nothing, and from which on it
+# counts whole: a cheek that the photograph shows from the side is stretched out of its rim.
+STRETCHED = (0.1, 0.3)
 # Opening of the target's eyes, in parts of the source's, up to which these are not shown, and from
 # which on they are; and the opening below which the source's own count as shut.
 EYES_AS_OPEN = (0.45, 0.75)
@@ -98,7 +101,8 @@ def reference_view(
 
     The mask, 0 to 255, is the part of the face that counts, without what is between the lips, and
     the eyes as far as they are shut (`eyes_alike`): no bending makes teeth or lids. It fades out as
-    the two differ in pose or in the shape of the face, where bending tears it. What lies on one of
+    the two differ in pose or in the shape of the face, where bending tears it, and where little of
+    the photograph is drawn out over much of the target. What lies on one of
     the two, as glasses and hands do, is left out, and so is the source's hair: the source's is not
     wanted, the target's kept.
     """
@@ -109,7 +113,8 @@ def reference_view(
     if alike > 0:
         bent, field_ = _bent(face, frame, colour, light, points)
         half = SIZE // 2  # the mask is soft
-        part = covered_part(frame.landmarks, REFERENCE_REACH, half) * _uncovered(face, field_)
+        part = covered_part(frame.landmarks, REFERENCE_REACH, half)
+        part *= _uncovered(face, field_) * _unstretched(field_)
         eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks, half)
         part *= 1.0 - np.maximum(between_lips(frame.landmarks, half), eyes)
         if frame.unoccluded is not None:
@@ -147,6 +152,18 @@ def _uncovered(face: Shot, field_: NDArray[np.float32]) -> NDArray[np.float32]:
     y = (rows[::2, ::2] + field_[::2, ::2, 1] - 0.5) / 2.0
     seen = cv2.remap(face.uncovered, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(seen, np.float32)
+
+
+def _unstretched(field_: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where a field (256, 256, 2) does not draw little of a picture out (128, 128), 0 to 1."""
+    (rows_x, rows_y), (columns_x, columns_y) = (
+        cv2.split(cv2.Sobel(field_[::2, ::2], cv2.CV_32F, *order, ksize=1, scale=0.25))
+        for order in ((0, 1), (1, 0))
+    )
+    area = (1.0 + columns_x) * (1.0 + rows_y) - rows_x * columns_y
+    least, most = STRETCHED
+    counts = np.clip((area - least) / (most - least), 0.0, 1.0).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(counts, (0, 0), 2.0), np.float32)
 
 
 def covered_part(landmarks: Points, reach: float, size: int = SIZE) -> NDArray[np.float32]:
