@@ -157,6 +157,12 @@ def _source_options(command: Any) -> Any:
     show_default=True,
     help="Part of the frame before in what is changed, 0 to below 1; carried by optical flow.",
 )
+@click.option(
+    "--hwaccel",
+    metavar="DEVICE",
+    help="Decode the target on cuda, vaapi or another that `doctor` finds, or on one of several "
+    "(cuda:1). [default: the software decoder, exact and portable]",
+)
 @click.option("--batch-size", type=int, help="Faces a generator call. [default: by device]")
 @click.option("--max-memory", metavar="SIZE", help="Memory to keep within, such as 2G.")
 @click.option("--max-vram", metavar="SIZE", help="The same of the GPU's memory.")

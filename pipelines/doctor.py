@@ -167,6 +167,20 @@ def check_codecs() -> Iterator[Finding]:
     yield Finding("hardware encoders", "ok", ", ".join(working_hardware_codecs()) or "none here")
 
 
+def check_decoders() -> Iterator[Finding]:
+    """The devices that can decode a clip; each is opened once."""
+    from vidswap.media.hardware import decoding_kinds, device_complaint
+
+    complaints = {kind: device_complaint(kind) for kind in decoding_kinds()}
+    working = [kind for kind, complaint in complaints.items() if complaint is None]
+    if working:
+        yield Finding("hardware decoders", "ok", ", ".join(working))
+        return
+    why = ", ".join(f"{kind}: {complaint}" for kind, complaint in complaints.items())
+    mend = "only --hwaccel needs one: install the driver of such a device"
+    yield Finding("hardware decoders", "ok", f"none here ({why or 'PyAV has none'})", mend)
+
+
 def check_cuda() -> Iterator[Finding]:
     """The GPUs that torch sees."""
     import torch
@@ -309,7 +323,7 @@ def _version(distribution: str) -> str | None:
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("python", check_python), ("system libraries", check_system), ("packages", check_packages),
-    ("ffmpeg", check_ffmpeg), ("encoders", check_codecs), ("CUDA", check_cuda),
-    ("memory", check_memory), ("disk", check_disk), ("generator", check_checkpoint),
-    ("face nets", check_face_nets), ("signing", check_signing_key),
+    ("ffmpeg", check_ffmpeg), ("encoders", check_codecs), ("decoders", check_decoders),
+    ("CUDA", check_cuda), ("memory", check_memory), ("disk", check_disk),
+    ("generator", check_checkpoint), ("face nets", check_face_nets), ("signing", check_signing_key),
 )  # fmt: skip

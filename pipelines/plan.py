@@ -68,7 +68,10 @@ class StreamPlan:
 
 @dataclass(frozen=True)
 class TargetPlan:
-    """The target. frames, seconds: of the range; size and turn as in `MediaInfo`."""
+    """The target. frames, seconds: of the range; size and turn as in `MediaInfo`.
+
+    decoder: name of the device that decodes it, None for the software decoder.
+    """
 
     path: str
     kind: str
@@ -83,6 +86,7 @@ class TargetPlan:
     variable_rate: bool
     frames: int
     seconds: float
+    decoder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -195,11 +199,12 @@ class _Planned:
     def clip(self, prepared: float, key_warnings: list[str]) -> SwapPlan:
         """The plan for a clip; `prepared` are the seconds until its first frame."""
         options, quality = self.options, self.options.quality(self.target)
-        with VideoReader(self.target, options.start, options.end) as reader:
+        with VideoReader(self.target, options.start, options.end, options.hwaccel) as reader:
             memory = memory_plan_of(options, reader, self.nets.device)
             dropped = self._dropped(reader, quality)
             survey = survey_of(self.target, reader)
-            sampled = look_for_faces(sampled_frames(self.target, survey), self.nets, options.face)
+            samples = sampled_frames(self.target, survey, hwaccel=options.hwaccel)
+            sampled = look_for_faces(samples, self.nets, options.face)
             trial = trial_run(
                 reader, self.output, survey, sampled, self.source, self.nets, options,
                 quality,
@@ -210,8 +215,8 @@ class _Planned:
         warnings += [f"not in the output: {line}" for line in dropped]
         warnings += self._last_warnings(sampled, key_warnings, estimate)
         return self._plan(
-            _target_plan(self.info, survey), output, _streams(self.info, dropped, output),
-            sampled.found(), estimate, warnings, memory,
+            _target_plan(self.info, survey, reader.hwaccel), output,
+            _streams(self.info, dropped, output), sampled.found(), estimate, warnings, memory,
         )  # fmt: skip
 
     def picture(self, prepared: float, key_warnings: list[str]) -> SwapPlan:
@@ -345,7 +350,7 @@ def _signer(output: Path, options: SwapOptions) -> tuple[str | None, list[str]]:
     return key.signer, [key.warning] if key.warning else []
 
 
-def _target_plan(info: MediaInfo, survey: Survey | None) -> TargetPlan:
+def _target_plan(info: MediaInfo, survey: Survey | None, decoder: str | None = None) -> TargetPlan:
     codec = next(stream.codec for stream in info.streams if stream.role == "picture")
     return TargetPlan(
         str(info.path), info.kind, codec, info.pixel_format, info.width, info.height,
@@ -353,6 +358,7 @@ def _target_plan(info: MediaInfo, survey: Survey | None) -> TargetPlan:
         variable_rate=survey is not None and survey.is_variable,
         frames=len(survey.frames) if survey else 1,
         seconds=survey.seconds if survey else 0.0,
+        decoder=decoder,
     )  # fmt: skip
 
 

@@ -98,7 +98,8 @@ def _target_lines(plan: SwapPlan) -> list[str]:
         kind += f", {target.scan}"
     every = "varying times, on average " if target.variable_rate else ""
     rate = f"{every}{target.fps:.6g} frames/s"
-    return [kind, f"{target.frames} frames, {target.seconds:.2f} s, {rate}"]
+    lines = [kind, f"{target.frames} frames, {target.seconds:.2f} s, {rate}"]
+    return lines if target.decoder is None else [*lines, f"decoded by {target.decoder}"]
 
 
 def _stream_lines(plan: SwapPlan) -> list[str]:

@@ -141,12 +141,14 @@ def survey_of(target: Path, reader: VideoReader) -> Survey:
     )  # fmt: skip
 
 
-def sampled_frames(target: Path, survey: Survey, count: int = N_SAMPLES) -> Iterator[Frame]:
+def sampled_frames(
+    target: Path, survey: Survey, count: int = N_SAMPLES, *, hwaccel: str | None = None
+) -> Iterator[Frame]:
     """The middle frames of `count` equal parts of the range, one at a time."""
     times, n_frames = survey.frames, len(survey.frames)
     indices = sorted({(2 * part + 1) * n_frames // (2 * count) for part in range(count)})
     position: int | None = None
-    with VideoReader(target) as reader:
+    with VideoReader(target, hwaccel=hwaccel) as reader:
         for moment in (times[index] for index in indices):
             seek = position is None or any(position < key <= moment for key in survey.keys)
             frame = reader.frame_at(moment, seek=seek)

@@ -26,9 +26,12 @@ from vidswap.media.picture_encoder import PictureEncoder, Quality
 from vidswap.media.segments import SegmentFolder, remove_work
 from vidswap.version import __version__
 
-# They decide where a result goes and how it is signed, not what its frames are.
+# They decide where a result goes and how it is signed, not what its frames are. Neither does the
+# decoder: a device gives the software decoder's samples, or none. Should it ever give others, the
+# frames around the break show it (`frames_from`).
 _NO_FACTS = (
     "overwrite", "resume", "checkpoint", "sign_key", "sign_cert", "no_provenance", "max_vram",
+    "hwaccel",
 )  # fmt: skip
 
 

@@ -154,7 +154,9 @@ class SwapJob:
         quality = options.quality(target)
         provenance = self._provenance(output)
         with ExitStack() as stack:
-            reader = stack.enter_context(VideoReader(target, options.start, options.end))
+            reader = stack.enter_context(
+                VideoReader(target, options.start, options.end, options.hwaccel)
+            )
             plan = memory_plan_of(options, reader, self.nets.device)
             new_writer = partial(self._writer, output, reader, quality, provenance)
             with interrupts_put_off():
@@ -282,7 +284,18 @@ def check_paths(sources: Sequence[Path], target: Path, output: Path, options: Sw
     if output.exists() and target.exists() and output.samefile(target):
         raise BadOptionError(f"{output} is the target itself; name another output")
     check_output(output, options.overwrite)
+    if options.hwaccel is not None:
+        _check_decoder(target, options.hwaccel, picture)
     return picture
+
+
+def _check_decoder(target: Path, hwaccel: str, picture: bool) -> None:
+    if picture:
+        raise BadOptionError(
+            f"--hwaccel {hwaccel} decodes clips and {target} is a picture; leave it out"
+        )
+    with VideoReader(target, hwaccel=hwaccel):
+        pass  # opening it decodes a frame there
 
 
 def _copy_unchanged(target: Path, output: Path) -> None:

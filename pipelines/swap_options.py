@@ -33,7 +33,8 @@ class SwapOptions:
     computer's own. no_provenance: why there shall be no manifest; it is recorded. resume: go on
     with what an earlier run of the same settings has finished. segment_frames: how many frames are
     put in safety at a time. max_memory, max_vram: bytes that the process, and torch on the GPU, may
-    take; None for no limit.
+    take; None for no limit. hwaccel: device that decodes a target clip, such as "cuda" or
+    "vaapi:/dev/dri/renderD128", to the same frames; None for the software decoder.
     """
 
     k_shot: int = 10
@@ -46,6 +47,7 @@ class SwapOptions:
     device: DeviceName = "auto"
     precision: PrecisionName = "auto"
     batch_size: int | None = None
+    hwaccel: str | None = None
     codec: str | None = None
     crf: int | None = None
     match_bitrate: bool = False

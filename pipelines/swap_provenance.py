@@ -138,12 +138,12 @@ def files_used(sources: Sequence[Path], used: Iterable[str]) -> list[Path]:
 def recorded_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a swap as marks and manifest tell them: of files only the names.
 
-    Where a file lies, which key signed, how work was kept and what memory it may take say nothing
-    of the swap.
+    Where a file lies, which key signed, how work was kept, what memory it may take and what
+    decoded the target to the same samples say nothing of the swap.
     """
     left_out = (
         "overwrite", "resume", "segment_frames", "max_memory", "max_vram", "checkpoint",
-        "sign_key", "sign_cert",
+        "sign_key", "sign_cert", "hwaccel",
     )  # fmt: skip
     return {
         name: value.name if isinstance(value, Path) else value

@@ -59,7 +59,7 @@ class DiskFullError(VidswapError):
 
 
 class CodecError(VidswapError):
-    """An unknown codec, or one that the container or this build cannot take."""
+    """An unknown codec or decoder, or one that the container or this computer cannot take."""
 
     exit_code = 10
 

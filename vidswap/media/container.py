@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -48,9 +49,7 @@ def open_clip(path: Path) -> tuple[InputContainer, VideoStream]:
     """
     check_input(path)
     try:
-        container = av.open(
-            f"file:{path}", "r", container_options=_LOCAL_ONLY, metadata_errors="replace"
-        )
+        container = open_container(path)
     except PermissionError as error:
         raise InputNotFoundError(f"{path} cannot be read: permission denied") from error
     except av.FFmpegError as error:
@@ -71,6 +70,17 @@ def open_clip(path: Path) -> tuple[InputContainer, VideoStream]:
         container.close()
         raise NotAVideoError(f"{path} has video of a kind that no decoder here reads")
     return container, streams[0]
+
+
+def open_container(path: Path, hwaccel: HWAccel | None = None) -> InputContainer:
+    """Open a file, with its decoders on a device if one is given. Raises what PyAV raises."""
+    return av.open(
+        f"file:{path}",
+        "r",
+        container_options=_LOCAL_ONLY,
+        metadata_errors="replace",
+        hwaccel=hwaccel,
+    )
 
 
 def reason(error: av.FFmpegError) -> str:

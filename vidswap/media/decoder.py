@@ -1,7 +1,7 @@
 """Streaming decode: one Frame at a time, in the order they are shown."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 import av
+from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
 from av.video.stream import VideoStream
@@ -17,6 +18,7 @@ from vidswap.errors import BadOptionError, NotAVideoError
 from vidswap.media.colour import ColourTags
 from vidswap.media.container import chroma_location, open_clip, reason, stated_end
 from vidswap.media.frame import Frame
+from vidswap.media.hardware import HardwareDecoder
 from vidswap.media.mastering import HdrMetadata
 from vidswap.media.orientation import Orientation
 
@@ -29,6 +31,7 @@ _INTERLACED_ORDERS = (2, 3, 4, 5)  # AVFieldOrder: which field comes first, code
 _USUAL_RATE = Fraction(25)  # where the file states none
 
 _Decoded = tuple[av.VideoFrame, int]  # a frame and its time in ticks
+_Decode = Callable[["Packet[VideoStream] | None"], list[av.VideoFrame]]
 
 
 def thread_count() -> int:
@@ -41,8 +44,11 @@ class VideoReader:
 
     `start` and `end` are in seconds from the beginning of the clip; None means its ends. Use it
     as a context manager and iterate once. It holds the codec's own frames and the one given.
+    `hwaccel` names a device that decodes, such as "cuda" or "vaapi:/dev/dri/renderD128"; the frames
+    are the same. None is the software decoder.
 
-    Raises InputNotFoundError, NotAVideoError, and BadOptionError for a range without frames.
+    Raises InputNotFoundError, NotAVideoError, BadOptionError for a range without frames, and
+    CodecError, also while it is iterated, for what a named device does not decode.
 
     Attributes: `width`, `height` (upright), `coded_width`, `coded_height`, `pixel_format`,
     `colour`, `hdr`, `orientation`, `time_base`, `average_rate`, `sample_aspect_ratio`;
@@ -52,11 +58,17 @@ class VideoReader:
     clip broke off.
     """
 
-    def __init__(self, path: Path, start: float | None = None, end: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        start: float | None = None,
+        end: float | None = None,
+        hwaccel: str | None = None,
+    ) -> None:
         _check_range(start, end)
-        self.path = path
+        self.path, self.hwaccel = path, hwaccel
         self.truncated: str | None = None
-        self._container, self._stream = open_clip(path)
+        self._container, self._stream, self._decode_packet = self._open()
         try:
             self._describe_stream(start, end)
             decoded = self._seek(self.beginning)
@@ -118,14 +130,21 @@ class VideoReader:
         """Release the file."""
         self._container.close()
 
+    def _open(self) -> tuple[InputContainer, VideoStream, _Decode]:
+        if self.hwaccel is not None:
+            decoder = HardwareDecoder(self.path, self.hwaccel)
+            return decoder.container, decoder.stream, decoder.decode
+        container, stream = open_clip(self.path)
+        stream.thread_type = "AUTO"
+        stream.thread_count = thread_count()
+        return container, stream, stream.decode
+
     def _describe_stream(self, start: float | None, end: float | None) -> None:
         stream = self._stream
         for other in self._container.streams:
             if other is not stream:
                 other.discard = Discard.all
         self._seeks_exactly = self._container.format.name not in _GUESSED_TIMES
-        stream.thread_type = "AUTO"
-        stream.thread_count = thread_count()
         self.time_base = stream.time_base or Fraction(1, 90_000)
         self.average_rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
         self.sample_aspect_ratio = stream.sample_aspect_ratio
@@ -199,7 +218,7 @@ class VideoReader:
                 self._container.seek(self._container.start_time or 0)
         except av.FFmpegError:
             self._container.close()
-            self._container, self._stream = open_clip(self.path)
+            self._container, self._stream, self._decode_packet = self._open()
         return self._decode()
 
     def _decode(self) -> Iterator[_Decoded]:
@@ -208,7 +227,7 @@ class VideoReader:
         last: int | None = None
         for packet in self._packets():
             try:
-                frames = self._stream.decode(packet)
+                frames = self._decode_packet(packet)
             except av.FFmpegError as error:
                 self._note(f"damaged {_at(last, self.time_base)} ({reason(error)})")
                 continue
