@@ -119,10 +119,11 @@ def _source_options(command: Any) -> Any:
         ),
         click.option(
             "--mask",
-            type=click.Choice(["face", "square"]),
+            type=click.Choice(["face", "outline", "square"]),
             default="face",
             show_default=True,
-            help="Blend within the face's outline, or over the whole crop as the paper does.",
+            help="Blend within the face's outline but for glasses, hands and hair before it, or "
+            "within the whole outline, or over the whole crop as the paper does.",
         ),
         click.option("--checkpoint", type=PATH, help="Generator weights; default: the packaged."),
         click.option("--debug", is_flag=True, help="Show the full traceback of an error."),

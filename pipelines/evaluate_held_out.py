@@ -140,8 +140,10 @@ def swap_held_out(faces: HeldOutFaces, nets: Nets) -> tuple[list[NDArray[np.uint
         seconds.append((time.perf_counter() - began) / len(batch))
         outputs += batch
     blended = [
-        blend_crop(target, output, points)
-        for target, output, points in zip(faces.targets, outputs, faces.landmarks, strict=True)
+        blend_crop(*of_one)
+        for of_one in zip(
+            faces.targets, outputs, faces.landmarks, unoccluded_parts(faces.targets), strict=True
+        )
     ]
     return blended, float(np.median(seconds))
 
@@ -187,10 +189,13 @@ def generate_crops(
 
 
 def blend_crop(
-    target: NDArray[np.uint8], output: NDArray[np.uint8], landmarks: NDArray[np.float32]
+    target: NDArray[np.uint8],
+    output: NDArray[np.uint8],
+    landmarks: NDArray[np.float32],
+    clear: NDArray[np.float32] | None = None,
 ) -> NDArray[np.uint8]:
     """Eq. 13 on the crop itself, with the mask and the colour of a run."""
-    weight = swapped_part(landmarks)
+    weight = swapped_part(landmarks, clear=clear)
     output = matched_colour(target, output, weight, DEFAULT_COLOUR_MATCH)
     patch = paste_face(target, output, _IDENTITY_AFFINE, weight)
     blended = target.copy()

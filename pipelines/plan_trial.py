@@ -208,6 +208,7 @@ def trial_run(
             packets += [(p.size, p.is_keyframe) for p in encoder.encode(frame)]
     with clock("encode"):
         packets += [(p.size, p.is_keyframe) for p in encoder.flush()]
+    encoder.close()
     wall = time.monotonic() - begun
     share = len(sampled.pixels) / max(1, len(sampled.people))
     keys = [size for size, is_key in packets if is_key]

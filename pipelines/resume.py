@@ -71,6 +71,8 @@ class SegmentedClip:
     def __exit__(self, *_: object) -> None:
         if self._packets is not None:
             self._packets.abort()
+        if self._encoder is not None:
+            self._encoder.close()
         self._folder.close()
 
     @property
@@ -113,6 +115,7 @@ class SegmentedClip:
         for packet in self._encoder.flush():
             self._packets.write(packet)
         file = self._packets.close(self._encoder.stream.codec_context.extradata)
+        self._encoder.close()
         self._folder.add(file, state.to_bytes())
         self._encoder = self._packets = None
 
@@ -132,6 +135,7 @@ class SegmentedClip:
         """Whether an encoder of this run gives packets that the earlier ones can be joined with."""
         encoder = PictureEncoder(self.output, self._reader, self._quality)
         setup = setup_of(encoder.stream.codec_context.extradata)
+        encoder.close()
         return all(file.setup == setup for file in self._folder.packet_files)
 
 

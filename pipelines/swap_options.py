@@ -26,15 +26,16 @@ class SwapOptions:
     people. start, end: seconds of the target to swap. batch_size: faces a generator call, None for
     the device's default. codec: None for the container's usual one. crf: quality, None for the
     default. match_bitrate: the target's own mean bit rate instead. mask: "square" is eq. 12
-    alone, "face" keeps of it what lies within the face's outline. colour_match: how far, from 0 to
-    1, the face's mean colour is moved to that of the target's. steadiness: the part, from 0 to
-    below 1, that the frame before has in what is changed. checkpoint: None for the
-    packaged one. sign_key, sign_cert: PEM files that sign the C2PA manifest, None for this
-    computer's own. no_provenance: why there shall be no manifest; it is recorded. resume: go on
-    with what an earlier run of the same settings has finished. segment_frames: how many frames are
-    put in safety at a time. max_memory, max_vram: bytes that the process, and torch on the GPU, may
-    take; None for no limit. hwaccel: device that decodes a target clip, such as "cuda" or
-    "vaapi:/dev/dri/renderD128", to the same frames; None for the software decoder.
+    alone, "outline" what of it lies within the face's outline, "face" that without glasses, hands
+    and hair before the face. colour_match: how far, from 0 to 1, the face's mean colour is moved to
+    that of the target's. steadiness: the part, from 0 to below 1, that the frame before has in what
+    is changed. checkpoint: None for the packaged one. sign_key, sign_cert: PEM files that sign the
+    C2PA manifest, None for this computer's own. no_provenance: why there shall be no manifest; it
+    is recorded. resume: go on with what an earlier run of the same settings has finished.
+    segment_frames: how many frames are put in safety at a time. max_memory, max_vram: bytes that
+    the process, and torch on the GPU, may take; None for no limit. hwaccel: device that decodes a
+    target clip, such as "cuda" or "vaapi:/dev/dri/renderD128", to the same frames; None for the
+    software decoder.
     """
 
     k_shot: int = 10

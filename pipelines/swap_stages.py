@@ -44,7 +44,8 @@ class AlignedFace:
     """A face ready for the generator: the affine AM, F_t and B_t, (256, 256, 3) uint8 each.
 
     `landmarks` (478, 2) are in pixels of the crop; `track` is the person's number in the clip;
-    `reference` (256, 256, 4) uint8 the source's face bent onto it, where the generator takes one.
+    `reference` (256, 256, 4) uint8 the source's face bent onto it, where the generator takes one;
+    `clear` (128, 128) where nothing lies before the face, as `unoccluded_parts` has it.
     """
 
     affine: NDArray[np.float64]
@@ -53,6 +54,11 @@ class AlignedFace:
     boundary_map: NDArray[np.uint8]
     track: int = 0
     reference: NDArray[np.uint8] | None = None
+    clear: NDArray[np.float32] | None = None
+
+    def swapped_part(self, mask: MaskName) -> NDArray[np.float32]:
+        """How much of the crop is replaced (256, 256), in [0, 1]."""
+        return swapped_part(self.landmarks, mask, self.clear)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +144,12 @@ def swap_segments(
             analysed = overlapped(
                 find_faces(decoded, nets, chooser, clock, segment_frames, begin), "faces"
             )
-            if photograph is not None and options.reference and nets.generator.net.config.reference:
-                analysed = overlapped(show_source(analysed, photograph, clock), "bend")
+            shows = options.reference and nets.generator.net.config.reference
+            if (photograph is not None and shows) or options.mask == "face":
+                seen = see_occlusions(analysed, clock)
+                if photograph is not None and shows:
+                    seen = show_source(seen, photograph, clock)
+                analysed = overlapped(seen, "bend")
             generated = overlapped(generate(analysed, identity, nets, batches, clock), "generate")
             matched = match_colour(generated, options.colour_match, options.mask, clock)
             steadied = steady(matched, options.steadiness, clock, begin)
@@ -211,6 +221,16 @@ def align(rgb: NDArray[np.uint8], landmarks: NDArray[np.floating], track: int = 
     return AlignedFace(affine, aligned, crop, draw_boundary_map(aligned), track)
 
 
+def see_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[FrameFaces]:
+    """Tell of every face what lies before it."""
+    for item in items:
+        with clock("occlusion"):
+            clear = unoccluded_parts([face.crop for face in item.faces])
+            pairs = zip(item.faces, clear, strict=True)
+            faces = [replace(face, clear=part) for face, part in pairs]
+        yield replace(item, faces=faces)
+
+
 def show_source(
     items: Iterable[FrameFaces],
     photograph: Shot,
@@ -219,8 +239,7 @@ def show_source(
     """Bend the source's photograph onto every face."""
     for item in items:
         with clock("bend"):
-            clear = unoccluded_parts([face.crop for face in item.faces])
-            shots = [Shot(f.crop, f.landmarks, c) for f, c in zip(item.faces, clear, strict=True)]
+            shots = [Shot(face.crop, face.landmarks, face.clear) for face in item.faces]
             faces = [
                 replace(face, reference=reference_view(photograph, shot))
                 for face, shot in zip(item.faces, shots, strict=True)
@@ -313,7 +332,7 @@ def match_colour(
         if share > 0:
             with clock("match colour"):
                 swapped = [
-                    matched_colour(face.crop, y, swapped_part(face.landmarks, mask), share)
+                    matched_colour(face.crop, y, face.swapped_part(mask), share)
                     for face, y in zip(item.faces, item.swapped, strict=True)
                 ]
             item = replace(item, swapped=swapped)
@@ -357,7 +376,7 @@ def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
     """Eq. 12 and 13 for every swapped face of a frame; a frame without faces is given back."""
     frame = item.frame
     for face, swapped in zip(item.faces, item.swapped, strict=True):
-        patch = paste_face(frame.rgb, swapped, face.affine, swapped_part(face.landmarks, mask))
+        patch = paste_face(frame.rgb, swapped, face.affine, face.swapped_part(mask))
         if patch is not None:
             frame = frame.with_pixels(patch.box, patch.rgb)
     return frame

@@ -1,6 +1,8 @@
 """Parts of a clip coded apart are one clip again, and each is there whole or not at all."""
 
+import gc
 import json
+import mmap
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +33,7 @@ def add_segment(
     for packet in encoder.flush():
         packets.write(packet)
     folder.add(packets.close(encoder.stream.codec_context.extradata), b"state")
+    encoder.close()
 
 
 def joined(source: Path, output: Path, quality: Quality, cuts: tuple[int, ...]) -> Path:
@@ -232,3 +235,21 @@ def test_a_full_disk_is_said_and_leaves_no_half_segment(tmp_path: Path) -> None:
         writer.write(packet)
     writer.abort()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="the system does not tell")
+def test_encoders_of_finished_segments_hold_no_memory(tmp_path: Path) -> None:
+    def resident_mib() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE / 2**20
+
+    clip = make_clip(tmp_path / "large.mp4", frames=12, size=(1280, 720))
+    gc.disable()  # it may not run for minutes, as few objects are made for a frame
+    try:
+        with VideoReader(clip) as reader, SegmentFolder(tmp_path / "out.mp4", FACTS) as folder:
+            frames, taken = list(reader), []
+            for _ in range(8):
+                add_segment(folder, folder.output, reader, frames, Quality())
+                taken.append(resident_mib())
+    finally:
+        gc.enable()
+    assert max(taken[2:]) - taken[1] < 20  # one encoder: 60

@@ -24,7 +24,8 @@ from tests.faces.test_occlusion import with_glasses
 from tests.media.clips import decoded_planes, frame_times, make_clip, sound_packets
 from tests.photographs import astronaut, grace_hopper
 from tests.pipelines.conftest import CLIP_FRAMES, moved
-from vidswap.faces.align import CROP_SIZE
+from vidswap.blending.paste import MaskName
+from vidswap.faces.align import CROP_SIZE, face_affine, warp_points
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.picture import read_picture
@@ -168,6 +169,34 @@ def test_the_generator_is_shown_the_source_unless_told_otherwise(
     np.testing.assert_array_equal(swapped(nets, False), before)
     changed = np.abs(swapped(nets, True) - before).max(axis=2) > 8
     assert changed.any()
+
+
+def test_what_lies_before_the_face_keeps_its_pixels(nets: Nets, source_picture: Path) -> None:
+    reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
+    source, picture = reader.read([source_picture]), astronaut()
+    face = reader.faces(picture)[0]
+    affine = face_affine(face.landmarks)
+    eyes = warp_points(affine, face.landmarks)[[33, 263]].mean(axis=0)
+    scarf = np.zeros((256, 256), np.uint8)
+    scarf[int(eyes[1]) + 45 :] = 255  # over nose, mouth and chin
+    back = cv2.invertAffineTransform(affine)
+    size = picture.shape[1::-1]
+    on_frame = cv2.warpAffine(scarf, back, size, flags=cv2.INTER_NEAREST) > 0
+    picture[on_frame] = (40, 70, 120)
+    inner = cv2.erode(on_frame.astype(np.uint8), np.ones((9, 9))) > 0
+
+    def changed(mask: MaskName) -> np.ndarray:
+        frame = Frame.from_rgb(picture)
+        options = SwapOptions(mask=mask, colour_match=0.0)
+        (after,) = swap_frames(
+            [frame], source.identity, nets, options, photograph=source.photograph
+        )
+        return (after.rgb != picture).any(axis=2)
+
+    kept, all_of_it = changed("face"), changed("outline")
+    assert kept[~on_frame].sum() > 2000
+    assert not kept[inner].any()
+    assert all_of_it[inner].sum() > 2000
 
 
 def test_the_photograph_shown_is_the_most_frontal_one_without_glasses(

@@ -29,7 +29,7 @@ EDGE_RAMP = 6  # pixels
 MAX_ENLARGED = 8  # times; bounds the memory of a face larger than 2048 pixels
 
 Box = tuple[int, int, int, int]
-MaskName = Literal["face", "square"]
+MaskName = Literal["face", "outline", "square"]
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,23 @@ class Patch:
     rgb: NDArray[np.uint8]
 
 
-def swapped_part(landmarks: NDArray[np.floating], mask: MaskName = "face") -> NDArray[np.float32]:
+def swapped_part(
+    landmarks: NDArray[np.floating],
+    mask: MaskName = "face",
+    clear: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
     """How much of an aligned crop is replaced (256, 256), in [0, 1].
 
     `landmarks` (478, 2) are those of the crop's face in its pixels. "square" is eq. 12 alone,
-    "face" what lies within the face's outline.
+    "outline" what lies within the face's outline, and "face" that as far as it is `clear` (H, W),
+    0 to 1: glasses, hands and hair before the face stay as they are.
     """
     if mask == "square":
         return blending_mask()
     wide = blending_mask(alpha=OUTLINE_ALPHA, gamma=OUTLINE_GAMMA)
     weight: NDArray[np.float32] = wide * face_mask(landmarks[list(FACE_OVAL)])
+    if mask == "face" and clear is not None:
+        weight *= cv2.resize(clear, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR)
     return weight
 
 

@@ -70,6 +70,7 @@ class PictureEncoder:
     The encoder's stream is added to `output`, or where that is None to a file that is never
     written, so that all encoders of one path, template and quality are set up alike and their
     packets can be joined. `lost` says what of the template the codec cannot hold, a line each.
+    Close it when it is done: an encoder holds frames, at 1080p 150 MB of them.
 
     Raises CodecError, BadOptionError.
     """
@@ -84,6 +85,7 @@ class PictureEncoder:
         self.path, self._template = path, template
         self._muxer = container_for(path).muxer
         codec, options = quality.chosen(path)
+        self._owns_output = output is None
         self._output = output or av.open(io.BytesIO(), "w", format=self._muxer)
         self.lost: list[str] = []
         self.time_base = template.time_base
@@ -99,6 +101,7 @@ class PictureEncoder:
                 self._pixel_format = self.stream.codec_context.pix_fmt or ""
                 self.stream.codec_context.open()
         except CodecError as error:
+            self.close()
             if words:
                 raise CodecError(f"{error}; {codec.encoder} says: {'; '.join(words)}") from error
             raise
@@ -131,6 +134,14 @@ class PictureEncoder:
     def flush(self) -> Iterator[Packet[VideoStream]]:
         """The packets that the encoder still holds; it takes no frame after."""
         return self._packets(None)
+
+    def close(self) -> None:
+        """Let go of the encoder, unless it is that of a given output, which does so when closed.
+
+        Container and stream hold each other, and the garbage collector may not look for minutes.
+        """
+        if self._owns_output:
+            self._output.close()
 
     def _packets(self, coded: av.VideoFrame | None) -> Iterator[Packet[VideoStream]]:
         with encoding_errors(self.path):
