@@ -40,7 +40,7 @@ TIMED_REPEATS = 7
 CURVE_POINTS = 40
 MEMORY_CLIPS = (((1920, 1080), 10.0), ((3840, 2160), 4.0))  # size, seconds; the long one follows
 LONG_SIZE = (1920, 1080)
-SCENES = (10.0, 30.0)  # seconds with a face, then without one, over and over in the long clip
+SCENES = (4.0, 36.0)  # seconds with a face, then without one, over and over in the long clip
 
 
 def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def memory_benchmark(
 ) -> dict[str, Any]:
     """Memory of swaps of 10 s and `minutes` of 1080p, and of 4 s in 4K, each in its own process.
 
-    The long one shows a face for a quarter of its time, as films do, in `SCENES` with hard cuts.
+    The long one shows a face for a tenth of its time, in `SCENES` with hard cuts.
     `memory_mib` is a curve of the resident memory, at CURVE_POINTS evenly spread moments. A line
     for each clip that is done goes to stderr.
     """
