@@ -155,9 +155,13 @@ def _uncovered(face: Shot, field_: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _unstretched(field_: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Where a field (256, 256, 2) does not draw little of a picture out (128, 128), 0 to 1."""
+    """Where a field (256, 256, 2) does not draw little of a picture out (128, 128), 0 to 1.
+
+    Asked of whole cheeks, not of lids and brows, which a raised brow draws out.
+    """
+    wide = cv2.GaussianBlur(field_[::2, ::2], (0, 0), 4.0)
     (rows_x, rows_y), (columns_x, columns_y) = (
-        cv2.split(cv2.Sobel(field_[::2, ::2], cv2.CV_32F, *order, ksize=1, scale=0.25))
+        cv2.split(cv2.Sobel(wide, cv2.CV_32F, *order, ksize=1, scale=0.25))
         for order in ((0, 1), (1, 0))
     )
     area = (1.0 + columns_x) * (1.0 + rows_y) - rows_x * columns_y

@@ -12,7 +12,7 @@ SIZE = 128  # pixels of the answer: half the crop's side
 SPREAD = np.array([25.0, 9.0, 12.0], np.float32)  # of skin's lightness, a and b over a face
 OFF = 1.5  # spreads by which skin may be off; what is one more off is none
 # In distances of the eyes' middles: where brows end at least, temples begin, and reach down to.
-LEAST_BROW, TEMPLE, TEMPLE_LOW = 0.3, 0.85, -0.3
+LEAST_BROW, TEMPLE, TEMPLE_LOW = 0.3, 0.85, -0.8
 _BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)  # their upper edges
 
 
@@ -20,7 +20,7 @@ def uncovered_part(crop: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> 
     """Where around brows and temples a face shows skin, not hair or a hat (128, 128), 0 to 1.
 
     `crop` (256, 256, 3) RGB with its mesh (478, 2), of which eye corners and brows are used. Skin
-    is what has the colour of nose and cheeks, in CIELAB. Below the temples a beard is the person's
+    is what has the colour of nose and cheeks, in CIELAB. Below the cheekbones a beard is the person's
     own, and nothing is asked.
     """
     small = cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
