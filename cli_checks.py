@@ -59,6 +59,7 @@ def doctor(as_json: bool, debug: bool) -> None:
 @click.option("--max-memory", metavar="SIZE", help="Limit of the swaps that are measured.")
 @click.option("--metrics", is_flag=True, help="Time of every metric of a report.")
 @click.option("--minutes", default=10.0, show_default=True, help="Length of the long clip.")
+@click.option("--fps", default=25, show_default=True, help="Frames a second of the long clip.")
 @click.option("--checkpoint", type=PATH, help="Generator weights; default: the packaged.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
@@ -68,6 +69,7 @@ def bench(
     max_memory: str | None,
     metrics: bool,
     minutes: float,
+    fps: int,
     checkpoint: Path | None,
     device: Any,
     debug: bool,
@@ -80,7 +82,7 @@ def bench(
 
         report = metrics_benchmark(frames, checkpoint, device)
     elif memory:
-        report = memory_benchmark(checkpoint, minutes, max_memory)
+        report = memory_benchmark(checkpoint, minutes, max_memory, fps)
     else:
         report = stage_benchmark(frames, checkpoint, device)
     click.echo(json.dumps(report, indent=2))

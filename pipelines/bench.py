@@ -122,11 +122,12 @@ def generator_milliseconds(checkpoint: Path | None, device: DeviceName) -> dict[
 
 
 def memory_benchmark(
-    checkpoint: Path | None, minutes: float, max_memory: str | None = None
+    checkpoint: Path | None, minutes: float, max_memory: str | None = None, long_fps: int = FPS
 ) -> dict[str, Any]:
     """Memory of swaps of 10 s and `minutes` of 1080p, and of 4 s in 4K, each in its own process.
 
-    The long one shows a face for a tenth of its time, in `SCENES` with hard cuts.
+    The long one has `long_fps` frames a second and shows a face for a tenth of its time, in
+    `SCENES` with hard cuts.
     `memory_mib` is a curve of the resident memory, at CURVE_POINTS evenly spread moments. A line
     for each clip that is done goes to stderr.
     """
@@ -144,7 +145,7 @@ def memory_benchmark(
         for size, seconds in (*MEMORY_CLIPS, (LONG_SIZE, 60.0 * minutes)):
             moving = list(animate(photo, find_face(photo), times, talking, size))
             if seconds > sum(SCENES):
-                write_scenes(clip, moving, seconds)
+                write_scenes(clip, moving, seconds, long_fps)
             else:
                 write_h264(clip, repeated(moving, round(FPS * seconds)), FPS)
             measured = {"size": size, "seconds": seconds, **_watched(command)}
@@ -156,17 +157,19 @@ def memory_benchmark(
     return report
 
 
-def write_scenes(path: Path, moving: list[NDArray[np.uint8]], seconds: float) -> None:
+def write_scenes(
+    path: Path, moving: list[NDArray[np.uint8]], seconds: float, fps: int = FPS
+) -> None:
     """A clip of about so many seconds: a face in motion and a pan without one, by turns."""
     height, width = moving[0].shape[:2]
     corner = moving[0][-height // 8 :, : width // 4]
     still = np.asarray(cv2.resize(corner, (width, height + 4 * len(moving))), np.uint8)
     pan = [still[4 * i : 4 * i + height] for i in range(len(moving))]
-    counts = [round(FPS * length) for length in SCENES]
+    counts = [round(fps * length) for length in SCENES]
     frames = chain(repeated(moving, counts[0]), repeated(pan, counts[1]))
     with tempfile.TemporaryDirectory() as name:
         turn = Path(name) / "turn.mp4"
-        write_h264(turn, frames, FPS)
+        write_h264(turn, frames, fps)
         write_repeated(path, turn, max(1, round(seconds / sum(SCENES))))
 
 

@@ -20,8 +20,8 @@ def uncovered_part(crop: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> 
     """Where around brows and temples a face shows skin, not hair or a hat (128, 128), 0 to 1.
 
     `crop` (256, 256, 3) RGB with its mesh (478, 2), of which eye corners and brows are used. Skin
-    is what has the colour of nose and cheeks, in CIELAB. Below the cheekbones a beard is the person's
-    own, and nothing is asked.
+    is what has the colour of nose and cheeks, in CIELAB. Below the cheekbones a beard is the
+    person's own, and nothing is asked.
     """
     small = cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB))
