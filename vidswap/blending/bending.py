@@ -82,10 +82,13 @@ def bent_onto(
     shade of what it covers, as far as they are wide. `uncovered`: without what lies on it, as
     hair does.
     """
-    bent, field_ = _bent(face, frame, colour, light, points)
+    bent, field_ = _bent(face, frame, colour, points)
+    skin = _uncovered(face, field_) if uncovered or light else None
+    if light and skin is not None:
+        bent *= _light(frame, bent, skin, light)[..., None]
     inside = covered_part(frame.landmarks, reach)
-    if uncovered:
-        inside *= cv2.resize(_uncovered(face, field_), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    if uncovered and skin is not None:
+        inside *= cv2.resize(skin, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
     mixed = inside[..., None] * bent + (1.0 - inside[..., None]) * frame.crop
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
@@ -111,10 +114,12 @@ def reference_view(
     alike = float(np.clip((FAR - distance) / (FAR - NEAR), 0.0, 1.0))
     view = np.zeros((SIZE, SIZE, 4), np.uint8)
     if alike > 0:
-        bent, field_ = _bent(face, frame, colour, light, points)
+        bent, field_ = _bent(face, frame, colour, points)
+        skin = _uncovered(face, field_)
+        bent *= _light(frame, bent, skin, light)[..., None]
         half = SIZE // 2  # the mask is soft
         part = covered_part(frame.landmarks, REFERENCE_REACH, half)
-        part *= _uncovered(face, field_) * _unstretched(field_)
+        part *= skin * _unstretched(field_)
         eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks, half)
         part *= 1.0 - np.maximum(between_lips(frame.landmarks, half), eyes)
         if frame.unoccluded is not None:
@@ -127,7 +132,7 @@ def reference_view(
 
 
 def _bent(
-    face: Shot, frame: Shot, colour: float, light: float, points: NDArray[np.int64] | None
+    face: Shot, frame: Shot, colour: float, points: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The face as it lies on the frame (256, 256, 3), and the field that brought it there."""
     known = slice(None) if points is None else points
@@ -139,8 +144,6 @@ def _bent(
     coloured = bent.astype(np.float32)
     coloured *= gain
     coloured += mean + colour * (to_mean - mean) - mean * gain
-    if light:
-        coloured *= _light(frame, coloured, light)[..., None]
     return coloured, field_
 
 
@@ -219,21 +222,25 @@ def draw_eyes(picture: Any, points: NDArray[np.int32], value: float) -> None:
         )  # fmt: skip
 
 
-def _light(frame: Shot, shown: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """Gain (256, 256), `share` of the way from the light and shade of `shown` to the frame's."""
+def _light(
+    frame: Shot, shown: NDArray[np.float32], skin: NDArray[np.float32], share: float
+) -> NDArray[np.float32]:
+    """Gain (256, 256), `share` of the way from the light and shade of `shown` to the frame's.
+
+    Told from skin, `skin` (128, 128) of what is shown: dark hair is no shade.
+    """
     small = SIZE // 4
-    inside = face_mask(frame.landmarks[list(mesh.FACE_OVAL)], small)
+    inside = face_mask(frame.landmarks[list(mesh.FACE_OVAL)], small) + 1e-3
 
-    def wide(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(cv2.GaussianBlur(values, (0, 0), _LIGHT_WIDTH / 4.0), np.float32)
-
-    def lit(picture: NDArray[Any]) -> NDArray[np.float32]:
+    def lit(picture: NDArray[Any], seen: NDArray[np.float32]) -> NDArray[np.float32]:
         reduced = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
-        return wide(reduced.astype(np.float32) @ _LUMA * inside)
+        counts = inside * cv2.resize(seen, (small, small), interpolation=cv2.INTER_AREA) + 1e-6
+        sums = np.dstack([reduced.astype(np.float32) @ _LUMA * counts, counts])
+        wide = cv2.GaussianBlur(sums, (0, 0), _LIGHT_WIDTH / 4.0)
+        return np.asarray(wide[..., 0] / wide[..., 1], np.float32)
 
-    # Both are divided by the same blurred mask, which cancels; the offset is eight levels.
-    level = 8.0 * wide(inside) + 1e-3
-    gain = np.clip((lit(frame.crop) + level) / (lit(shown) + level), 0.4, 2.5) ** share
+    before, wanted = lit(shown, skin), lit(frame.crop, frame.uncovered)
+    gain = np.clip((wanted + 8.0) / (before + 8.0), 0.4, 2.5) ** share
     return np.asarray(cv2.resize(gain, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
