@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -83,3 +85,14 @@ def choose_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.float16
     return torch.bfloat16 if cpu_computes_bf16() else torch.float32
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Torch's work in this thread on one core: a small net beside other work waits less alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

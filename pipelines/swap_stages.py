@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipelines.faces_of_interest import FaceChooser
 from pipelines.interrupts import interrupts_put_off
 from pipelines.memory import MemoryPlan, ShrinkingBatches, plan_memory
-from pipelines.nets import Nets
+from pipelines.nets import Nets, one_core
 from pipelines.overlap import Overlapped
 from pipelines.stage_clock import StageClock
 from pipelines.swap_options import SwapCounts, SwapOptions
@@ -224,7 +224,7 @@ def align(rgb: NDArray[np.uint8], landmarks: NDArray[np.floating], track: int = 
 def see_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[FrameFaces]:
     """Tell of every face what lies before it."""
     for item in items:
-        with clock("occlusion"):
+        with clock("occlusion"), one_core():
             clear = unoccluded_parts([face.crop for face in item.faces])
             pairs = zip(item.faces, clear, strict=True)
             faces = [replace(face, clear=part) for face, part in pairs]

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from pipelines.nets import one_core
 from pipelines.overlap import Overlapped
 from pipelines.report.faces import FaceWatch, chooser_of
 from pipelines.report.figures import ClipFacts, add_derived, curves_of, figures_of
@@ -101,7 +101,7 @@ def measure_clip(
             clock,
             heads=nets.pose is not None,
         )
-        stack.enter_context(_one_thread_a_net())
+        stack.enter_context(one_core())
         frames = stack.enter_context(Overlapped(watch, QUEUE_DEPTH, "faces"))
         seen = stack.enter_context(Overlapped(see_frames(frames, nets, clock), QUEUE_DEPTH, "nets"))
         flowed = stack.enter_context(Overlapped(follow_flow(seen, clock), QUEUE_DEPTH, "flow"))
@@ -159,17 +159,6 @@ def _settings(
 def load_report_nets(options: ReportOptions) -> ReportNets:
     """The nets of a report; close them. Raises MissingWeightsError, MissingLibraryError."""
     return ReportNets.load(options.id_model, options.vgg, options.pose_model)
-
-
-@contextmanager
-def _one_thread_a_net() -> Iterator[None]:
-    """The stages share the cores; a net that takes them all as well makes them wait."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _source_view(
