@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.train_records import STATE_FILE, read_state
@@ -24,5 +25,7 @@ def export_generator(run: Path, output: Path) -> int:
     config = config_from_json((run / "config.json").read_text())
     net = Generator(config.generator)
     net.load_state_dict(state["average"])
-    save_generator(without_spectral_norm(net), output, state["images"])
+    plain = without_spectral_norm(net)
+    plain.config = replace(plain.config, spectral_norm=False)
+    save_generator(plain, output, state["images"])
     return int(state["images"])

@@ -307,14 +307,16 @@ def run_generator(
     identity: IdEmbedding,
     references: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Y of pictures (B, C, 256, 256) at the generator's own size."""
-    size = nets.generator.size
+    """Y of pictures (B, C, 256, 256), also of a generator of 128 pixels."""
+    size, wanted = nets.generator.size, targets.shape[-2:]
     given = [targets, maps]
     if references is not None:
         given.append(references.to(nets.device, nets.dtype))
     if size != targets.shape[-1]:
         given = [torch.nn.functional.interpolate(g, size=(size, size), mode="area") for g in given]
     outputs: torch.Tensor = nets.generator.net(given[0], given[1], identity, *given[2:])
+    if outputs.shape[-2:] != wanted:
+        outputs = torch.nn.functional.interpolate(outputs, wanted, mode="bicubic").clamp(-1.0, 1.0)
     return outputs
 
 

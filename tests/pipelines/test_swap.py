@@ -171,6 +171,17 @@ def test_the_generator_is_shown_the_source_unless_told_otherwise(
     assert changed.any()
 
 
+def test_a_generator_of_128_pixels_swaps_as_well(nets: Nets, source_picture: Path) -> None:
+    config = replace(nets.generator.net.config, size=128, reference=False)
+    small = Generator(config).eval().to(nets.dtype)
+    small_nets = replace(nets, generator=replace(nets.generator, net=small))
+    reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
+    frame = Frame.from_rgb(grace_hopper())
+    identity = reader.read([source_picture]).identity
+    (after,) = swap_frames([frame], identity, small_nets)
+    assert (after.rgb != frame.rgb).any(axis=2).mean() > 0.02
+
+
 def test_what_lies_before_the_face_keeps_its_pixels(nets: Nets, source_picture: Path) -> None:
     reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
     source, picture = reader.read([source_picture]), astronaut()

@@ -70,6 +70,16 @@ def test_a_run_leaves_its_state_its_configuration_and_a_checkpoint_that_loads(
     assert loaded.images_trained == 12 and loaded.size == 128
 
 
+def test_a_run_with_spectral_normalisation_is_exported_without_it(
+    faces: Path, tmp_path: Path
+) -> None:
+    config = replace(TINY, generator=replace(TINY.generator, spectral_norm=True))
+    train(TrainJob(config, faces, tmp_path / "run", cache=faces.parent / "cache", images=4))
+    export_generator(tmp_path / "run", tmp_path / "a.safetensors")
+    loaded = load_generator(tmp_path / "a.safetensors")
+    assert not loaded.net.config.spectral_norm and loaded.net.config.size == 128
+
+
 def test_two_halves_of_a_run_are_the_whole_run(finished: TrainJob, tmp_path: Path) -> None:
     job = replace(finished, run=tmp_path / "halves")
     train(replace(job, images=4))
