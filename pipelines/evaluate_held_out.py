@@ -21,7 +21,6 @@ from pipelines.swap_stages import run_generator
 from vidswap.blending.bending import Shot, reference_view
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
 from vidswap.blending.paste import paste_face, swapped_part
-from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Face
 from vidswap.faces.occlusion import unoccluded_parts
@@ -31,7 +30,12 @@ from vidswap.metrics.geometry import expression_percent, pose_degrees
 from vidswap.metrics.identity import nearer_to_source, paired_cosines, retrieval_ranks
 from vidswap.metrics.image import ssim
 from vidswap.models.apgan import reference_tensor
-from vidswap.training.face_shards import iterate_faces, read_index, read_landmarks
+from vidswap.training.face_shards import (
+    iterate_faces,
+    read_index,
+    read_landmarks,
+    whole_meshes,
+)
 
 CROP = 256
 BATCH = 8
@@ -109,9 +113,7 @@ def read_held_out(folder: Path, n: int) -> HeldOutFaces:
         return list(iterate_faces(folder, [records[row] for row in rows], CROP))
 
     def meshes(rows: Sequence[int]) -> list[NDArray[np.float32]]:
-        whole = np.zeros((len(rows), mesh.N_LANDMARKS, 2), np.float32)
-        whole[:, mesh_index] = points[list(rows)]
-        return list(whole)
+        return list(whole_meshes(points[list(rows)], mesh_index))
 
     with_other = [i for i, pair in enumerate(pairs) if pair.another is not None]
     return HeldOutFaces(

@@ -201,17 +201,11 @@ def _photograph(shots: Sequence[SourceShot]) -> Shot:
     Bending moves what is there: it makes no lips of teeth, no eyes of lids, and no skin of glasses.
     """
 
-    clear = unoccluded_parts([shot.crop for shot in shots])
-
-    def aligned(i: int) -> Shot:
-        landmarks = shots[i].face.landmarks
-        points = warp_points(face_affine(landmarks), landmarks).astype(np.float32)
-        return Shot(shots[i].crop, points, clear[i])
-
-    def strained(i: int) -> float:
-        landmarks = shots[i].face.landmarks
-        inside = face_mask(aligned(i).landmarks[list(mesh.FACE_OVAL)], len(clear[i]))
-        occluded = 1.0 - float(np.average(clear[i], weights=inside))
+    def strained(shot: SourceShot, clear: NDArray[np.float32]) -> float:
+        landmarks = shot.face.landmarks
+        points = warp_points(face_affine(landmarks), landmarks)
+        inside = face_mask(points[list(mesh.FACE_OVAL)], len(clear))
+        occluded = 1.0 - float(np.average(clear, weights=inside))
         pose = head_pose(landmarks)
         shut = max(0.0, OPEN_EYE - min(eye_openings(landmarks)))
         return (
@@ -221,7 +215,11 @@ def _photograph(shots: Sequence[SourceShot]) -> Shot:
             + 30 * occluded
         )
 
-    return aligned(min(range(len(shots)), key=strained))
+    clears = unoccluded_parts([shot.crop for shot in shots])
+    best, clear = min(zip(shots, clears, strict=True), key=lambda pair: strained(*pair))
+    landmarks = best.face.landmarks
+    points = warp_points(face_affine(landmarks), landmarks).astype(np.float32)
+    return Shot(best.crop, points, clear)
 
 
 def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, Frame]]:

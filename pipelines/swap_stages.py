@@ -144,11 +144,12 @@ def swap_segments(
             analysed = overlapped(
                 find_faces(decoded, nets, chooser, clock, segment_frames, begin), "faces"
             )
-            shows = options.reference and nets.generator.net.config.reference
-            if (photograph is not None and shows) or options.mask == "face":
+            takes_one = options.reference and nets.generator.net.config.reference
+            shown = photograph if takes_one else None
+            if shown is not None or options.mask == "face":
                 seen = see_occlusions(analysed, clock)
-                if photograph is not None and shows:
-                    seen = show_source(seen, photograph, clock)
+                if shown is not None:
+                    seen = show_source(seen, shown, clock)
                 analysed = overlapped(seen, "bend")
             generated = overlapped(generate(analysed, identity, nets, batches, clock), "generate")
             matched = match_colour(generated, options.colour_match, options.mask, clock)
@@ -232,9 +233,7 @@ def see_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[F
 
 
 def show_source(
-    items: Iterable[FrameFaces],
-    photograph: Shot,
-    clock: StageClock,
+    items: Iterable[FrameFaces], photograph: Shot, clock: StageClock
 ) -> Iterator[FrameFaces]:
     """Bend the source's photograph onto every face."""
     for item in items:

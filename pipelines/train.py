@@ -144,7 +144,8 @@ def read_faces(job: TrainJob) -> TrainingFaces:
         second_rows = torch.from_numpy(np.array(cached_mobilefacenet(full_size, second, cache)))
     identity_loss = IdentityLoss(encoder, id_rows, second, second_rows, config.identity_jitter)
     sides, excluded = read_sides(job.faces), shows_held_out(id_rows, records)
-    clear = cached_clear(full_size, cache)
+    asks = config.pairs.bare_sources or config.generator.reference  # the paper's setting does not
+    clear = cached_clear(full_size, cache) if asks else None
 
     def sampler(pairs: PairConfig, seed: int) -> PairSampler:
         return PairSampler(

@@ -15,7 +15,7 @@ from vidswap.faces import mesh
 
 # Of 600 faces of a dataset, looked at in order, nearly all with glasses score above the first, and
 # so do some bare ones with a hard light or deep lines; those above the last all wear them.
-BARE_AT_MOST, SURE_WITHOUT, SURE_WITH = 0.35, 0.3, 1.6
+BARE_AT_MOST, SURE_WITHOUT, SURE_WITH = 0.5, 0.3, 1.6
 DECAY = 3e-3
 SURE_BARE = -1.0  # logits of glasses below which a face is taken to wear none
 _STRIP = (16, 48)  # samples across and along the bridge of the nose

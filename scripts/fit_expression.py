@@ -18,7 +18,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from vidswap.faces import mesh
 from vidswap.faces.pose import eye_openings, iris_offsets, lip_gap
 from vidswap.training.expression import (
     CORNERS,
@@ -28,7 +27,12 @@ from vidswap.training.expression import (
     jittered,
     patches,
 )
-from vidswap.training.face_shards import cached_faces, read_index, read_landmarks
+from vidswap.training.face_shards import (
+    cached_faces,
+    read_index,
+    read_landmarks,
+    whole_meshes,
+)
 from vidswap.training.losses import random_degradation
 
 BATCH, EPOCHS, RATE = 128, 4, 2e-3
@@ -66,10 +70,8 @@ def main(faces: Path, cache: Path, output: Path) -> None:
     torch.manual_seed(0)
     random = np.random.default_rng(0)
     pictures = cached_faces(faces, cache, 256)
-    points, mesh_index = read_landmarks(faces)
+    meshes = whole_meshes(*read_landmarks(faces))
     held_out = np.array([record.held_out for record in read_index(faces)])
-    meshes = np.zeros((len(points), mesh.N_LANDMARKS, 2), np.float32)
-    meshes[:, mesh_index] = points
     corners = torch.from_numpy(np.stack([corner_points(m) for m in meshes]))
     wanted = torch.from_numpy(np.stack([expression_of(m) for m in meshes]))
     # Both eyes are read by one net, so both have one scale.

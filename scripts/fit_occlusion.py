@@ -3,8 +3,8 @@
     python -m scripts.fit_occlusion FACES CACHE [-o FILE]
 
 FACES is a dataset as `vidswap dataset build` writes it, CACHE the cache of a training run on it.
-Occluders are drawn on faces that wear no glasses; a third of the faces get none. What the net finds
-of those drawn on held-out people is printed, and what it finds on the bare ones.
+Occluders are drawn on faces that wear no glasses; a third of the faces get none. How much the
+net finds of what is drawn on held-out people is printed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,14 @@ from vidswap.faces import mesh
 from vidswap.faces.occlusion import GLASSES, OTHER, SIZE, WEIGHTS, OcclusionNet, as_read
 from vidswap.faces.skin import uncovered_part
 from vidswap.training.augmentation import DRAWINGS, add_occluder, degrade
-from vidswap.training.face_shards import cached_faces, read_index, read_landmarks
+from vidswap.training.face_shards import (
+    cached_faces,
+    read_index,
+    read_landmarks,
+    whole_meshes,
+)
 
-BATCH, STEPS, RATE = 32, 2000, 3e-3
+BATCH, STEPS, RATE = 32, 1200, 3e-3
 BARE, WITH_GLASSES = 0.35, 0.4  # shares of the faces; the rest gets something else
 OUTSIDE = 0.05  # weight of an error outside the face
 PATH = click.Path(path_type=Path)
@@ -43,9 +48,7 @@ class Drawer:
 
     def __init__(self, faces: Path, cache: Path) -> None:
         self.pictures = cached_faces(faces, cache, 256)
-        points, mesh_index = read_landmarks(faces)
-        self.meshes = np.zeros((len(points), mesh.N_LANDMARKS, 2), np.float32)
-        self.meshes[:, mesh_index] = points
+        self.meshes = whole_meshes(*read_landmarks(faces))
         self.held_out = np.array([record.held_out for record in read_index(faces)])
         features = torch.from_numpy(np.load(cache / "id-dlib.npy", mmap_mode="r")[:].copy())
         scores = np.array(list(map(eyewear_score, tqdm(self.pictures), self.meshes)))

@@ -49,7 +49,6 @@ class Shot:
 
     crop: Picture
     landmarks: Points
-
     unoccluded: NDArray[np.float32] | None = None
 
     @cached_property
@@ -83,12 +82,13 @@ def bent_onto(
     hair does.
     """
     bent, field_ = _bent(face, frame, colour, points)
-    skin = _uncovered(face, field_) if uncovered or light else None
-    if light and skin is not None:
-        bent *= _light(frame, bent, skin, light)[..., None]
     inside = covered_part(frame.landmarks, reach)
-    if uncovered and skin is not None:
-        inside *= cv2.resize(skin, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    if light or uncovered:
+        skin = _uncovered(face, field_)
+        if light:
+            bent *= _light(frame, bent, skin, light)[..., None]
+        if uncovered:
+            inside *= cv2.resize(skin, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
     mixed = inside[..., None] * bent + (1.0 - inside[..., None]) * frame.crop
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
@@ -105,9 +105,9 @@ def reference_view(
     The mask, 0 to 255, is the part of the face that counts, without what is between the lips, and
     the eyes as far as they are shut (`eyes_alike`): no bending makes teeth or lids. It fades out as
     the two differ in pose or in the shape of the face, where bending tears it, and where little of
-    the photograph is drawn out over much of the target. What lies on one of
-    the two, as glasses and hands do, is left out, and so is the source's hair: the source's is not
-    wanted, the target's kept.
+    the photograph is drawn out over much of the target. What lies on one of the two, as glasses and
+    hands do, is left out, and so is the source's hair: the source's is not wanted, the target's
+    kept.
     """
     known = slice(None) if points is None else points
     distance = float(np.abs(face.landmarks[known] - frame.landmarks[known]).mean())

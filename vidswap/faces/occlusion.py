@@ -91,7 +91,13 @@ def occlusions(crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
 
 def unoccluded_parts(crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """Where nothing lies before aligned faces (B, 128, 128), 0 to 1, with a pixel to spare."""
+    found = occlusions(crops).max(axis=1)
+    return np.stack([clear_of(part) for part in found]) if len(found) else found
+
+
+def clear_of(found: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where what was found or drawn before a face (S, S) is not, with a pixel of 128 to spare."""
     least, most = OCCLUDED
-    sure = np.clip((occlusions(crops).max(axis=1) - least) / (most - least), 0.0, 1.0)
-    kernel = np.ones((3, 3), np.uint8)
-    return np.stack([1.0 - cv2.dilate(part, kernel) for part in sure]) if len(sure) else sure
+    wide = 2 * (len(found) // SIZE) + 1
+    sure = np.clip((found - least) / (most - least), 0.0, 1.0)
+    return np.asarray(1.0 - cv2.dilate(sure, np.ones((wide, wide), np.uint8)), np.float32)

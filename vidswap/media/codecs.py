@@ -10,7 +10,7 @@ import av
 from av.codec.hwaccel import HWAccel
 
 from vidswap.errors import BadOptionError, CodecError
-from vidswap.media.container import open_clip, own_words, reason
+from vidswap.media.container import open_clip, own_words, said
 from vidswap.media.planes import chroma_span
 
 DEFAULT_CRF = 18  # hardly told from the original in h264
@@ -196,7 +196,7 @@ def hardware_complaint(name: str) -> str | None:
         with own_words() as words:
             _try_to_open(known, codec)
     except (av.FFmpegError, NotImplementedError, ValueError) as error:
-        return "; ".join(words).lower() or _words(error)
+        return said(words, error)
     return None
 
 
@@ -350,10 +350,6 @@ def _try_to_open(known: av.codec.Codec, codec: VideoCodec) -> None:
     context.framerate = 25
     context.options = encoder_options(codec, None, None)
     context.open()
-
-
-def _words(error: Exception) -> str:
-    return reason(error) if isinstance(error, av.FFmpegError) else str(error)
 
 
 def _fits(codec: VideoCodec, pixel_format: str, width: int, height: int) -> bool:

@@ -88,6 +88,12 @@ def reason(error: av.FFmpegError) -> str:
     return str(error.strerror or error).strip().rstrip(".").lower()
 
 
+def said(words: list[str], error: Exception) -> str:
+    """What the library logged (`own_words`), or else the error's own words."""
+    own = reason(error) if isinstance(error, av.FFmpegError) else str(error)
+    return "; ".join(words).lower() or own
+
+
 def chroma_location(container: InputContainer, stream: VideoStream) -> str | None:
     """Where the chroma samples lie, in ffmpeg's word for it; None where it is not known.
 

@@ -46,8 +46,7 @@ def write_repeated(path: Path, clip: Path, times: int) -> None:
             cmd=ffmpeg_executable(), capture_stderr=True
         )
     except ffmpeg.Error as error:
-        words = error.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise CodecError(f"ffmpeg could not write {path}: {words[-1]}") from error
+        raise _not_written(path, error.stderr) from error
 
 
 @contextmanager
@@ -68,5 +67,9 @@ def _encoder(path: Path, width: int, height: int, fps: int, crf: int) -> Iterato
         broken = error
     _, errors = process.communicate()
     if process.returncode != 0 or broken is not None:
-        words = errors.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise CodecError(f"ffmpeg could not write {path}: {words[-1]}")
+        raise _not_written(path, errors)
+
+
+def _not_written(path: Path, errors: bytes) -> CodecError:
+    words = errors.decode(errors="replace").strip().splitlines() or ["no reason given"]
+    return CodecError(f"ffmpeg could not write {path}: {words[-1]}")

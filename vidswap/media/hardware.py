@@ -19,7 +19,7 @@ from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream
 
 from vidswap.errors import CodecError
-from vidswap.media.container import open_clip, open_container, own_words, reason
+from vidswap.media.container import open_clip, open_container, own_words, said
 from vidswap.media.surfaces import laid_out_as
 
 # Their standards prescribe every decoded sample. Those of MPEG-1, -2 and -4, JPEG and ProRes leave
@@ -109,7 +109,7 @@ class HardwareDecoder:
             with nullcontext(words) if self._proven else own_words() as words:
                 coded = self.stream.decode(packet)
         except av.FFmpegError as error:
-            raise self._refusal("; ".join(words).lower() or reason(error), packet) from error
+            raise self._refusal(said(words, error), packet) from error
         frames = [self._planar(frame, packet) for frame in coded]
         self._proven = self._proven or bool(frames)
         return frames
@@ -120,7 +120,7 @@ class HardwareDecoder:
             with own_words() as words:
                 container = open_container(self._path, device.accelerator())
         except av.FFmpegError as error:
-            raise self._refusal("; ".join(words).lower() or reason(error)) from error
+            raise self._refusal(said(words, error)) from error
         except RuntimeError as error:  # of PyAV, where the decoder of no stream takes the device
             raise self._refusal(_NOT_TAKEN) from error
         stream = container.streams[index]
@@ -188,7 +188,7 @@ def device_complaint(name: str) -> str | None:
                 with own_words() as words:
                     device.accelerator().create(codec)
             except (av.FFmpegError, RuntimeError) as error:
-                return "; ".join(words).lower() or _words(error)
+                return said(words, error)
             return None
     return "no decoder takes such a device"
 
@@ -196,7 +196,3 @@ def device_complaint(name: str) -> str | None:
 def working_devices() -> list[str]:
     """Kinds of device that can be opened here."""
     return [kind for kind in decoding_kinds() if device_complaint(kind) is None]
-
-
-def _words(error: Exception) -> str:
-    return reason(error) if isinstance(error, av.FFmpegError) else str(error)

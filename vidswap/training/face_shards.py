@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from vidswap.errors import DatasetError, DiskFullError, InputNotFoundError
+from vidswap.faces import mesh
 from vidswap.faces.occlusion import unoccluded_parts
 
 HELD_OUT_SHARE = 0.05
@@ -206,6 +207,15 @@ def _decoded(shard: zipfile.ZipFile, path: Path, file: str) -> Any:
 def _words(error: Exception) -> str:
     """An error's own words on one line."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def whole_meshes(
+    points: NDArray[np.floating], mesh_index: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Meshes (N, 478, 2) of the points (N, K, 2) of `read_landmarks`; zero where none is known."""
+    meshes = np.zeros((len(points), mesh.N_LANDMARKS, 2), np.float32)
+    meshes[:, mesh_index] = points
+    return meshes
 
 
 def cached_faces(folder: Path, cache: Path, size: int) -> NDArray[np.uint8]:

@@ -29,7 +29,7 @@ from vidswap.blending.bending import (
 )
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
-from vidswap.faces.occlusion import OCCLUDED
+from vidswap.faces.occlusion import clear_of
 from vidswap.models.apgan import reference_tensor
 from vidswap.training.augmentation import add_occluder, degrade
 from vidswap.training.expression import corner_points
@@ -117,7 +117,7 @@ class PairSampler:
                 picture, occluder = add_occluder(picture, landmarks, random)
                 keep = np.maximum(keep, occluder)
                 if random.random() < FOUND:
-                    view[..., 3] = np.rint(view[..., 3] * _not_behind(occluder))
+                    view[..., 3] = np.rint(view[..., 3] * clear_of(occluder))
                 beside = [_mixed(answer, picture, occluder) for answer in beside]
             if random.random() < config.degraded and not (is_bent or is_across):
                 picture = degrade(picture, random)
@@ -341,16 +341,9 @@ def _with_glasses(shot: Shot, random: np.random.Generator) -> Shot:
     """The face with glasses drawn, found as they are in a run."""
     worn, glasses = add_occluder(shot.crop, shot.landmarks, random, "glasses")
     small = np.asarray(cv2.resize(glasses, (128, 128), interpolation=cv2.INTER_AREA), np.float32)
-    clear = _not_behind(small)
+    clear = clear_of(small)
     known = clear if shot.unoccluded is None else shot.unoccluded * clear
     return replace(shot, crop=worn, unoccluded=known)
-
-
-def _not_behind(occluder: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Where an occluder (S, S) covers nothing, nor nearly (S, S), as `unoccluded_parts` has it."""
-    wide = len(occluder) // 128 * 2 + 1
-    sure = np.clip((occluder - OCCLUDED[0]) / (OCCLUDED[1] - OCCLUDED[0]), 0.0, 1.0)
-    return np.asarray(1.0 - cv2.dilate(sure, np.ones((wide, wide), np.uint8)), np.float32)
 
 
 def _to_tensor(pictures: Sequence[NDArray[np.uint8]], size: int) -> Tensor:
