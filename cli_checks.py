@@ -99,6 +99,13 @@ def bench(
 @click.option("--every", default=5, show_default=True, help="Measure every n-th frame of a clip.")
 @click.option("--max-frames", default=120, show_default=True, help="Frames of each clip.")
 @click.option("--only", default="*", show_default=True, help="Pattern of clip names.")
+@click.option(
+    "--mask",
+    type=click.Choice(["face", "outline", "square"]),
+    default="face",
+    show_default=True,
+    help="Where to blend, as for `run`.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

@@ -31,6 +31,7 @@ from pipelines.nets import DeviceName, Nets, PrecisionName, load_nets
 from pipelines.source import SourceReader
 from pipelines.swap import marks_of
 from pipelines.swap_options import SwapOptions
+from vidswap.blending.paste import MaskName
 from vidswap.errors import BadOptionError
 from vidswap.media.output import writing_errors
 from vidswap.media.picture import write_picture
@@ -64,6 +65,7 @@ class EvaluationOptions:
     max_frames: int = 120  # of each clip
     only: str = "*"  # pattern of clip names
     k_shot: int = 10  # frames of a source clip
+    mask: MaskName = "face"
     device: DeviceName = "auto"
     precision: PrecisionName = "auto"
 
@@ -93,6 +95,7 @@ def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = No
     raises a VidswapError.
     """
     show = show or (lambda _: None)
+    swap = SwapOptions(k_shot=options.k_shot, mask=options.mask)
     old = read_report(options.against) if options.against else None
     judge = load_judge(options.judge)
     clips = find_clips(options.clips, options.only) if options.clips else None
@@ -103,6 +106,7 @@ def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = No
         "judge_sha256": judge.sha256,
         "feature_net": FEATURE_NET,
         "flow_net": FLOW_NET,
+        "mask": options.mask,
     }
     if faces is not None:
         report["held_out"] = {"faces_sha256": faces.sha256, "fixed_pairs": faces.fixed}
@@ -127,23 +131,25 @@ def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = No
             "device": str(nets.device),
             "precision": str(nets.dtype).removeprefix("torch."),
         }
-        marks = marks_of(SwapOptions(), nets)
+        marks = marks_of(swap, nets)
         if faces is not None:
             show(f"{len(faces.sources)} held-out pairs")
-            part, sheet = _held_out(faces, nets, judge)
+            part, sheet = _held_out(faces, nets, judge, options.mask)
             report["held_out"] |= part
             write_picture(options.output / HELD_OUT_SHEET, sheet, marks, overwrite=True)
         if clips is not None:
-            part, sheet = _clips(clips, nets, judge, options, show)
+            part, sheet = _clips(clips, nets, judge, options, swap, show)
             report["clips"] |= part
             write_picture(options.output / CLIPS_SHEET, sheet, marks, overwrite=True)
     write_report(options.report_path, report)
     return report
 
 
-def _held_out(faces: HeldOutFaces, nets: Nets, judge: Judge) -> tuple[Report, Picture]:
+def _held_out(
+    faces: HeldOutFaces, nets: Nets, judge: Judge, mask: MaskName
+) -> tuple[Report, Picture]:
     """The report's part on held-out faces: measures, and each pair's own values; and the sheet."""
-    swaps, seconds = swap_held_out(faces, nets)
+    swaps, seconds = swap_held_out(faces, nets, mask)
     reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
     quality, each = measure_held_out(faces, swaps, judge, reader, seconds)
     triples = list(zip(faces.sources, faces.targets, swaps, strict=True))
@@ -155,12 +161,13 @@ def _clips(
     nets: Nets,
     judge: Judge,
     options: EvaluationOptions,
+    swap: SwapOptions,
     show: Callable[[str], None],
 ) -> tuple[Report, Picture]:
     """The report's part on clips: means, and each clip's own values; and the sheet."""
     qualities: dict[str, SwapQuality] = {}
     rows = []
-    pairs = evaluate_clips(paths, nets, judge, options.every, options.max_frames, options.k_shot)
+    pairs = evaluate_clips(paths, nets, judge, options.every, options.max_frames, swap)
     for name, quality, row in pairs:
         show(f"{name}: {quality.nearer_to_source:.0%} of frames nearer to the source")
         qualities[name] = quality

@@ -73,11 +73,16 @@ def clips_sha256(paths: Sequence[Path]) -> str:
 
 
 def evaluate_clips(
-    paths: Sequence[Path], nets: Nets, judge: Judge, every: int, max_frames: int, k_shot: int = 10
+    paths: Sequence[Path],
+    nets: Nets,
+    judge: Judge,
+    every: int,
+    max_frames: int,
+    options: SwapOptions | None = None,
 ) -> Iterator[tuple[str, SwapQuality, Picture]]:
     """Name, measures and row of pictures of every clip with the face of the clip before it."""
     for source, target in zip(paths, [*paths[1:], paths[0]], strict=True):
-        quality, row = evaluate_pair(source, target, nets, judge, every, max_frames, k_shot)
+        quality, row = evaluate_pair(source, target, nets, judge, every, max_frames, options)
         yield f"{source.stem} on {target.stem}", quality, row
 
 
@@ -88,14 +93,14 @@ def evaluate_pair(
     judge: Judge,
     every: int,
     max_frames: int,
-    k_shot: int = 10,
+    options: SwapOptions | None = None,
 ) -> tuple[SwapQuality, Picture]:
     """Swap `source` onto `target`; the measures, and a row of pictures (source, then pairs).
 
     Identity and geometry are measured on every `every`-th frame, the flow on all of them. Raises
     VidswapError where no frame shows a face both before and after.
     """
-    options = SwapOptions(k_shot=k_shot)
+    options = options or SwapOptions()
     source_face = read_source(nets, [source], options)
     originals: list[Frame] = []
 

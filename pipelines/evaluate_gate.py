@@ -44,6 +44,7 @@ class Measure:
 
 HELD_OUT_MEASURES = (
     Measure("nearer_to_source", "nearer to source than to target", "share", True, 0.01, 0.95),
+    Measure("nearer_without_glasses", "... where neither wears glasses", "share", True, 0.01),
     Measure("retrieval_top1", "retrieval among all sources, top-1", "share", True, 0.01, 0.60),
     Measure("retrieval_top5", "retrieval among all sources, top-5", "share", True, 0.01),
     Measure("retrieval_with_targets", "... and all targets, top-1", "share", True, 0.01),
@@ -116,7 +117,8 @@ def _compare(old: Report, new: Report, section: Section, measure: Measure) -> Co
     values = [number(part["measures"].get(measure.name)) for part in (old, new)]
     gain = values[1] - values[0]
     verdict: Verdict = ""
-    if measure.higher_is_better is not None and not all(map(math.isnan, values)):
+    known = measure.name in old["measures"]  # not so where it is newer than the report
+    if known and measure.higher_is_better is not None and not all(map(math.isnan, values)):
         gain = gain if measure.higher_is_better else -gain
         noise = STANDARD_ERRORS * _standard_error(old, new, measure.name)
         least = max(measure.tolerance, noise)

@@ -20,10 +20,12 @@ from pipelines.source import SourceReader
 from pipelines.swap_stages import run_generator
 from vidswap.blending.bending import Shot, reference_view
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
-from vidswap.blending.paste import paste_face, swapped_part
+from vidswap.blending.mask import face_mask
+from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Face
-from vidswap.faces.occlusion import unoccluded_parts
+from vidswap.faces.mesh import FACE_OVAL
+from vidswap.faces.occlusion import GLASSES, occlusions, unoccluded_parts
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
 from vidswap.metrics.fid import frechet_distance
 from vidswap.metrics.geometry import expression_percent, pose_degrees
@@ -39,6 +41,7 @@ from vidswap.training.face_shards import (
 
 CROP = 256
 BATCH = 8
+WORN = 0.01  # of the face are glasses where somebody wears some: rims alone cover a twentieth
 _IDENTITY_AFFINE = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
@@ -76,6 +79,8 @@ class HeldOutQuality:
     Cosines and retrieval by the judge. `retrieval_other` finds the swap by another picture of the
     source's person, in a gallery in which that picture stands for the source's own, over the
     `with_other` pairs that have one; `retrieval_with_targets` among sources and targets together.
+    `nearer_without_glasses` leaves out pairs with glasses on either face, by which a judge tells
+    people too: the `without_glasses` pairs are left.
     Two numbers to compare with: `judge_top1` is how often those other pictures, unswapped, find
     their own person among the sources, and `fid_of_sources` the distance of other people's real
     pictures, the sources, to the targets.
@@ -83,6 +88,8 @@ class HeldOutQuality:
 
     pairs: int
     nearer_to_source: float
+    without_glasses: int
+    nearer_without_glasses: float
     retrieval_top1: float
     retrieval_top5: float
     retrieval_with_targets: float
@@ -128,7 +135,9 @@ def read_held_out(folder: Path, n: int) -> HeldOutFaces:
     )
 
 
-def swap_held_out(faces: HeldOutFaces, nets: Nets) -> tuple[list[NDArray[np.uint8]], float]:
+def swap_held_out(
+    faces: HeldOutFaces, nets: Nets, mask: MaskName = "face"
+) -> tuple[list[NDArray[np.uint8]], float]:
     """Every source on its target, blended as in a run, and the generator's seconds an image."""
     outputs: list[NDArray[np.uint8]] = []
     seconds: list[float] = []
@@ -142,7 +151,7 @@ def swap_held_out(faces: HeldOutFaces, nets: Nets) -> tuple[list[NDArray[np.uint
         seconds.append((time.perf_counter() - began) / len(batch))
         outputs += batch
     blended = [
-        blend_crop(*of_one)
+        blend_crop(*of_one, mask)
         for of_one in zip(
             faces.targets, outputs, faces.landmarks, unoccluded_parts(faces.targets), strict=True
         )
@@ -195,9 +204,10 @@ def blend_crop(
     output: NDArray[np.uint8],
     landmarks: NDArray[np.float32],
     clear: NDArray[np.float32] | None = None,
+    mask: MaskName = "face",
 ) -> NDArray[np.uint8]:
     """Eq. 13 on the crop itself, with the mask and the colour of a run."""
-    weight = swapped_part(landmarks, clear=clear)
+    weight = swapped_part(landmarks, mask, clear)
     output = matched_colour(target, output, weight, DEFAULT_COLOUR_MATCH)
     patch = paste_face(target, output, _IDENTITY_AFFINE, weight)
     blended = target.copy()
@@ -231,6 +241,8 @@ def measure_held_out(
 ) -> tuple[HeldOutQuality, dict[str, list[float]]]:
     """The means, and each pair's own values by the measure's name (NaN where there is none)."""
     n = len(swaps)
+    glasses = with_glasses(faces.sources, faces.source_landmarks)
+    glasses |= with_glasses(faces.targets, faces.landmarks)
     own = np.arange(n)
     source_ids, target_ids, swap_ids = (
         judge.embed(crops) for crops in (faces.sources, faces.targets, swaps)
@@ -246,8 +258,10 @@ def measure_held_out(
         judge_ranks[chosen] = retrieval_ranks(other_ids, source_ids, chosen)
     poses, expressions, lost = _geometry(faces.targets, swaps, reader)
     outside = [1.0 - swapped_part(points) for points in faces.landmarks]
+    nearer = nearer_to_source(swap_ids, source_ids, target_ids).astype(float)
     each = {
-        "nearer_to_source": nearer_to_source(swap_ids, source_ids, target_ids).astype(float),
+        "nearer_to_source": nearer,
+        "nearer_without_glasses": np.where(glasses, np.nan, nearer),
         "retrieval_top1": _within(ranks, 1),
         "retrieval_top5": _within(ranks, 5),
         "retrieval_with_targets": _within(crowded, 1),
@@ -269,6 +283,7 @@ def measure_held_out(
     pooled = pooled_features(reader.encoder, faces.targets)
     quality = HeldOutQuality(
         pairs=n,
+        without_glasses=int((~glasses).sum()),
         with_other=len(faces.other_of),
         fid=frechet_distance(pooled_features(reader.encoder, swaps), pooled),
         fid_of_sources=frechet_distance(pooled_features(reader.encoder, faces.sources), pooled),
@@ -276,6 +291,23 @@ def measure_held_out(
         **means,
     )
     return quality, {name: [float(v) for v in values] for name, values in each.items()}
+
+
+def with_glasses(crops: Crops, meshes: Sequence[NDArray[np.float32]]) -> NDArray[np.bool_]:
+    """Which of aligned faces wear glasses (N,), by how much of the face they cover."""
+    found = [
+        part for i in range(0, len(crops), BATCH) for part in occlusions(list(crops[i : i + BATCH]))
+    ]
+    return np.array(
+        [
+            np.average(
+                part[GLASSES], weights=face_mask(points[list(FACE_OVAL)], len(part[GLASSES]))
+            )
+            > WORN
+            for part, points in zip(found, meshes, strict=True)
+        ],
+        bool,
+    )
 
 
 def _geometry(

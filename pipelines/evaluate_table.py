@@ -89,14 +89,22 @@ def _heading(report: Report) -> str:
     return (
         f"{report['checkpoint']} {report['checkpoint_sha256'][:12]}, "
         f"{report['images_trained']:,} images, {report['precision']} on {report['device']}; "
-        f"judge {report['judge']}"
+        f"judge {report['judge']}{_mask(report)}"
     )
+
+
+def _mask(report: Report) -> str:
+    """The mask, where it is not the usual one."""
+    mask = report.get("mask", "face")
+    return "" if mask == "face" else f", mask {mask}"
 
 
 def _title(section: Section, part: Report) -> str:
     if section == "held_out":
         drawn = "" if part["fixed_pairs"] else ", drawn for this dataset"
-        return f"{part['measures']['pairs']} held-out pairs{drawn}"
+        measures = part["measures"]
+        bare = f" ({n} without glasses)" if (n := measures.get("without_glasses")) else ""
+        return f"{measures['pairs']} held-out pairs{bare}{drawn}"
     return f"{len(part['names'])} clips, {part['max_frames']} frames, every {part['every']}."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,6 +27,7 @@ from pipelines.evaluate_held_out import (
     blend_crop,
     measure_held_out,
     read_held_out,
+    with_glasses,
 )
 from pipelines.evaluate_judge import Judge, load_judge
 from pipelines.nets import load_nets
@@ -165,6 +167,33 @@ def test_another_picture_of_the_person_stands_for_the_source_in_the_fairer_galle
     assert math.isnan(without.retrieval_other_top1) and math.isnan(without.judge_top1)
 
 
+def test_pairs_with_glasses_on_either_face_are_left_out(
+    faces: HeldOutFaces, judge: Judge, reader: SourceReader
+) -> None:
+    worn = with_glasses(faces.sources, faces.source_landmarks)
+    assert set(worn) == {False, True}  # the one photograph shows glasses, the other does not
+    either = worn | with_glasses(faces.targets, faces.landmarks)
+    assert 0 < either.sum() < 4
+    quality, each = measure_held_out(faces, faces.sources, judge, reader, 0.1)
+    assert quality.without_glasses == 4 - either.sum() and quality.nearer_without_glasses == 1.0
+    assert np.isnan(each["nearer_without_glasses"]).tolist() == either.tolist()
+
+
+def test_a_mask_of_the_whole_outline_takes_what_lies_before_the_face_too(
+    faces: HeldOutFaces,
+) -> None:
+    target, points = faces.targets[0], faces.landmarks[0]
+    clear = np.ones((128, 128), np.float32)
+    clear[40:60, 40:90] = 0.0
+    covered = np.s_[86:114, 86:174]
+    kept, whole = (
+        blend_crop(target, 255 - target, points, clear, mask) for mask in ("face", "outline")
+    )
+    np.testing.assert_array_equal(kept[covered], target[covered])
+    np.testing.assert_array_equal(whole, blend_crop(target, 255 - target, points))
+    assert (whole[covered] != target[covered]).mean() > 0.9
+
+
 def test_the_blend_leaves_what_lies_outside_the_face_and_takes_what_lies_inside(
     faces: HeldOutFaces,
 ) -> None:
@@ -216,16 +245,18 @@ def evaluated(dataset: Path, clips: Path, untrained: Path, tmp_path_factory: Any
     result = run(
         "--faces", dataset, "--clips", clips, "--checkpoint", untrained, "-o", out,
         "--pairs", 3, "--max-frames", 3, "--every", 2, "--precision", "fp32",
+        "--mask", "outline",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "took part in training" in result.stdout
-    assert "3 held-out pairs, drawn for this dataset" in result.stdout
+    assert "took part in training), mask outline" in result.stdout
+    assert re.search(r"3 held-out pairs( \(\d without glasses\))?, drawn for this", result.stdout)
     assert "hopper on collins" in result.stdout and "mean" in result.stdout
     return out
 
 
 def test_the_report_holds_both_parts_and_says_who_judged(evaluated: Path) -> None:
     report = json.loads((evaluated / "evaluation.json").read_text())
+    assert report["mask"] == "outline"
     assert report["judge"] == "dlib ResNet (took part in training)"
     assert len(report["checkpoint_sha256"]) == 64 and "DIS" in report["flow_net"]
     assert report["held_out"]["measures"]["pairs"] == 3

@@ -103,6 +103,13 @@ def test_a_measure_that_got_lost_is_worse() -> None:
     assert outcome(report(), report(pose_degrees=None), "pose_degrees").fails
 
 
+def test_a_measure_that_the_older_report_does_not_know_is_neither() -> None:
+    name = "nearer_without_glasses"
+    old = report()
+    del old["held_out"]["measures"][name]
+    assert outcome(old, report(), name).verdict == ""
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
