@@ -11,10 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.nets import DetectorName, load_detector
-from vidswap.blending.bending import Shot
-from vidswap.blending.mask import face_mask
+from vidswap.blending.bending import Shot, covered_part
 from vidswap.errors import InputNotFoundError, NoFaceInSourceError, SeveralFacesError
-from vidswap.faces import mesh
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder
 from vidswap.faces.occlusion import unoccluded_parts
@@ -29,6 +27,7 @@ from vidswap.media.sampling import sample_frames
 MAX_YAW, MAX_PITCH = 40.0, 30.0  # degrees; beyond them half the face is hidden
 MIN_FACE_SIZE = 40  # pixels between the farthest landmarks
 OPEN_EYE = 0.25  # of its width: an eye below this is half shut
+INNER_FACE = 0.7  # of the outline: where hair beside the face says nothing about the shot
 # A face smaller than this share of the largest is a bystander, not a second candidate.
 BYSTANDER_SHARE = 0.5
 
@@ -204,7 +203,7 @@ def _photograph(shots: Sequence[SourceShot]) -> Shot:
     def strained(shot: SourceShot, clear: NDArray[np.float32]) -> float:
         landmarks = shot.face.landmarks
         points = warp_points(face_affine(landmarks), landmarks)
-        inside = face_mask(points[list(mesh.FACE_OVAL)], len(clear))
+        inside = covered_part(points, INNER_FACE, len(clear))
         occluded = 1.0 - float(np.average(clear, weights=inside))
         pose = head_pose(landmarks)
         shut = max(0.0, OPEN_EYE - min(eye_openings(landmarks)))
