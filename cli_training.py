@@ -37,12 +37,12 @@ def train() -> None:
 def train_apgan(config: str, quiet: bool, debug: bool, **settings: Any) -> None:
     """Train AP-GAN; Ctrl-C or SIGTERM saves the state and stops.
 
-    With several GPUs: `torchrun --nproc-per-node N -m -- cli train apgan ...`. The state is saved
-    every eight minutes, and a kill at any moment leaves the last one whole.
+    With several GPUs, or processor cores: `torchrun --nproc-per-node N -m -- cli train apgan ...`.
+    The state is saved every eight minutes, and a kill at any moment leaves the last one whole.
     """
-    from pipelines.train_environment import restart_with_fast_allocator
+    from pipelines.train_environment import prepare_process
 
-    restart_with_fast_allocator()
+    prepare_process()
     from pipelines.train import TrainJob, train
     from vidswap.training.config import read_config
 
@@ -74,9 +74,9 @@ def train_apgan(config: str, quiet: bool, debug: bool, **settings: Any) -> None:
 @click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
 def train_ablation(table: str, debug: bool, **given: Any) -> None:
     """Table IV or V of the paper: a run a row, or a checkpoint with 1, 5, 10 and 50 shots."""
-    from pipelines.train_environment import restart_with_fast_allocator
+    from pipelines.train_environment import prepare_process
 
-    restart_with_fast_allocator()
+    prepare_process()
     from pipelines.ablation import print_rows, table_iv, table_v
     from pipelines.evaluate import EvaluationOptions
     from pipelines.train import TrainJob
