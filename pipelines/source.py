@@ -27,6 +27,7 @@ from vidswap.media.sampling import sample_frames
 MAX_YAW, MAX_PITCH = 40.0, 30.0  # degrees; beyond them half the face is hidden
 MIN_FACE_SIZE = 40  # pixels between the farthest landmarks
 OPEN_EYE = 0.25  # of its width: an eye below this is half shut
+AS_CLEAR = 0.03  # of the inner face: so much more found before it does not tell two shots apart
 INNER_FACE = 0.7  # of the outline: where hair beside the face says nothing about the shot
 # A face smaller than this share of the largest is a bystander, not a second candidate.
 BYSTANDER_SHARE = 0.5
@@ -200,25 +201,29 @@ def _photograph(shots: Sequence[SourceShot]) -> Shot:
     Bending moves what is there: it makes no lips of teeth, no eyes of lids, and no skin of glasses.
     """
 
-    def strained(shot: SourceShot, clear: NDArray[np.float32]) -> float:
-        landmarks = shot.face.landmarks
-        points = warp_points(face_affine(landmarks), landmarks)
-        inside = covered_part(points, INNER_FACE, len(clear))
-        occluded = 1.0 - float(np.average(clear, weights=inside))
+    meshes = [
+        warp_points(face_affine(shot.face.landmarks), shot.face.landmarks).astype(np.float32)
+        for shot in shots
+    ]
+    clears = unoccluded_parts([shot.crop for shot in shots])
+    occluded = [
+        1.0 - float(np.average(clear, weights=covered_part(points, INNER_FACE, len(clear))))
+        for points, clear in zip(meshes, clears, strict=True)
+    ]
+
+    def strained(i: int) -> float:
+        landmarks = shots[i].face.landmarks
         pose = head_pose(landmarks)
         shut = max(0.0, OPEN_EYE - min(eye_openings(landmarks)))
         return (
             (abs(pose.yaw) + abs(pose.pitch)) / 30.0
             + 4.0 * mouth_opening(landmarks)
             + 10 * shut
-            + 30 * occluded
+            + 60 * max(0.0, occluded[i] - min(occluded) - AS_CLEAR)
         )
 
-    clears = unoccluded_parts([shot.crop for shot in shots])
-    best, clear = min(zip(shots, clears, strict=True), key=lambda pair: strained(*pair))
-    landmarks = best.face.landmarks
-    points = warp_points(face_affine(landmarks), landmarks).astype(np.float32)
-    return Shot(best.crop, points, clear)
+    best = min(range(len(shots)), key=strained)
+    return Shot(shots[best].crop, meshes[best], clears[best])
 
 
 def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, Frame]]:

@@ -39,6 +39,9 @@ FRAMES = (
     ((200, 190, 180), (0.05, 0.09), 40.0),
 )
 TORTOISESHELL = 2
+# Lower halves of browline glasses, and clear frames: wire, horn, plastic that skin shines through.
+LOWER_COLOURS = ((195, 175, 140), (210, 205, 200), (165, 115, 65), (130, 130, 135), (90, 60, 40))
+CLEAR_COLOURS = ((215, 205, 195), (205, 165, 120), (200, 175, 170), (170, 185, 195))
 SUNGLASS_TINTS = ((14, 14, 16), (34, 24, 16), (16, 26, 22), (20, 26, 44), (60, 40, 20))
 MASK_COLOURS = ((165, 200, 215), (235, 235, 232), (24, 24, 28), (150, 190, 190), (60, 70, 95))
 CLOTH_COLOURS = (
@@ -79,8 +82,36 @@ def _glasses(scene: Scene, random: np.random.Generator, dark: bool) -> list[Laye
     painted = _glossy(frame, colour, gloss, area, u)
     if style == TORTOISESHELL:
         painted = brightened(painted, smooth_noise(random, area, 0.08 * u), 28.0)
+    if not dark:
+        frame, painted = _two_toned(frame, painted, area, rims, scene, gloss, random)
     glass = _dark_lens if dark else _clear_lens
     return [glass(lens, area, scene, random), Layer(area, frame, painted, shadow)]
+
+
+def _two_toned(
+    frame: Plane,
+    painted: Image,
+    area: Area,
+    rims: list[Points],
+    scene: Scene,
+    gloss: float,
+    random: np.random.Generator,
+) -> tuple[Plane, Image]:
+    """Alpha and colours of frames, some clear altogether or below the middle (browline)."""
+    kind = random.random()
+    if kind > 0.3:
+        return frame, painted
+    below = np.ones_like(frame)
+    colours: tuple[tuple[int, int, int], ...] = CLEAR_COLOURS
+    if kind > 0.1:
+        middle = np.concatenate(rims).mean(axis=0)
+        below = np.clip(0.5 + area.along(middle, scene.down) / (0.06 * scene.unit), 0.0, 1.0)
+        colours = LOWER_COLOURS + CLEAR_COLOURS
+    colour = np.array(colours[int(random.integers(len(colours)))]) * random.uniform(0.8, 1.15)
+    colour = np.clip(colour * scene.exposure, 5, 240).astype(np.float32)
+    lower = _glossy(frame, colour, gloss, area, scene.unit)
+    painted = painted + below[..., None] * (lower - painted)
+    return frame * (1.0 - below * random.uniform(0.1, 0.45)), painted
 
 
 def _rims(scene: Scene, random: np.random.Generator, large: bool) -> list[Points]:
