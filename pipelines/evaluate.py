@@ -84,6 +84,11 @@ class EvaluationOptions:
             raise BadOptionError(f"{self.against} would be overwritten; give another --output")
 
     @property
+    def swap(self) -> SwapOptions:
+        """How every clip is swapped."""
+        return SwapOptions(k_shot=self.k_shot, mask=self.mask)
+
+    @property
     def report_path(self) -> Path:
         return self.output / REPORT_FILE
 
@@ -95,7 +100,6 @@ def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = No
     raises a VidswapError.
     """
     show = show or (lambda _: None)
-    swap = SwapOptions(k_shot=options.k_shot, mask=options.mask)
     old = read_report(options.against) if options.against else None
     judge = load_judge(options.judge)
     clips = find_clips(options.clips, options.only) if options.clips else None
@@ -131,14 +135,14 @@ def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = No
             "device": str(nets.device),
             "precision": str(nets.dtype).removeprefix("torch."),
         }
-        marks = marks_of(swap, nets)
+        marks = marks_of(options.swap, nets)
         if faces is not None:
             show(f"{len(faces.sources)} held-out pairs")
             part, sheet = _held_out(faces, nets, judge, options.mask)
             report["held_out"] |= part
             write_picture(options.output / HELD_OUT_SHEET, sheet, marks, overwrite=True)
         if clips is not None:
-            part, sheet = _clips(clips, nets, judge, options, swap, show)
+            part, sheet = _clips(clips, nets, judge, options, show)
             report["clips"] |= part
             write_picture(options.output / CLIPS_SHEET, sheet, marks, overwrite=True)
     write_report(options.report_path, report)
@@ -161,13 +165,12 @@ def _clips(
     nets: Nets,
     judge: Judge,
     options: EvaluationOptions,
-    swap: SwapOptions,
     show: Callable[[str], None],
 ) -> tuple[Report, Picture]:
     """The report's part on clips: means, and each clip's own values; and the sheet."""
     qualities: dict[str, SwapQuality] = {}
     rows = []
-    pairs = evaluate_clips(paths, nets, judge, options.every, options.max_frames, swap)
+    pairs = evaluate_clips(paths, nets, judge, options.every, options.max_frames, options.swap)
     for name, quality, row in pairs:
         show(f"{name}: {quality.nearer_to_source:.0%} of frames nearer to the source")
         qualities[name] = quality

@@ -1,4 +1,4 @@
-"""What lies before a face, read from its pixels: glasses, hands, microphones, strands of hair."""
+"""What lies before a face, read from its pixels: glasses, hands, hair, hats."""
 
 from __future__ import annotations
 
