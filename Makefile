@@ -1,6 +1,6 @@
 # Every target sets up what it needs in .venv; a second run finds the stamp and starts at once.
 #
-#   make demo                      swap a face in a clip made of two public-domain photographs
+#   make demo                      swap a face in a clip of an animated portrait
 #   make test                      the tests; test-slow and test-gpu are the ones it leaves out
 #   make lint                      ruff and mypy
 #   make clean                     remove .venv and everything that can be made again
@@ -20,7 +20,7 @@ TORCH_INDEX ?=
 TEST_FLAGS ?=
 
 # Named, because ruff would format the code in Markdown too.
-PYTHON_CODE := cli.py cli_bars.py cli_checks.py cli_report.py cli_training.py vidswap pipelines checkpoints benchmarks scripts tests
+PYTHON_CODE := cli.py vidswap pipelines tests
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input --quiet \
@@ -56,12 +56,13 @@ clean:
 check:
 	@test -n "$(PYTHON)" || { echo "vidswap: Python 3.11 or 3.12 is required and was not found;" \
 		"install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@$(PYTHON) -m scripts.check_system
+	@$(PYTHON) -m pipelines.check_system
 
-$(DEMO_STAMP): requirements.txt requirements-demo.txt | check
+$(DEMO_STAMP): requirements.txt pyproject.toml | check
 	@echo "setting up $(VENV); the first time takes a few minutes" >&2
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) -r requirements.txt -r requirements-demo.txt
+	@$(PIP) -r requirements.txt
+	@$(PIP) --no-deps --editable .
 	@touch $@
 
 $(TEST_STAMP): requirements-test.txt $(DEMO_STAMP) | check

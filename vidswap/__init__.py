@@ -13,9 +13,9 @@ from vidswap.errors import VidswapError
 from vidswap.version import __version__
 
 if TYPE_CHECKING:
-    from pipelines.swap import swap_video
-    from pipelines.swap_options import SwapOptions, SwapResult
-    from pipelines.swap_stages import swap_frames
+    from vidswap.swap.job import swap_video
+    from vidswap.swap.options import SwapOptions, SwapResult
+    from vidswap.swap.stages import swap_frames
 
 __all__ = [
     "SwapOptions",
@@ -29,7 +29,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ("SwapOptions", "SwapResult", "swap_frames", "swap_video"):
-        from pipelines import swap
+        from vidswap.swap import job
 
-        return getattr(swap, name)
+        return getattr(job, name)
     raise AttributeError(f"module 'vidswap' has no attribute {name!r}")

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from tests.models.test_apgan import identity, pictures, small_generator
 from vidswap.errors import CheckpointError, DiskFullError
 from vidswap.models.adapter import Adapter, apply_changes
-from vidswap.models.apgan import Generator, GeneratorConfig
+from vidswap.models.apgan.generator import Generator, GeneratorConfig
 from vidswap.models.checkpoint import (
     AdapterOrigin,
     LoadedGenerator,
@@ -195,7 +195,7 @@ def test_a_kill_while_saving_leaves_the_old_file(tmp_path: Path) -> None:
         "import os, signal, sys, torch\n"
         "from pathlib import Path\n"
         "from vidswap.models import checkpoint as c\n"
-        "from vidswap.models.apgan import GeneratorConfig\n"
+        "from vidswap.models.apgan.generator import GeneratorConfig\n"
         "c.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
         "about = c.AdapterOrigin('b', '0', GeneratorConfig(), 1, 1.0, '0')\n"
         "c.save_adapter({'a.change': torch.zeros(9)}, Path(sys.argv[1]), about)\n"

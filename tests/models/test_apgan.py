@@ -5,7 +5,7 @@ from torch import nn
 
 from vidswap.identity.dlib_resnet import STAGE_CHANNELS
 from vidswap.identity.encoder import IdEmbedding
-from vidswap.models.apgan import (
+from vidswap.models.apgan.generator import (
     AdaLIN,
     Generator,
     GeneratorConfig,

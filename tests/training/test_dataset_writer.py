@@ -19,17 +19,9 @@ from vidswap.errors import (
     VidswapError,
 )
 from vidswap.faces import mesh
-from vidswap.training import dataset_writer, face_shards
-from vidswap.training.dataset_writer import (
-    MAX_COPY_BITS,
-    MESH_INDEX,
-    AlignedFace,
-    DatasetWriter,
-    SeenCrops,
-    fingerprint,
-    stored_side,
-)
-from vidswap.training.face_shards import (
+from vidswap.training.data import face_shards
+from vidswap.training.data import writer as dataset_writer
+from vidswap.training.data.face_shards import (
     FaceRecord,
     cached_array,
     cached_faces,
@@ -37,6 +29,15 @@ from vidswap.training.face_shards import (
     iterate_faces,
     read_index,
     read_landmarks,
+)
+from vidswap.training.data.writer import (
+    MAX_COPY_BITS,
+    MESH_INDEX,
+    AlignedFace,
+    DatasetWriter,
+    SeenCrops,
+    fingerprint,
+    stored_side,
 )
 
 EXAMPLE = Path(__file__).parents[3] / "shared" / "data" / "faces"

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipelines.photo_motion import Pose, animate
-from pipelines.source import SourceReader
 from tests.photographs import astronaut
+from vidswap.animation.motion import Pose
+from vidswap.animation.portrait import animate
 from vidswap.faces.align import align_face, face_affine, warp_points
+from vidswap.people.source import SourceReader
 from vidswap.training.expression import ExpressionNet, corner_points, expression_loss, patches
 
 Faces = tuple[Tensor, Tensor]

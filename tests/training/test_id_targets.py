@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from vidswap.identity.dlib_resnet import POOLED_SIZE
-from vidswap.training.face_shards import FaceRecord
+from vidswap.training.data.face_shards import FaceRecord
 from vidswap.training.id_targets import ID_WIDTHS, SAME_PICTURE, shows_held_out
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vidswap.faces import mesh
-from vidswap.training.face_shards import FaceRecord
+from vidswap.training.data.face_shards import FaceRecord
 from vidswap.training.keep import keep_map
 from vidswap.training.pair_batch import PairConfig
 from vidswap.training.pairs import PairSampler, eye_openings, mirrored_mesh, prefetched

@@ -17,10 +17,10 @@ from tests.models.test_apgan import SMALL
 from tests.training.test_pairs import MESH_INDEX, schematic_points
 from vidswap.errors import CheckpointError, TrainingDivergedError
 from vidswap.identity.encoder import IdentityEncoder
-from vidswap.models.apgan import GeneratorConfig
-from vidswap.models.apgan_discriminator import Discriminator, DiscriminatorConfig
+from vidswap.models.apgan.discriminator import Discriminator, DiscriminatorConfig
+from vidswap.models.apgan.generator import GeneratorConfig
 from vidswap.training.config import TABLE_IV_ROWS, TrainConfig, paper_config, table_iv_config
-from vidswap.training.face_shards import FaceRecord
+from vidswap.training.data.face_shards import FaceRecord
 from vidswap.training.growth import grow_discriminator
 from vidswap.training.id_targets import ID_WIDTHS
 from vidswap.training.identity_loss import IdentityLoss

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from vidswap.processor import cpu_computes_bf16
+from vidswap.runtime.processor import cpu_computes_bf16
 
 WEIGHTS = Path(__file__).with_name("occlusion.safetensors")
 SIZE = 128  # side of what is read and answered: half the crop's
@@ -28,7 +28,8 @@ OCCLUDED = (0.25, 0.6)
 class OcclusionNet(nn.Module):
     """A U-Net that tells of every pixel of an aligned face what lies before it.
 
-    `scripts/fit_occlusion.py` makes its weights from photographs of bare faces and drawn occluders.
+    `pipelines/fitting/occlusion.py` makes its weights from photographs of bare faces and drawn
+    occluders.
     """
 
     def __init__(self) -> None:

@@ -66,7 +66,7 @@ def canonical_mesh() -> NDArray[np.float32]:
     """The mean face (478, 3), seen from the front: x right, y down, z away from the viewer.
 
     The unit is the distance of the outer eye corners, whose middle is the origin. It is the mean of
-    the meshes of 1,800 pictures (`benchmarks/canonical_mesh.py`).
+    the meshes of 1,800 pictures (`pipelines/fitting/canonical_mesh.py`).
     """
     points: NDArray[np.float32] = np.load(Path(__file__).with_name("canonical_mesh.npy"))
     points.setflags(write=False)

@@ -11,9 +11,9 @@ from av.stream import Stream
 from vidswap.media.colour import HLG, PQ, ColourTags
 from vidswap.media.container import open_clip, stated_end
 from vidswap.media.decoder import VideoReader
+from vidswap.media.marks import marks_in, read_marks
 from vidswap.media.orientation import Orientation
 from vidswap.media.picture import is_picture, picture_format, read_picture
-from vidswap.media.provenance import marks_in, read_marks
 from vidswap.media.sampling import packet_times
 from vidswap.media.streams import codec_name, is_chapter_track, is_cover, is_timecode_track
 

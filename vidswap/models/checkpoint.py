@@ -22,7 +22,7 @@ from vidswap.digest import file_sha256
 from vidswap.errors import CheckpointError
 from vidswap.media.output import temporary_path, writing_errors
 from vidswap.models.adapter import apply_changes
-from vidswap.models.apgan import Generator, GeneratorConfig
+from vidswap.models.apgan.generator import Generator, GeneratorConfig
 
 ARCHITECTURE = "apgan"
 ADAPTER_ARCHITECTURE = "apgan-adapter"
@@ -76,7 +76,9 @@ class _File:
 
 def default_checkpoint() -> Path:
     """Path of the checkpoint that comes with the package."""
-    return Path(__file__).resolve().parents[2] / "checkpoints" / DEFAULT_CHECKPOINT
+    packaged = Path(__file__).resolve().parents[1] / "checkpoints" / DEFAULT_CHECKPOINT
+    in_checkout = packaged.parents[2] / "checkpoints" / DEFAULT_CHECKPOINT
+    return packaged if packaged.is_file() else in_checkout
 
 
 def save_generator(net: Generator, path: Path, images_trained: int) -> None:

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.training.held_occluders import blob, hand, headset, microphone
-from vidswap.training.occluder_layer import Image, Layer, Scene, compose
-from vidswap.training.worn_occluders import face_mask, glasses, hair, scarf, sunglasses
+from vidswap.training.occluders.handheld import blob, hand, headset, microphone
+from vidswap.training.occluders.layer import Image, Layer, Scene, compose
+from vidswap.training.occluders.worn import face_mask, glasses, hair, scarf, sunglasses
 
 Drawing = Callable[[Scene, np.random.Generator], list[Layer]]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vidswap.errors import TrainingConfigError
-from vidswap.models.apgan import GeneratorConfig
-from vidswap.models.apgan_discriminator import DiscriminatorConfig
+from vidswap.models.apgan.discriminator import DiscriminatorConfig
+from vidswap.models.apgan.generator import GeneratorConfig
 from vidswap.training.pair_batch import PairConfig
 
 Config = TypeVar("Config")

@@ -1,8 +1,8 @@
 """How far eyes and mouth are open and where the eyes look, read from pixels: a loss against it.
 
 Identity losses and photographs of the source pull lids and lips to where the source's are. A small
-net that reads expression keeps them where the target's are; `scripts/fit_expression.py` makes its
-weights from meshes of photographs.
+net that reads expression keeps them where the target's are; `pipelines/fitting/expression.py` makes
+its weights from meshes of photographs.
 """
 
 from __future__ import annotations

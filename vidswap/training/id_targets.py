@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from vidswap.identity.dlib_resnet import EMBEDDING_SIZE, POOLED_SIZE, STAGE_CHANNELS
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder, crop_to_template
-from vidswap.training.face_shards import FaceRecord, cached_array
+from vidswap.training.data.face_shards import FaceRecord, cached_array
 from vidswap.training.graph_readers import GraphNet
 
 ID_WIDTHS = (POOLED_SIZE, EMBEDDING_SIZE, *STAGE_CHANNELS)

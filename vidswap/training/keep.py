@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.bending import draw_eyes
 from vidswap.blending.mask import sixteenths
+from vidswap.blending.warping import draw_eyes
 from vidswap.faces import mesh
 from vidswap.training.pair_batch import PairConfig
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidswap.blending.bending import (
+from vidswap.blending.warping import (
     SIZE,
     Shot,
     bent_onto,
@@ -30,10 +30,10 @@ from vidswap.blending.bending import (
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.occlusion import clear_of
-from vidswap.models.apgan import reference_tensor
+from vidswap.models.apgan.generator import reference_tensor
 from vidswap.training.augmentation import add_occluder, degrade
+from vidswap.training.data.face_shards import INDEX_FILE, FaceRecord
 from vidswap.training.expression import corner_points
-from vidswap.training.face_shards import INDEX_FILE, FaceRecord
 from vidswap.training.keep import keep_map
 from vidswap.training.pair_batch import PairBatch, PairConfig
 

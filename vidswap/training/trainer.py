@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vidswap.errors import CheckpointError, TrainingDivergedError
-from vidswap.models.apgan import Generator
-from vidswap.models.apgan_discriminator import Discriminator
+from vidswap.models.apgan.discriminator import Discriminator
+from vidswap.models.apgan.generator import Generator
 from vidswap.training.config import TrainConfig
 from vidswap.training.distributed import average_gradients, n_processes, same_everywhere
 from vidswap.training.expression import ExpressionNet, expression_loss

@@ -1,1 +1,0 @@
-"""Weights as safetensors, each with its model card."""

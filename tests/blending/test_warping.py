@@ -1,0 +1,208 @@
+"""One face bent onto another, on two flat faces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.training.test_pairs import schematic_points
+from vidswap.blending.warping import (
+    FAR,
+    NEAR,
+    Shot,
+    bent_onto,
+    displacement,
+    reference_view,
+)
+from vidswap.faces import mesh
+
+SOURCE_SKIN, TARGET_SKIN = (200, 150, 120), (90, 60, 50)
+
+
+def face(skin: tuple[int, int, int], around: int, shift: float = 0.0) -> Shot:
+    """A flat face with dark eyes and a red mouth on grey."""
+    points = schematic_points().astype(np.float32)
+    # Points the schema leaves out lie on the face's inside.
+    points[points.sum(axis=1) == 0] = (127.5, 140.0)
+    points += shift
+    crop = np.full((256, 256, 3), around, np.uint8)
+    for contour, colour in (
+        (mesh.FACE_OVAL, skin),
+        (mesh.RIGHT_EYE, (20, 20, 20)),
+        (mesh.LEFT_EYE, (20, 20, 20)),
+        (mesh.OUTER_LIPS, (180, 40, 40)),
+    ):
+        cv2.fillPoly(crop, [np.rint(points[list(contour)]).astype(np.int32)], colour)
+    return Shot(crop, points)
+
+
+def test_a_displacement_field_takes_points_to_points() -> None:
+    points = np.random.default_rng(0).uniform(60, 200, (478, 2)).astype(np.float32)
+    shifted = displacement(points, points + np.float32([3.0, -2.0]))
+    assert shifted[130, 130] == pytest.approx([3.0, -2.0], abs=1e-3)
+    larger = (points - 128) * 1.05 + 128
+    field = displacement(points.astype(np.float64), larger, np.arange(478) < 9)
+    assert field[150, 170] == pytest.approx([0.05 * 42, 0.05 * 22], abs=0.5)  # row 150 is y
+
+
+def test_a_bent_face_covers_the_face_and_nothing_else() -> None:
+    over, frame = face(TARGET_SKIN, 220, 6.0), face(SOURCE_SKIN, 40)
+    mixed = bent_onto(over, frame, colour=0.0)
+    np.testing.assert_array_equal(mixed[:20], frame.crop[:20])
+    np.testing.assert_array_equal(mixed[:, :20], frame.crop[:, :20])
+    assert mixed[150, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=2)
+    # Its eyes lie where the frame's eyes are, six pixels from where they were.
+    dark = np.argwhere(mixed[90:122, 80:115].sum(axis=2) < 100).mean(axis=0)
+    assert dark == pytest.approx([106 - 90, 97 - 80], abs=1.5)
+
+
+def test_colour_takes_the_covered_face_s_mean() -> None:
+    over, frame = face(TARGET_SKIN, 220), face(SOURCE_SKIN, 40)
+    mixed = bent_onto(over, frame, colour=1.0)
+    inside = (slice(106, 178), slice(97, 158))  # from the eyes to the corners of the mouth
+    wanted = frame.crop[inside].mean(axis=(0, 1))
+    assert mixed[inside].mean(axis=(0, 1)) == pytest.approx(wanted, abs=8)
+    assert np.abs(over.crop[inside].mean(axis=(0, 1)) - wanted).min() > 50
+
+
+def test_a_shorter_reach_leaves_the_brow_the_frame_s() -> None:
+    over, frame = face(TARGET_SKIN, 220), face(SOURCE_SKIN, 40)
+    mixed = bent_onto(over, frame, colour=0.0, reach=0.75)
+    assert mixed[58, 128].astype(int) == pytest.approx(
+        SOURCE_SKIN, abs=12
+    )  # eight pixels inside the outline
+    assert mixed[150, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=3)
+    usual = bent_onto(over, frame, colour=0.0)
+    assert usual[66, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=12)
+
+
+def test_a_face_bent_onto_itself_is_itself() -> None:
+    frame = face(SOURCE_SKIN, 40)
+    assert np.abs(bent_onto(frame, frame, 1.0).astype(int) - frame.crop).max() <= 1
+
+
+def test_light_is_the_frames_where_a_lamp_stands_to_one_side() -> None:
+    over, frame = face(SOURCE_SKIN, 40), face(SOURCE_SKIN, 40)
+    lamp = np.linspace(0.4, 1.0, 256)[None, :, None]
+    lit = Shot((frame.crop * lamp).astype(np.uint8), frame.landmarks)
+    left, right = (slice(140, 150), slice(80, 90)), (slice(140, 150), slice(166, 176))
+    ratios = []
+    for light in (0.0, 1.0):
+        mixed = bent_onto(over, lit, colour=0.0, light=light).astype(float)
+        ratios.append(mixed[left].mean() / mixed[right].mean())
+    wanted = lit.crop[left].mean() / lit.crop[right].mean()
+    assert ratios[0] == pytest.approx(1.0, abs=0.02) and wanted < 0.8
+    assert ratios[1] == pytest.approx(wanted, abs=0.1)
+
+
+def test_a_reference_is_the_face_without_what_is_between_the_lips() -> None:
+    over, frame = face(SOURCE_SKIN, 40), face(TARGET_SKIN, 220)
+    view = reference_view(over, frame, colour=0.0, light=0.0)
+    assert view.shape == (256, 256, 4)
+    assert view[150, 128].tolist() == pytest.approx([*SOURCE_SKIN, 255], abs=2)
+    assert view[:20, :, 3].max() == view[:, :20, 3].max() == 0
+    mouth = frame.landmarks[list(mesh.INNER_LIPS)]
+    column, row = np.rint(mouth.mean(axis=0)).astype(int)
+    open_mouth = frame.landmarks.copy()
+    open_mouth[list(mesh.INNER_LIPS)] = (mouth - mouth.mean(axis=0)) * [1.0, 6.0] + [column, row]
+    opened = reference_view(over, Shot(frame.crop, open_mouth), 0.0, 0.0)
+    assert opened[row, column, 3] < 30
+
+
+def opened(shot: Shot, share: float) -> Shot:
+    """The lids of a face brought together or apart, to `share` of its opening."""
+    points = shot.landmarks.copy()
+    for eye, corners in (
+        (mesh.RIGHT_EYE, mesh.RIGHT_EYE_CORNERS),
+        (mesh.LEFT_EYE, mesh.LEFT_EYE_CORNERS),
+    ):
+        middle = points[list(corners)].mean(axis=0)
+        points[list(eye)] = (points[list(eye)] - middle) * np.float32([1.0, share]) + middle
+    return Shot(shot.crop, points)
+
+
+def test_a_reference_has_open_eyes_for_open_ones_and_none_for_a_blink() -> None:
+    over, frame = face(SOURCE_SKIN, 40), face(TARGET_SKIN, 220)
+    corners = mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS
+    places = [np.rint(frame.landmarks[list(c)].mean(axis=0)).astype(int) for c in corners]
+
+    def shown(face: Shot, frame: Shot) -> list[int]:
+        mask = reference_view(face, frame)[..., 3]
+        assert all(mask[row - 14, column] > 200 for column, row in places)  # the brow
+        return [int(mask[row, column]) for column, row in places]
+
+    assert min(shown(over, frame)) > 200
+    assert max(shown(over, opened(frame, 0.3))) < 30
+    assert max(shown(opened(over, 0.1), frame)) < 30
+    assert all(60 < seen < 200 for seen in shown(over, opened(frame, 0.6)))
+
+
+def test_hair_over_the_brow_is_not_shown_and_a_beard_is() -> None:
+    plain = face(SOURCE_SKIN, 40)
+    oval = np.rint(plain.landmarks[list(mesh.FACE_OVAL)]).astype(np.int32)
+    inside = cv2.fillPoly(np.zeros((256, 256), np.uint8), [oval], 1).astype(bool)
+    top, bottom = oval[:, 1].min(), oval[:, 1].max()
+    rows = np.arange(256)[:, None]
+    fringe = inside & (rows < top + 16)
+    beard = inside & (rows > bottom - 20)
+    haired = plain.crop.copy()
+    haired[fringe | beard] = (40, 30, 20)
+    frame = face(TARGET_SKIN, 220)
+    bare, covered = (
+        reference_view(Shot(crop, plain.landmarks), frame)[..., 3] for crop in (plain.crop, haired)
+    )
+    strong = bare > 200
+    assert strong[fringe].sum() > 100
+    assert covered[fringe & strong].mean() < 60
+    np.testing.assert_allclose(covered[beard], bare[beard], atol=2)
+    assert covered[150, 128] == 255
+    # An answer has the frame's own pixels there.
+    answer = bent_onto(Shot(haired, plain.landmarks), frame, 0.0, uncovered=True)
+    assert answer[top + 8, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=12)
+
+
+def test_the_bend_brings_lids_together() -> None:
+    over, frame = face(SOURCE_SKIN, 40), face(TARGET_SKIN, 220)
+    heights = []
+    for share in (1.0, 0.5):
+        mixed = bent_onto(over, opened(frame, share), colour=0.0)
+        column, row = np.rint(frame.landmarks[list(mesh.RIGHT_EYE)].mean(axis=0)).astype(int)
+        heights.append(int((mixed[row - 15 : row + 15, column].sum(axis=1) < 200).sum()))
+    assert heights[0] >= 6
+    assert heights[1] < 0.75 * heights[0]
+
+
+def test_a_reference_fades_out_where_two_faces_lie_apart() -> None:
+    over, frame = face(SOURCE_SKIN, 40), face(TARGET_SKIN, 220)
+    for distance, expected in ((NEAR - 1, 255), ((NEAR + FAR) / 2, 127.5), (FAR, 0)):
+        apart = Shot(over.crop, over.landmarks + np.float32(distance))
+        assert reference_view(apart, frame)[150, 128, 3] == pytest.approx(expected, abs=3)
+
+
+def test_what_lies_before_one_of_two_faces_is_not_shown() -> None:
+    over, frame = face(SOURCE_SKIN, 40, 6.0), face(TARGET_SKIN, 220)
+    clear = np.ones((128, 128), np.float32)
+    clear[70:75, 60:65] = 0.0  # of the crop's rows 140 to 149 and columns 120 to 129
+    shown = reference_view(over, frame)[..., 3]
+    on_frame = reference_view(over, replace(frame, unoccluded=clear))[..., 3]
+    on_source = reference_view(replace(over, unoccluded=clear), frame)[..., 3]
+    assert (shown[130:165, 105:150] == 255).all()
+    for view, (top, left) in ((on_frame, (140, 120)), (on_source, (134, 114))):
+        assert view[top + 3 : top + 7, left + 3 : left + 7].max() <= 5
+        beside = np.concatenate([view[top - 5], view[top + 14]])
+        assert (beside[100:150] == 255).all()
+
+
+def test_a_cheek_that_is_seen_from_the_side_is_not_shown() -> None:
+    frame = face(TARGET_SKIN, 220)
+    narrow = frame.landmarks.copy()
+    beside = narrow[:, 0] > 150  # a sixth as wide as on the frame
+    narrow[beside, 0] = 150 + (narrow[beside, 0] - 150) / 6
+    shown = reference_view(Shot(face(SOURCE_SKIN, 40).crop, narrow), frame)[..., 3]
+    whole = reference_view(face(SOURCE_SKIN, 40), frame)[..., 3]
+    hidden = np.argwhere((whole > 200) & (shown < 50))
+    assert len(hidden) > 100 and hidden[:, 1].min() > 128
+    assert shown[120:160, 90:128].min() > 250

@@ -1,0 +1,228 @@
+"""Speed by stage and peak memory of a swap, as plain values to print as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidswap.animation.clip import find_face, load_portrait, make_clip, portrait_path
+from vidswap.animation.motion import talking
+from vidswap.animation.portrait import animate
+from vidswap.media.ffmpeg import write_h264, write_repeated
+from vidswap.models.apgan.generator import Generator
+from vidswap.nets import DeviceName, load_nets
+from vidswap.people.source import SourceReader
+from vidswap.runtime.memory import CPU_BATCH, CUDA_BATCH, MIB, peak_memory_mib
+from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.job import SwapJob, read_source
+from vidswap.swap.options import SwapOptions
+from vidswap.swap.stages import align, swap_faces
+
+SOURCE, TARGET = "clara", "nora"  # packaged portraits
+FPS = 25
+TIMED_REPEATS = 7
+CURVE_POINTS = 40
+MEMORY_CLIPS = (((1920, 1080), 10.0), ((3840, 2160), 4.0))  # size, seconds; the long one follows
+LONG_SIZE = (1920, 1080)
+SCENES = (4.0, 36.0)  # seconds with a face, then without one, over and over in the long clip
+
+
+def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) -> dict[str, Any]:
+    """Milliseconds a frame at 1280x720 with one face, and start-up and memory.
+
+    `whole_run` and `without_generator` are wall time from the first frame to the finished file, the
+    second with a generator that gives its input back. `generator_alone` is a call on an idle
+    processor. `stages` is the time inside each stage while all overlap on the same cores: their sum
+    exceeds the wall time.
+    """
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        source, clip = portrait_path(SOURCE), folder / "target.mp4"
+        make_clip(clip, load_portrait(TARGET), talking, n_frames / FPS, (1280, 720))
+        start_up = StageClock()
+        with start_up("load"):
+            nets = stack.enter_context(closing(load_nets(checkpoint, device=device)))
+        options = SwapOptions()
+        with start_up("source"):
+            identity = read_source(nets, [source], options)
+        generator_alone = generator_milliseconds(checkpoint, device)
+        unchanged = replace(
+            nets, generator=replace(nets.generator, net=_Unchanged(nets.generator.net.config))
+        )
+        wall: dict[str, float] = {}
+        for run, run_nets in (("without_generator", unchanged), ("whole_run", nets)):
+            clock = StageClock()
+            job = SwapJob(run_nets, identity, options, clock, None)
+            started = time.monotonic()
+            job.swap_clip(clip, folder / f"{run}.mp4")
+            wall[run] = 1000.0 * (time.monotonic() - started) / job.counts.frames
+    stages = {s: round(1000.0 * t / job.counts.frames, 2) for s, t in clock.seconds().items()}
+    return {
+        "machine": machine(),
+        "clip": {"size": [1280, 720], "frames": job.counts.frames},
+        "faces_swapped": job.counts.faces_swapped,
+        "device": str(nets.device),
+        "precision": str(nets.dtype).removeprefix("torch."),
+        "checkpoint_sha256": nets.generator.sha256,
+        "milliseconds_a_frame": {
+            **{run: round(milliseconds, 2) for run, milliseconds in wall.items()},
+            "generator_alone": generator_alone,
+            "stages": stages,
+        },
+        "frames_a_second": round(1000.0 / wall["whole_run"], 2),
+        "start_up_seconds": {stage: round(t, 2) for stage, t in start_up.seconds().items()},
+        "peak_memory_mib": round(peak_memory_mib()),
+    }
+
+
+class _Unchanged(Generator):
+    """A generator that gives the target back."""
+
+    def forward(self, target: Tensor, *_: object, **__: object) -> Tensor:
+        return target.float()
+
+
+def generator_milliseconds(checkpoint: Path | None, device: DeviceName) -> dict[str, float]:
+    """Median milliseconds a face of the generator alone, by number format, on an idle processor."""
+    photo = load_portrait(TARGET)
+    mesh = find_face(photo)
+    report = {}
+    formats = ["fp32", "bf16"] + (["fp16"] if torch.cuda.is_available() else [])
+    for precision in formats:
+        with closing(load_nets(checkpoint, device=device, precision=precision)) as nets:  # type: ignore[arg-type]
+            reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
+            identity = reader.embed(photo, mesh)[1]
+            batch = CUDA_BATCH if nets.device.type == "cuda" else CPU_BATCH
+            faces = [align(photo, mesh.landmarks)] * batch
+            swap_faces(faces, identity, nets)
+            times = []
+            for _ in range(TIMED_REPEATS):
+                started = time.monotonic()
+                swap_faces(faces, identity, nets)
+                times.append(1000.0 * (time.monotonic() - started) / batch)
+        report[precision] = round(float(np.median(times)), 2)
+    return report
+
+
+def memory_benchmark(
+    checkpoint: Path | None, minutes: float, max_memory: str | None = None, long_fps: int = FPS
+) -> dict[str, Any]:
+    """Memory of swaps of 10 s and `minutes` of 1080p, and of 4 s in 4K, each in its own process.
+
+    The long one has `long_fps` frames a second and shows a face for a tenth of its time, in
+    `SCENES` with hard cuts.
+    `memory_mib` is a curve of the resident memory, at CURVE_POINTS evenly spread moments. A line
+    for each clip that is done goes to stderr.
+    """
+    report: dict[str, Any] = {"machine": machine(), "clips": []}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source, clip = portrait_path(SOURCE), folder / "target.mp4"
+        photo = load_portrait(TARGET)
+        times = np.arange(2 * FPS) / FPS
+        command = [sys.executable, "-m", "vidswap", "run", source, clip, "-o", folder / "out.mp4"]
+        command += ["--json", "--overwrite", "--no-resume"]
+        command += ["--checkpoint", checkpoint] if checkpoint else []
+        command += ["--max-memory", max_memory] if max_memory else []
+        for size, seconds in (*MEMORY_CLIPS, (LONG_SIZE, 60.0 * minutes)):
+            moving = list(animate(photo, find_face(photo), times, talking, size))
+            if seconds > sum(SCENES):
+                write_scenes(clip, moving, seconds, long_fps)
+            else:
+                write_h264(clip, repeated(moving, round(FPS * seconds)), FPS)
+            measured = {"size": size, "seconds": seconds, **_watched(command)}
+            print(
+                f"{size[0]}x{size[1]}, {seconds:.0f} s: {measured['peak_memory_mib']} MiB",
+                file=sys.stderr,
+            )
+            report["clips"].append(measured)
+    return report
+
+
+def write_scenes(
+    path: Path, moving: list[NDArray[np.uint8]], seconds: float, fps: int = FPS
+) -> None:
+    """A clip of about so many seconds: a face in motion and a pan without one, by turns."""
+    height, width = moving[0].shape[:2]
+    corner = moving[0][-height // 8 :, : width // 4]
+    still = np.asarray(cv2.resize(corner, (width, height + 4 * len(moving))), np.uint8)
+    pan = [still[4 * i : 4 * i + height] for i in range(len(moving))]
+    counts = [round(fps * length) for length in SCENES]
+    frames = chain(repeated(moving, counts[0]), repeated(pan, counts[1]))
+    with tempfile.TemporaryDirectory() as name:
+        turn = Path(name) / "turn.mp4"
+        write_h264(turn, frames, fps)
+        write_repeated(path, turn, max(1, round(seconds / sum(SCENES))))
+
+
+def _watched(command: list[Any]) -> dict[str, Any]:
+    """Run a swap and look at its memory meanwhile. Raises CalledProcessError with its words."""
+    curve: list[float] = []
+    with tempfile.TemporaryFile("w+") as answer:
+        job = subprocess.Popen([str(word) for word in command], stdout=answer, text=True)
+        while job.poll() is None:
+            curve.append(_resident_mib(job.pid))
+            time.sleep(0.5)
+        if job.returncode:
+            raise subprocess.CalledProcessError(job.returncode, command)
+        answer.seek(0)
+        result = json.load(answer)
+    chosen = np.unique(np.linspace(0, len(curve) - 1, CURVE_POINTS).astype(int))
+    return {
+        "frames": result["frames"],
+        "peak_memory_mib": round(result["peak_memory_mib"]),
+        "memory_mib": [round(curve[i]) for i in chosen],
+        "warnings": result["warnings"],
+    }
+
+
+def _resident_mib(process: int) -> float:
+    """Resident memory of a process; 0 where the system does not tell, or it has ended."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+
+
+def repeated(frames: list[NDArray[np.uint8]], count: int) -> Iterator[NDArray[np.uint8]]:
+    """The frames to and fro until there are `count`."""
+    cycle = frames + frames[::-1]
+    for index in range(count):
+        yield cycle[index % len(cycle)]
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

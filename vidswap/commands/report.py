@@ -1,0 +1,325 @@
+"""The measuring command of the command line: `vidswap report`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vidswap.commands.progress import ReportBar
+from vidswap.errors import BadOptionError
+
+if TYPE_CHECKING:
+    from vidswap.metrics.record import Report
+    from vidswap.report.measure import ReportOptions
+    from vidswap.swap.options import SwapOptions
+
+PATH = click.Path(path_type=Path)
+STDOUT = Path("-")
+VERDICT = "verdict"  # of --fail-on: every limit of the verdict
+BROKEN = 1  # exit code
+
+
+@click.command()
+@click.argument("clips", nargs=-1, type=PATH)
+@click.option("--target", required=True, type=PATH, help="The clip before the swap.")
+@click.option("--swapped", type=PATH, help="The clip after it.")
+@click.option("--compare", is_flag=True, help="Rank CLIPS, which are swaps of one target.")
+@click.option("--source", type=PATH, multiple=True, help="The source; repeat for several files.")
+@click.option("-o", "--output", type=PATH, help="The page to write, one HTML file.")
+@click.option("--json", "json_file", type=PATH, help="Write all numbers as JSON; - prints them.")
+@click.option("--csv", "csv_file", type=PATH, help="Write the curves, a row a frame, as CSV.")
+@click.option(
+    "--fail-on",
+    multiple=True,
+    metavar="LIMIT",
+    help="Exit with 1 if broken: NAME<=NUMBER, NAME>=NUMBER, or `verdict` for all of its limits. "
+    "A number without a value breaks the first two. Repeatable.",
+)
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A limit of the verdict, instead of the default; `none` takes it away. Repeatable.",
+)
+@click.option("--id-model", type=PATH, help="Face net that judges, ONNX. [default: dlib's]")
+@click.option("--pose-model", type=PATH, help="Head pose net, ONNX.")
+@click.option("--vgg", type=PATH, help="torchvision's VGG-16 weights, for DIPD as in the paper.")
+@click.option("--gallery", type=PATH, help="Folder of other people's photographs, as rivals.")
+@click.option(
+    "--face",
+    default="largest",
+    show_default=True,
+    metavar="largest|PICTURE",
+    help="Which face of the target was swapped.",
+)
+@click.option("--source-face", metavar="largest|PICTURE", help="Which face of the source.")
+@click.option("--k-shot", default=10, show_default=True, help="Frames of a source clip.")
+@click.option("--start", type=float, help="Second of the target at which the swap begins.")
+@click.option("--end", type=float, help="Second of the target at which it ends.")
+@click.option("--moments", default=4, show_default=True, help="Worst, and best, frames shown.")
+@click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def report(
+    clips: tuple[Path, ...],
+    target: Path,
+    swapped: Path | None,
+    compare: bool,
+    source: tuple[Path, ...],
+    output: Path | None,
+    json_file: Path | None,
+    csv_file: Path | None,
+    fail_on: tuple[str, ...],
+    limits: tuple[str, ...],
+    overwrite: bool,
+    quiet: bool,
+    debug: bool,
+    **settings: Any,
+) -> None:
+    """Measure how good a swap is, or rank several: `report --target T --compare A B C`.
+
+    Prints the verdict; writes a page, JSON or CSV where asked to. Exit code 1 when a limit of
+    --fail-on is broken.
+    """
+    from vidswap.report.measure import ReportOptions
+
+    swaps = _swaps(swapped, clips, compare)
+    outputs = [path for path in (output, json_file, csv_file) if path not in (None, STDOUT)]
+    check_outputs([p for p in outputs if p is not None], [target, *swaps, *source], overwrite)
+    _check_expressions(fail_on)
+    options = ReportOptions(limits=_limits(limits), **_with_faces(settings))
+    reports = _measure(target, swaps, source, options, quiet)
+    silent = quiet or json_file == STDOUT
+    if compare:
+        _write_comparison(reports, output, json_file, csv_file, silent)
+    else:
+        _write_report(reports[0], output, json_file, csv_file, silent)
+    broken = _broken(reports, fail_on)
+    for line in broken:
+        click.echo(f"vidswap: {line}", err=True)
+    sys.exit(BROKEN if broken else 0)
+
+
+def report_run(
+    sources: Sequence[Path],
+    target: Path,
+    swapped: Path,
+    page: Path,
+    swap: SwapOptions,
+    *,
+    silent: bool,
+) -> None:
+    """The page of a swap that has just been made, with the faces it was made with."""
+    from vidswap.report.measure import ReportOptions
+
+    options = ReportOptions(
+        k_shot=swap.k_shot,
+        face="largest" if swap.face == "all" else swap.face,
+        source_face=swap.source_face,
+        start=swap.start,
+        end=swap.end,
+    )
+    (found,) = _measure(target, [swapped], sources, options, silent)
+    _write_report(found, page, None, None, silent)
+
+
+def _swaps(swapped: Path | None, clips: Sequence[Path], compare: bool) -> list[Path]:
+    from vidswap.report.compare import MOST_SWAPS
+
+    if compare:
+        if swapped is not None:
+            raise BadOptionError("give the swaps to --compare alone, without --swapped")
+        if not 2 <= len(clips) <= MOST_SWAPS:
+            raise BadOptionError(
+                f"--compare got {len(clips)} of the clips to compare; give 2 to {MOST_SWAPS}: "
+                "report --target T --compare A B"
+            )
+        return list(clips)
+    if clips:
+        raise BadOptionError(
+            f"{clips[0]}: name the swap with --swapped, or several after --compare"
+        )
+    if swapped is None:
+        raise BadOptionError("nothing to measure: give --swapped CLIP, or --compare A B")
+    return [swapped]
+
+
+def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], overwrite: bool) -> None:
+    """All that can be refused is refused before the work."""
+    from vidswap.media.output import check_output
+
+    names = [path.resolve() for path in outputs]
+    for path, name in zip(outputs, names, strict=True):
+        if names.count(name) > 1:
+            raise BadOptionError(f"{path} is named for two outputs; give each its own file")
+        if any(name == given.resolve() for given in inputs):
+            raise BadOptionError(f"{path} would overwrite what it is made from; name another file")
+        check_output(path, overwrite)
+
+
+def _check_expressions(fail_on: Sequence[str]) -> None:
+    from vidswap.metrics.registry import metric_names
+    from vidswap.report.tables import parse_limit
+
+    for expression in fail_on:
+        if expression != VERDICT:
+            parse_limit(expression, metric_names())
+
+
+def _limits(given: Sequence[str]) -> dict[str, float | None]:
+    limits: dict[str, float | None] = {}
+    for text in given:
+        name, sign, value = (part.strip() for part in text.partition("="))
+        try:
+            if not sign:
+                raise ValueError
+            limits[name] = None if value == "none" else float(value)
+        except ValueError as error:
+            raise BadOptionError(
+                f"--limit {text!r}; it must be NAME=NUMBER or NAME=none"
+            ) from error
+    return limits
+
+
+def _with_faces(settings: dict[str, Any]) -> dict[str, Any]:
+    """The options as ReportOptions takes them: a face is a keyword or a path."""
+    for name in ("face", "source_face"):
+        if settings[name] not in (None, "largest", "all"):
+            settings[name] = Path(settings[name])
+    return settings
+
+
+def _measure(
+    target: Path,
+    swaps: Sequence[Path],
+    source: Sequence[Path],
+    options: ReportOptions,
+    quiet: bool,
+) -> list[Report]:
+    """Every swap's report; the nets are loaded once."""
+    from contextlib import closing
+
+    from vidswap.media.container import check_input
+    from vidswap.report.measure import load_report_nets, measure_clip
+
+    for path in (target, *swaps, *source):
+        if not path.is_dir():
+            check_input(path)
+    with closing(load_report_nets(options)) as nets:
+        reports = []
+        for swap in swaps:
+            with ReportBar(swap.name if len(swaps) > 1 else None, quiet) as bar:
+                reports.append(measure_clip(target, swap, source, options, bar.show, nets))
+        return reports
+
+
+def _write_report(
+    found: Report,
+    output: Path | None,
+    json_file: Path | None,
+    csv_file: Path | None,
+    silent: bool,
+) -> None:
+    from vidswap.report.html import write_text
+    from vidswap.report.page import write_page
+    from vidswap.report.tables import to_csv, to_json
+    from vidswap.report.verdict import verdict_as_text
+
+    if output is not None:
+        write_page(found, output)
+    _write_values(lambda: to_json(found), json_file)
+    if csv_file is not None:
+        write_text(to_csv(found), csv_file)
+    for warning in found.warnings:
+        click.echo(f"vidswap: warning: {warning}", err=True)
+    if not silent:
+        click.echo(verdict_as_text(found))
+
+
+def _write_comparison(
+    reports: Sequence[Report],
+    output: Path | None,
+    json_file: Path | None,
+    csv_file: Path | None,
+    silent: bool,
+) -> None:
+    from vidswap.report import compare_page as page
+    from vidswap.report.compare import compare
+    from vidswap.report.html import write_text
+
+    found = compare(reports)
+    if output is not None:
+        page.write_comparison(found, output)
+    _write_values(lambda: page.comparison_to_json(found), json_file)
+    if csv_file is not None:
+        write_text(page.comparison_to_csv(found), csv_file)
+    for swap in found.swaps:
+        for warning in swap.report.warnings:
+            click.echo(f"vidswap: warning: {swap.name}: {warning}", err=True)
+    if not silent:
+        click.echo(page.describe_comparison(found))
+
+
+def _write_values(values: Callable[[], dict[str, Any]], path: Path | None) -> None:
+    from vidswap.report.html import write_text
+
+    if path is None:
+        return
+    text = json.dumps(values(), indent=2, allow_nan=False)
+    if path == STDOUT:
+        click.echo(text)
+    else:
+        write_text(text + "\n", path)
+
+
+def _broken(reports: Sequence[Report], fail_on: Sequence[str]) -> list[str]:
+    """What is broken, a line each, named by swap where there are several."""
+    from vidswap.report.tables import check_limits
+    from vidswap.report.verdict import broken_limits
+
+    lines = []
+    for found in reports:
+        own = [str(b) for b in check_limits(found, [e for e in fail_on if e != VERDICT])]
+        if VERDICT in fail_on:
+            own += [line for line in broken_limits(found) if line not in own]
+        name = f"{Path(found.swapped).name}: " if len(reports) > 1 else ""
+        lines += [name + line for line in own]
+    return lines
+
+
+@click.command()
+@click.argument("pairs_file", type=PATH)
+@click.argument("folder", type=PATH)
+@click.option("--altered", type=PATH, help="Folder with the changed first picture of each pair.")
+@click.option("--id-model", type=PATH, help="Face net that judges, ONNX. [default: dlib's]")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON, with the ROC.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+def pairs(
+    pairs_file: Path,
+    folder: Path,
+    altered: Path | None,
+    id_model: Path | None,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Verify the people of PAIRS_FILE, in LFW's format, by their pictures in FOLDER.
+
+    With --altered: how well they are still recognised in changed pictures.
+    """
+    from contextlib import closing
+
+    from vidswap.report.measure import ReportOptions, load_report_nets
+    from vidswap.report.pairs import result_as_text, verify_folder
+
+    nets = load_report_nets(ReportOptions(id_model=id_model))
+    with closing(nets), ReportBar(None, quiet or as_json) as bar:
+        result = verify_folder(pairs_file, folder, nets, altered, bar.show)
+    click.echo(json.dumps(result.to_dict(), indent=1) if as_json else result_as_text(result))

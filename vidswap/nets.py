@@ -1,0 +1,98 @@
+"""Builds the nets of a job: detector, identity encoder and generator, on the chosen device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from vidswap.errors import BadOptionError
+from vidswap.faces.detection import FaceDetector, LandmarkFinder
+from vidswap.identity.encoder import IdentityEncoder
+from vidswap.models.checkpoint import LoadedGenerator, load_generator
+from vidswap.runtime.processor import cpu_computes_bf16
+
+DetectorName = Literal["mediapipe", "face-alignment"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+
+DETECTORS: tuple[DetectorName, ...] = ("mediapipe", "face-alignment")
+DEVICES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda")
+PRECISIONS: tuple[PrecisionName, ...] = ("auto", "fp32", "bf16", "fp16")
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Nets:
+    """What a job runs; `close` frees the detector's native graphs."""
+
+    detector: FaceDetector
+    landmark_finder: LandmarkFinder
+    encoder: IdentityEncoder
+    generator: LoadedGenerator
+    device: torch.device
+    dtype: torch.dtype
+
+    def close(self) -> None:
+        self.detector.close()
+        self.landmark_finder.close()
+
+
+def load_nets(
+    checkpoint: Path | None = None,
+    detector: DetectorName = "mediapipe",
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+) -> Nets:
+    """Load every net of a swap. Raises BadOptionError, CheckpointError, MissingWeightsError."""
+    torch_device = choose_device(device)
+    dtype = choose_precision(precision, torch_device)
+    generator = load_generator(checkpoint, torch_device, dtype)
+    found, finder = load_detector(detector)
+    return Nets(found, finder, IdentityEncoder().to(torch_device), generator, torch_device, dtype)
+
+
+def load_detector(name: DetectorName) -> tuple[FaceDetector, LandmarkFinder]:
+    """A detector and its landmark finder by name."""
+    if name == "face-alignment":
+        from vidswap.faces.face_alignment_detector import load_face_alignment
+
+        return load_face_alignment()
+    from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
+
+    return MediapipeDetector(), MediapipeLandmarks()
+
+
+def choose_device(name: DeviceName) -> torch.device:
+    """The torch device; `auto` is CUDA where there is one. Never a silent fallback from CUDA."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise BadOptionError(
+            "--device cuda: this PyTorch finds no CUDA device; use --device cpu, or install a "
+            "CUDA build of torch and a driver"
+        )
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and available) else "cpu")
+
+
+def choose_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
+    """The generator's number format; `auto` is fp16 on CUDA, bf16 on CPUs that compute in it."""
+    if name != "auto":
+        return _DTYPES[name]
+    if device.type == "cuda":
+        return torch.float16
+    return torch.bfloat16 if cpu_computes_bf16() else torch.float32
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Torch's work in this thread on one core: a small net beside other work waits less alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,247 @@
+"""The source's identity from photographs, folders and clips: k-shot inference (AP-GAN, III.D)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidswap.blending.warping import Shot, covered_part
+from vidswap.errors import InputNotFoundError, NoFaceInSourceError, SeveralFacesError
+from vidswap.faces.align import align_face, face_affine, warp_points
+from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder
+from vidswap.faces.occlusion import unoccluded_parts
+from vidswap.faces.pose import eye_openings, head_pose, mouth_opening
+from vidswap.faces.quality import is_sharp
+from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
+from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
+from vidswap.media.frame import Frame
+from vidswap.media.picture import is_picture, read_picture
+from vidswap.media.sampling import sample_frames
+from vidswap.nets import DetectorName, load_detector
+
+MAX_YAW, MAX_PITCH = 40.0, 30.0  # degrees; beyond them half the face is hidden
+MIN_FACE_SIZE = 40  # pixels between the farthest landmarks
+OPEN_EYE = 0.25  # of its width: an eye below this is half shut
+AS_CLEAR = 0.03  # of the inner face: so much more found before it does not tell two shots apart
+INNER_FACE = 0.7  # of the outline: where hair beside the face says nothing about the shot
+# A face smaller than this share of the largest is a bystander, not a second candidate.
+BYSTANDER_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class SourceShot:
+    """One source frame with a face: where it is from, the face, its crop and its embedding."""
+
+    name: str
+    face: Face
+    crop: NDArray[np.uint8]  # (256, 256, 3) RGB
+    embedding: NDArray[np.float32]  # (128,)
+    identity: IdEmbedding  # batch of one
+    flaw: str | None  # why it should rather be left out
+
+
+@dataclass(frozen=True)
+class SourceIdentity:
+    """The mean id embedding (batch of one), the shots it is the mean of, and those left out."""
+
+    identity: IdEmbedding
+    used: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]  # (frame, reason)
+    crops: tuple[NDArray[np.uint8], ...]  # of the shots used, (256, 256, 3) RGB each
+    photograph: Shot  # the one that a generator may be shown
+
+
+class SourceReader:
+    """Reads sources with one detector, landmark finder and identity encoder."""
+
+    def __init__(
+        self, detector: FaceDetector, landmark_finder: LandmarkFinder, encoder: IdentityEncoder
+    ) -> None:
+        self.detector, self.landmark_finder, self.encoder = detector, landmark_finder, encoder
+
+    @classmethod
+    def load(cls, detector: DetectorName = "mediapipe") -> SourceReader:
+        """A reader with nets of its own, on the CPU; `close` frees them."""
+        return cls(*load_detector(detector), IdentityEncoder())
+
+    def close(self) -> None:
+        """Free the detector's native graphs."""
+        self.detector.close()
+        self.landmark_finder.close()
+
+    def read(
+        self, sources: Sequence[Path], k_shot: int = 10, choose: str | Path | None = None
+    ) -> SourceIdentity:
+        """The identity of the person in `sources`.
+
+        Each source is a photograph, a folder of photographs, or a clip of which `k_shot` frames
+        are sampled evenly. Frames that are blurred, in extreme pose, or of another person than most
+        are left out. `choose` picks among several faces of a frame: None refuses, "largest" takes
+        the largest, a path takes the one nearest to the face in that picture.
+
+        Raises NoFaceInSourceError and SeveralFacesError.
+        """
+        reference = self._reference(choose)
+        shots: list[SourceShot] = []
+        left_out: list[tuple[str, str]] = []
+        for name, frame in _source_frames(sources, k_shot):
+            faces = self.faces(frame.rgb)
+            if not faces:
+                left_out.append((name, "no face"))
+                continue
+            shots.append(
+                self._shot(name, frame.rgb, self._choose(name, faces, frame.rgb, choose, reference))
+            )
+        if not shots:
+            raise NoFaceInSourceError(
+                f"{_names(sources)}: no face found in {len(left_out)} "
+                f"frame(s); give a picture or clip with a clear face"
+            )
+        return _mean_identity(shots, left_out, _names(sources))
+
+    def faces(self, rgb: NDArray[np.uint8]) -> list[Face]:
+        """All faces of a picture, the largest first."""
+        found = (self.landmark_finder.landmarks(rgb, d) for d in self.detector.detect(rgb))
+        return sorted((f for f in found if f is not None), key=face_size, reverse=True)
+
+    def embed(self, rgb: NDArray[np.uint8], face: Face) -> tuple[NDArray[np.uint8], IdEmbedding]:
+        """The aligned crop of a face and its id embedding."""
+        crop = align_face(rgb, face_affine(face.landmarks))
+        return crop, embed_crop(self.encoder, crop)
+
+    def _reference(self, choose: str | Path | None) -> NDArray[np.float32] | None:
+        if not isinstance(choose, Path):
+            return None
+        return self.read([choose], choose="largest").identity.embedding[0].cpu().numpy()
+
+    def _choose(
+        self,
+        name: str,
+        faces: list[Face],
+        rgb: NDArray[np.uint8],
+        choose: str | Path | None,
+        reference: NDArray[np.float32] | None,
+    ) -> Face:
+        candidates = [f for f in faces if face_size(f) >= BYSTANDER_SHARE * face_size(faces[0])]
+        if reference is not None:
+            embeddings = [self.embed(rgb, f)[1].embedding[0].cpu().numpy() for f in faces]
+            distances = [float(np.linalg.norm(e - reference)) for e in embeddings]
+            return faces[int(np.argmin(distances))]
+        if len(candidates) > 1 and choose is None:
+            raise SeveralFacesError(
+                f"{name}: {len(candidates)} faces; choose one with --source-face largest "
+                "or --source-face PICTURE of that person, or crop the picture"
+            )
+        return candidates[0]
+
+    def _shot(self, name: str, rgb: NDArray[np.uint8], face: Face) -> SourceShot:
+        crop, identity = self.embed(rgb, face)
+        pose = head_pose(face.landmarks)
+        flaw = None
+        if face_size(face) < MIN_FACE_SIZE:
+            flaw = f"face only {face_size(face):.0f} pixels"
+        elif abs(pose.yaw) > MAX_YAW or abs(pose.pitch) > MAX_PITCH:
+            flaw = f"extreme pose (yaw {pose.yaw:.0f}, pitch {pose.pitch:.0f} degrees)"
+        elif not is_sharp(crop):
+            flaw = "blurred"
+        embedding = identity.embedding[0].cpu().numpy()
+        return SourceShot(name, face, crop, embedding, identity, flaw)
+
+
+def embed_crop(encoder: IdentityEncoder, crop: NDArray[np.uint8]) -> IdEmbedding:
+    """The id embedding, a batch of one, of an aligned crop (256, 256, 3) uint8 RGB."""
+    device = next(encoder.parameters()).device
+    tensor = torch.from_numpy(crop).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1.0
+    with torch.inference_mode():
+        identity: IdEmbedding = encoder(tensor)
+    return identity
+
+
+def face_size(face: Face) -> float:
+    """The longer side of the box around a face, in pixels."""
+    left, top, right, bottom = face.box
+    return float(max(right - left, bottom - top))
+
+
+def _mean_identity(
+    shots: list[SourceShot], left_out: list[tuple[str, str]], names: str
+) -> SourceIdentity:
+    good = [s for s in shots if s.flaw is None]
+    if good:
+        left_out += [(s.name, s.flaw) for s in shots if s.flaw is not None]
+    else:
+        # Better a poor picture of the person than none; the report says which and why.
+        good = [max(shots, key=lambda s: face_size(s.face))]
+        left_out += [(s.name, str(s.flaw)) for s in shots if s is not good[0]]
+    embeddings = np.stack([s.embedding for s in good])
+    distances = np.linalg.norm(embeddings[:, None] - embeddings[None], axis=2)
+    medoid = int(distances.sum(axis=1).argmin())
+    same = distances[medoid] < SAME_PERSON_DISTANCE
+    n_others = int((~same).sum())
+    if n_others > len(good) // 3:
+        raise SeveralFacesError(
+            f"{names}: the frames show different people ({n_others} of {len(good)} differ from the "
+            "rest); give one person's pictures, or choose with --source-face PICTURE"
+        )
+    left_out += [(s.name, "another person") for s, ok in zip(good, same, strict=True) if not ok]
+    used = [s for s, ok in zip(good, same, strict=True) if ok]
+    identity = IdEmbedding.concatenate([s.identity for s in used]).mean()
+    names_used, crops = tuple(s.name for s in used), tuple(s.crop for s in used)
+    return SourceIdentity(identity, names_used, tuple(left_out), crops, _photograph(used))
+
+
+def _photograph(shots: Sequence[SourceShot]) -> Shot:
+    """The most neutral shot, without glasses and the like where there is one.
+
+    Bending moves what is there: it makes no lips of teeth, no eyes of lids, and no skin of glasses.
+    """
+
+    meshes = [
+        warp_points(face_affine(shot.face.landmarks), shot.face.landmarks).astype(np.float32)
+        for shot in shots
+    ]
+    clears = unoccluded_parts([shot.crop for shot in shots])
+    occluded = [
+        1.0 - float(np.average(clear, weights=covered_part(points, INNER_FACE, len(clear))))
+        for points, clear in zip(meshes, clears, strict=True)
+    ]
+
+    def strained(i: int) -> float:
+        landmarks = shots[i].face.landmarks
+        pose = head_pose(landmarks)
+        shut = max(0.0, OPEN_EYE - min(eye_openings(landmarks)))
+        return (
+            (abs(pose.yaw) + abs(pose.pitch)) / 30.0
+            + 4.0 * mouth_opening(landmarks)
+            + 10 * shut
+            + 60 * max(0.0, occluded[i] - min(occluded) - AS_CLEAR)
+        )
+
+    best = min(range(len(shots)), key=strained)
+    return Shot(shots[best].crop, meshes[best], clears[best])
+
+
+def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, Frame]]:
+    for source in sources:
+        if not source.exists():
+            raise InputNotFoundError(f"{source}: no such file or folder")
+        if source.is_dir():
+            pictures = sorted(p for p in source.iterdir() if p.is_file() and is_picture(p))
+            if not pictures:
+                raise InputNotFoundError(f"{source}: the folder holds no picture")
+            for picture in pictures:
+                yield picture.name, read_picture(picture)
+        elif is_picture(source):
+            yield source.name, read_picture(source)
+        else:
+            for frame in sample_frames(source, k_shot):
+                yield f"{source.name} at {frame.seconds:.2f} s", frame
+
+
+def _names(sources: Sequence[Path]) -> str:
+    return ", ".join(str(s) for s in sources)

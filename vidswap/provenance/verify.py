@@ -1,0 +1,144 @@
+"""What a file claims of its making, and whether that still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cryptography import x509
+
+from vidswap.errors import InputNotFoundError, SigningKeyError
+from vidswap.media.container import check_input, open_clip
+from vidswap.media.marks import marks_in
+from vidswap.media.picture import is_picture, picture_format, read_picture, read_picture_metadata
+from vidswap.provenance.reading import ManifestClaim, read_manifest
+from vidswap.provenance.record import HAS_MANIFEST, MANIFEST_MARK
+from vidswap.provenance.signing_key import local_trust_anchor
+
+HOLDS, BROKEN, NO_CLAIM = 0, 30, 31  # exit codes, apart from those of errors
+
+Verdict = Literal["holds", "unsigned", "broken", "removed", "none"]
+_EXIT_CODES: dict[Verdict, int] = {
+    "holds": HOLDS, "unsigned": HOLDS, "broken": BROKEN, "removed": BROKEN, "none": NO_CLAIM,
+}  # fmt: skip
+_PICTURE_TYPES = {"png", "jpeg", "webp", "tiff"}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found in a file.
+
+    verdict: "holds", the manifest fits the file; "unsigned", there are only vidswap's marks;
+    "broken", the file or its manifest was changed after signing; "removed", the marks tell of a
+    manifest that is not there; "none", no claim at all. trust: who vouches for the signer.
+    """
+
+    path: Path
+    verdict: Verdict
+    marks: dict[str, str]
+    manifest: ManifestClaim | None
+    trust: str
+
+    @property
+    def exit_code(self) -> int:
+        """0, 30 or 31, as `vidswap verify` leaves with."""
+        return _EXIT_CODES[self.verdict]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "path": str(self.path), "exit_code": self.exit_code}
+
+
+def verify_file(path: Path, trust: Path | None = None) -> Verification:
+    """Read and check a file's claims; nothing is fetched.
+
+    trust: a PEM file of certificates whose signers are trusted, besides this computer's own key.
+    Raises InputNotFoundError, NotAVideoError, SigningKeyError (of `trust`), MissingLibraryError.
+    """
+    check_input(path)
+    given = _given_anchors(trust) if trust is not None else ""
+    marks, mime = _marks_and_type(path)
+    local = local_trust_anchor() or ""
+    manifest = read_manifest(path, mime, given + local) if mime is not None else None
+    who = "nobody"
+    if manifest is not None and manifest.trusted and mime is not None:
+        by_given = given and (read_manifest(path, mime, given) or manifest).trusted
+        who = "given certificates" if by_given else "this computer's key"
+    return Verification(path, _verdict(manifest, marks), marks, manifest, who)
+
+
+def verification_as_text(found: Verification) -> str:
+    """A verification for people to read."""
+    return "\n".join([f"{found.path}: {_HEADLINES[found.verdict]}", *_details(found)])
+
+
+_HEADLINES: dict[Verdict, str] = {
+    "holds": "its C2PA manifest holds: the file is as it was signed",
+    "unsigned": "marked by vidswap, but not signed: nothing shows whether that was changed",
+    "broken": "BROKEN: the file or its C2PA manifest was changed after signing",
+    "removed": "BROKEN: the C2PA manifest that its marks tell of was taken out",
+    "none": "claims nothing: no C2PA manifest and no marks of vidswap",
+}
+
+
+def _details(found: Verification) -> Iterator[str]:
+    manifest = found.manifest
+    if manifest is not None:
+        yield from (f"  broken: {failure}" for failure in manifest.failures)
+        if manifest.label:
+            yield from _manifest_lines(manifest, found.trust)
+    yield from (f"  marked: {key} = {value}" for key, value in found.marks.items())
+
+
+def _manifest_lines(manifest: ManifestClaim, trust: str) -> Iterator[str]:
+    organization = f" ({manifest.organization})" if manifest.organization else ""
+    yield f"  signed by: {manifest.signer}{organization}, {manifest.algorithm}"
+    if trust == "nobody":
+        yield "  trusted: no; anyone can make a key of that name"
+    else:
+        yield f"  trusted: yes, by {trust}"
+    yield f"  made by: {manifest.tool}"
+    for action, kind in manifest.actions:
+        yield f"  action: {action}{f', {kind}' if kind else ''}"
+    if checkpoint := manifest.swap.get("checkpoint_sha256"):
+        yield f"  checkpoint: {checkpoint}"
+    for ingredient in manifest.ingredients:
+        digest = f", SHA-256 {ingredient.sha256}" if ingredient.sha256 else ""
+        yield f"  from: {ingredient.title} ({ingredient.relationship}){digest}"
+        if ingredient.manifest:
+            state = "did not hold then" if ingredient.was_broken else "held then"
+            yield f"    with a manifest of its own, which {state}: {ingredient.manifest}"
+
+
+def _verdict(manifest: ManifestClaim | None, marks: dict[str, str]) -> Verdict:
+    if manifest is not None:
+        return "holds" if manifest.holds else "broken"
+    if not marks:
+        return "none"
+    return "removed" if marks.get(MANIFEST_MARK) == HAS_MANIFEST else "unsigned"
+
+
+def _marks_and_type(path: Path) -> tuple[dict[str, str], str | None]:
+    """vidswap's marks, and the MIME type where the content is of a kind that holds manifests."""
+    if is_picture(path):
+        read_picture(path)  # says in one line what cannot be decoded
+        kind = picture_format(path)
+        mime = f"image/{kind}" if kind in _PICTURE_TYPES else None
+        return marks_in(read_picture_metadata(path)), mime
+    container, _ = open_clip(path)
+    with container:
+        mime = "video/mp4" if "mp4" in container.format.name.split(",") else None
+        return marks_in(container.metadata), mime
+
+
+def _given_anchors(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        x509.load_pem_x509_certificates(content)
+    except OSError as error:
+        raise InputNotFoundError(f"{path}: no such certificate file; check the name") from error
+    except ValueError as error:
+        raise SigningKeyError(f"{path}: no certificates in PEM to trust") from error
+    return content.decode()

@@ -1,0 +1,308 @@
+"""The whole swap: decode, detect, track, align, generate, blend, encode (AP-GAN, Fig. 4)."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from vidswap.digest import file_sha256
+from vidswap.errors import BadOptionError, InputNotFoundError
+from vidswap.media.codecs import codec_for, container_for
+from vidswap.media.decoder import VideoReader
+from vidswap.media.encoder import VideoWriter
+from vidswap.media.marks import synthetic_metadata
+from vidswap.media.output import check_output, temporary_path, writing_errors
+from vidswap.media.picture import (
+    check_picture_suffix,
+    is_picture,
+    read_picture,
+    write_picture,
+)
+from vidswap.media.picture_encoder import Quality
+from vidswap.nets import Nets, load_nets
+from vidswap.people.source import SourceIdentity, SourceReader
+from vidswap.provenance.manifest import SwapFacts
+from vidswap.provenance.record import (
+    Provenance,
+    files_used,
+    recorded_settings,
+    signing_key,
+)
+from vidswap.runtime.interrupts import interrupts_put_off
+from vidswap.runtime.memory import (
+    MIB,
+    MemoryPlan,
+    frame_bytes,
+    limit_vram,
+    peak_memory_bytes,
+    peak_memory_mib,
+    plan_memory,
+)
+from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.options import SwapCounts, SwapOptions, SwapResult
+from vidswap.swap.resume import SegmentedClip, StraightClip, facts_of, telling_what_is_kept
+from vidswap.swap.stages import swap_frames, swap_segments
+from vidswap.version import __version__
+
+Progress = Callable[[SwapCounts], None]
+
+
+def swap_video(
+    sources: Sequence[str | Path],
+    target: str | Path,
+    output: str | Path,
+    options: SwapOptions | None = None,
+    progress: Progress | None = None,
+) -> SwapResult:
+    """Put the sources' identity on the target's face and write the result.
+
+    `sources` are photographs, folders of them or clips of one person; `target` is a clip or a
+    picture, and `output` then is one too. `progress` is called after every frame. When no face was
+    found in the target the output is the target unchanged, and a warning says so.
+
+    Raises a VidswapError for everything a caller can mend; then no output is left.
+    """
+    options = options or SwapOptions()
+    target, output = Path(target), Path(output)
+    started = time.monotonic()
+    clock = StageClock()
+    source_paths = [Path(s) for s in sources]
+    picture = check_paths(source_paths, target, output, options)
+    key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
+    with ExitStack() as stack:
+        with clock("load"):
+            nets = load_nets(
+                options.checkpoint, options.detector, options.device, options.precision
+            )
+        stack.callback(nets.close)
+        limit_vram(options.max_vram, nets.device)
+        with clock("source"):
+            source = read_source(nets, source_paths, options)
+        files = files_used(source_paths, source.used)
+        with clock("hash"):
+            sha256 = {path: file_sha256(path) for path in (target, *files)}
+        checkpoint, settings = nets.generator.sha256, recorded_settings(asdict(options))
+        facts = SwapFacts(target, files, sha256, __version__, checkpoint, settings)
+        with clock("sign"):
+            provenance = Provenance(output, facts, key, options.no_provenance)
+        stack.enter_context(provenance)
+        work = {} if picture else facts_of(target, sha256, source.used, asdict(options), nets)
+        job = SwapJob(nets, source, options, clock, progress, provenance, work)
+        warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
+    counts = job.counts
+    return SwapResult(
+        output=str(output),
+        frames=counts.frames,
+        faces_swapped=counts.faces_swapped,
+        frames_without_face=counts.frames_without_face,
+        frames_kept=job.frames_kept,
+        seconds=time.monotonic() - started,
+        seconds_by_stage=clock.seconds(),
+        peak_memory_mib=peak_memory_mib(),
+        device=str(nets.device),
+        precision=str(nets.dtype).removeprefix("torch."),
+        checkpoint=nets.generator.path.name,
+        checkpoint_sha256=nets.generator.sha256,
+        source_frames_used=source.used,
+        source_frames_left_out=source.left_out,
+        warnings=tuple(warnings),
+        manifest=provenance.label,
+        signed_by=provenance.signer if provenance.label else None,
+        no_provenance=options.no_provenance,
+    )
+
+
+def read_source(nets: Nets, sources: Sequence[Path], options: SwapOptions) -> SourceIdentity:
+    """The k-shot identity of the sources, with the nets of a job."""
+    reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
+    return reader.read(sources, options.k_shot, options.source_face)
+
+
+class SwapJob:
+    """One target with its output, by nets that are loaded; keeps the counts while it runs.
+
+    `facts` decide over the frames (`resume.facts_of`); without them no earlier work is gone on
+    with.
+    """
+
+    def __init__(
+        self,
+        nets: Nets,
+        source: SourceIdentity,
+        options: SwapOptions,
+        clock: StageClock,
+        progress: Progress | None,
+        provenance: Provenance | None = None,
+        facts: Mapping[str, str] | None = None,
+    ) -> None:
+        self.nets, self.source, self.options, self.clock = nets, source, options, clock
+        self.progress, self.provenance = progress, provenance
+        self.facts = facts
+        self.counts = SwapCounts()
+        self.frames_kept = 0
+
+    def swap_clip(self, target: Path, output: Path) -> list[str]:
+        """Swap a clip; returns warnings."""
+        options = self.options
+        quality = options.quality(target)
+        provenance = self._provenance(output)
+        with ExitStack() as stack:
+            reader = stack.enter_context(
+                VideoReader(target, options.start, options.end, options.hwaccel)
+            )
+            plan = memory_plan_of(options, reader, self.nets.device)
+            new_writer = partial(self._writer, output, reader, quality, provenance)
+            with interrupts_put_off():
+                clip = self._clip(output, reader, new_writer, quality)
+                stack.push(clip.__exit__)
+            with telling_what_is_kept(clip):
+                self._swap_segments(clip, plan)
+                unchanged = self.counts.faces_swapped == 0
+                whole = options.start is None and options.end is None
+                warnings = clip.warnings + ([reader.truncated] if reader.truncated else [])
+                warnings += _above(options.max_memory)
+                if unchanged and whole and target.suffix.lower() == output.suffix.lower():
+                    clip.leave_output()
+                    _copy_unchanged(target, output)
+                else:
+                    with self.clock("encode"):
+                        writer = clip.complete(new_writer, self.counts)
+                        stack.callback(writer.abort)
+                        provenance.close_clip(writer, not unchanged)
+                    warnings += [f"not in the output: {stream}" for stream in writer.dropped]
+            clip.discard()
+        return warnings + self._last_warnings(target, provenance)
+
+    def _clip(
+        self,
+        output: Path,
+        reader: VideoReader,
+        new_writer: Callable[[], VideoWriter],
+        quality: Quality,
+    ) -> SegmentedClip | StraightClip:
+        with self.clock("encode"):
+            writer = new_writer()  # refuses now what would fail in the end
+        if not writer.joinable:
+            return StraightClip(reader, writer)
+        writer.abort()
+        fresh = not self.options.resume or self.facts is None
+        return SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
+
+    def _swap_segments(self, clip: SegmentedClip | StraightClip, plan: MemoryPlan) -> None:
+        self.frames_kept = clip.frames_kept
+        swapped = swap_segments(
+            clip.frames, self.source.identity, self.nets, self.options, self.counts, self.clock,
+            photograph=self.source.photograph, segment_frames=self.options.segment_frames,
+            begin=clip.begin, plan=plan,
+        )  # fmt: skip
+        with closing(swapped):
+            for item in swapped:
+                with self.clock("encode"):
+                    clip.write(item)
+                self._report()
+
+    def _writer(
+        self, output: Path, reader: VideoReader, quality: Quality, provenance: Provenance
+    ) -> VideoWriter:
+        marks = marks_of(self.options, self.nets) | provenance.marks
+        return VideoWriter(
+            output, reader, codec=quality.codec, crf=quality.crf, bitrate=quality.bitrate,
+            metadata=marks, overwrite=self.options.overwrite,
+        )  # fmt: skip
+
+    def swap_picture(self, target: Path, output: Path) -> list[str]:
+        """Swap a picture; returns warnings."""
+        provenance = self._provenance(output)
+        (frame,) = swap_frames(
+            [read_picture(target)], self.source.identity, self.nets, self.options, self.counts,
+            self.clock, photograph=self.source.photograph,
+        )  # fmt: skip
+        self._report()
+        with self.clock("encode"):
+            if self.counts.faces_swapped:
+                marks = marks_of(self.options, self.nets) | provenance.marks
+                provenance.write_picture(frame.rgb, marks, self.options.overwrite)
+            else:
+                write_picture(output, frame.rgb, overwrite=self.options.overwrite)
+        return self._last_warnings(target, provenance)
+
+    def _provenance(self, output: Path) -> Provenance:
+        return self.provenance or Provenance(output, reason="not asked for")
+
+    def _report(self) -> None:
+        if self.progress is not None:
+            self.progress(self.counts)
+
+    def _last_warnings(self, target: Path, provenance: Provenance) -> list[str]:
+        if self.counts.faces_swapped:
+            return provenance.warnings
+        wanted = "no face" if self.options.face in ("largest", "all") else "not the chosen person"
+        return [f"{target}: {wanted} found; the output is the target unchanged"]
+
+
+def memory_plan_of(options: SwapOptions, reader: VideoReader, device: torch.device) -> MemoryPlan:
+    """How a clip is held within the options' memory, once the nets are loaded and have run.
+
+    Raises BadOptionError where it cannot be.
+    """
+    return plan_memory(
+        options.max_memory, options.batch_size, device, frame_bytes(reader), peak_memory_bytes()
+    )
+
+
+def _above(limit: int | None) -> list[str]:
+    peak = peak_memory_bytes()
+    if limit is None or peak <= limit:
+        return []
+    return [f"memory reached {peak // MIB} MiB, above --max-memory of {limit // MIB} MiB"]
+
+
+def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
+    """The container metadata that says how a result was made."""
+    settings = recorded_settings(asdict(options))
+    return synthetic_metadata(__version__, nets.generator.sha256, settings)
+
+
+def check_paths(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
+    """Refuse before any work what must fail at its end; returns whether the target is a picture."""
+    for path in (*sources, target):
+        if not path.exists():
+            raise InputNotFoundError(f"{path}: no such file")
+    picture = target.is_file() and is_picture(target)
+    if picture:
+        check_picture_suffix(output)
+    else:
+        container_for(output)
+        codec_for(output, options.codec)
+    if output.exists() and target.exists() and output.samefile(target):
+        raise BadOptionError(f"{output} is the target itself; name another output")
+    check_output(output, options.overwrite)
+    if options.hwaccel is not None:
+        _check_decoder(target, options.hwaccel, picture)
+    return picture
+
+
+def _check_decoder(target: Path, hwaccel: str, picture: bool) -> None:
+    if picture:
+        raise BadOptionError(
+            f"--hwaccel {hwaccel} decodes clips and {target} is a picture; leave it out"
+        )
+    with VideoReader(target, hwaccel=hwaccel):
+        pass  # opening it decodes a frame there
+
+
+def _copy_unchanged(target: Path, output: Path) -> None:
+    part = temporary_path(output)
+    try:
+        with writing_errors(output):
+            shutil.copyfile(target, part)
+            part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,412 @@
+"""What a swap would do, found out without doing it: `vidswap run --dry-run`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from vidswap.errors import VidswapError
+from vidswap.media.codecs import codec_for, encoder_format
+from vidswap.media.container import open_clip, stated_end
+from vidswap.media.decoder import VideoReader
+from vidswap.media.encoder import VideoWriter
+from vidswap.media.picture import read_picture
+from vidswap.media.picture_encoder import Quality
+from vidswap.media.probe import MediaInfo, StreamInfo, probe
+from vidswap.nets import Nets, load_nets
+from vidswap.people.source import SourceIdentity
+from vidswap.provenance.manifest import load_c2pa, media_type
+from vidswap.provenance.record import Provenance, signing_key
+from vidswap.provenance.signing_key import local_key_path
+from vidswap.runtime.memory import MemoryPlan
+from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.job import check_paths, memory_plan_of, read_source
+from vidswap.swap.options import SwapOptions
+from vidswap.swap.plan_text import colour_words, describe, size_words
+from vidswap.swap.plan_trial import (
+    FacesFound,
+    Sampled,
+    Survey,
+    Trial,
+    look_for_faces,
+    sampled_frames,
+    survey_of,
+    timed_picture,
+    trial_run,
+)
+
+__all__ = ["SwapPlan", "describe", "plan_swap"]
+
+# What lies beside the output while it is completed: the segments and the file they are joined in,
+# and where it is signed three more, of which the last becomes the output.
+_COPIES, _COPIES_SIGNED = 2, 5
+_SIGNING_SPEED = 100e6  # bytes a second, docs/provenance.md
+_BROKEN_OFF = 0.5  # seconds that a clip must be shorter than its header says
+_DROPPED_STREAM = re.compile(r"stream (\d+) \((.*)\)$")
+_LOSSLESS = {"ffv1": None, "libx264": 0}  # and the crf at which it is
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """What becomes of a stream: "encoded", "copied", "written again" or "dropped", and why."""
+
+    index: int
+    kind: str
+    codec: str
+    language: str | None
+    fate: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """The target. frames, seconds: of the range; size and turn as in `MediaInfo`.
+
+    decoder: name of the device that decodes it, None for the software decoder.
+    """
+
+    path: str
+    kind: str
+    codec: str
+    pixel_format: str
+    width: int
+    height: int
+    rotation: int
+    mirrored: bool
+    scan: str
+    fps: float
+    variable_rate: bool
+    frames: int
+    seconds: float
+    decoder: str | None = None
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """The output. samples: what becomes of those outside the face. signed_by: None: no manifest."""
+
+    path: str
+    encoder: str
+    pixel_format: str
+    colour: str
+    samples: str
+    provenance: str
+    signed_by: str | None
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """Frames by file that make the identity, and those left out with the reason."""
+
+    used: tuple[tuple[str, int], ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class EnginePlan:
+    """What computes: as `SwapResult` names it, with the faces of one generator call.
+
+    memory: bytes that the process is expected to need at its peak; None for a picture.
+    """
+
+    device: str
+    device_name: str
+    precision: str
+    batch_size: int
+    memory: int | None
+    checkpoint: str
+    checkpoint_sha256: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the run takes: seconds in all, bytes of the output, of all that is held at its end."""
+
+    seconds: float
+    seconds_from: str
+    bytes: int
+    bytes_from: str
+    bytes_held: int
+    bytes_free: int
+
+
+@dataclass(frozen=True)
+class SwapPlan:
+    """What `swap_video` would do with the same arguments; `warnings` as in its result."""
+
+    target: TargetPlan
+    output: OutputPlan
+    streams: tuple[StreamPlan, ...]
+    sources: SourcePlan
+    faces: FacesFound
+    engine: EnginePlan
+    estimate: Estimate
+    warnings: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def plan_swap(
+    sources: Sequence[str | Path],
+    target: str | Path,
+    output: str | Path,
+    options: SwapOptions | None = None,
+) -> SwapPlan:
+    """Find out what `swap_video` would do; a short stretch is swapped, and nothing is left.
+
+    Raises the VidswapError that `swap_video` would raise before its work.
+    """
+    options = options or SwapOptions()
+    target, output = Path(target), Path(output)
+    source_paths = [Path(source) for source in sources]
+    picture = check_paths(source_paths, target, output, options)
+    signer, key_warnings = _signer(output, options)
+    clock = StageClock()
+    with clock("load"):
+        nets = load_nets(options.checkpoint, options.detector, options.device, options.precision)
+    with closing(nets):
+        with clock("source"):
+            source = read_source(nets, source_paths, options)
+        job = _Planned(target, output, options, nets, source, signer)
+        return (job.picture if picture else job.clip)(sum(clock.seconds().values()), key_warnings)
+
+
+class _Planned:
+    """A swap that is planned: what it needs, and the parts of its plan."""
+
+    def __init__(
+        self,
+        target: Path,
+        output: Path,
+        options: SwapOptions,
+        nets: Nets,
+        source: SourceIdentity,
+        signer: str | None,
+    ) -> None:
+        self.target, self.output, self.options = target, output, options
+        self.nets, self.source, self.signer = nets, source, signer
+        self.info = probe(target)
+
+    def clip(self, prepared: float, key_warnings: list[str]) -> SwapPlan:
+        """The plan for a clip; `prepared` are the seconds until its first frame."""
+        options, quality = self.options, self.options.quality(self.target)
+        with VideoReader(self.target, options.start, options.end, options.hwaccel) as reader:
+            memory = memory_plan_of(options, reader, self.nets.device)
+            dropped = self._dropped(reader, quality)
+            survey = survey_of(self.target, reader)
+            samples = sampled_frames(self.target, survey, hwaccel=options.hwaccel)
+            sampled = look_for_faces(samples, self.nets, options.face)
+            trial = trial_run(
+                reader, self.output, survey, sampled, self.source, self.nets, options,
+                quality,
+            )  # fmt: skip
+            output = self._output_of_clip(reader, quality)
+        estimate = self._estimate(survey, trial, prepared)
+        warnings = self._cut_short(survey)
+        warnings += [f"not in the output: {line}" for line in dropped]
+        warnings += self._last_warnings(sampled, key_warnings, estimate)
+        return self._plan(
+            _target_plan(self.info, survey, reader.hwaccel), output,
+            _streams(self.info, dropped, output), sampled.found(), estimate, warnings, memory,
+        )  # fmt: skip
+
+    def picture(self, prepared: float, key_warnings: list[str]) -> SwapPlan:
+        """The plan for a picture."""
+        frame = read_picture(self.target)
+        sampled = look_for_faces(iter([frame]), self.nets, self.options.face)
+        seconds = timed_picture(frame, self.source, self.nets, self.options)
+        size = self.target.stat().st_size
+        estimate = self._estimated(prepared + seconds, "measured", size, "the target's size")
+        kind = self.output.suffix.lstrip(".").lower()
+        output = OutputPlan(
+            str(self.output), kind, "rgb24", "8-bit RGB", "those of the target, written again",
+            self._provenance(), self.signer,
+        )  # fmt: skip
+        streams = (StreamPlan(0, "picture", self.info.container, None, "encoded", kind),)
+        warnings = self._last_warnings(sampled, key_warnings, estimate)
+        return self._plan(
+            _target_plan(self.info, None), output, streams, sampled.found(), estimate, warnings
+        )
+
+    def _plan(
+        self,
+        target: TargetPlan,
+        output: OutputPlan,
+        streams: tuple[StreamPlan, ...],
+        faces: FacesFound,
+        estimate: Estimate,
+        warnings: list[str],
+        memory: MemoryPlan | None = None,
+    ) -> SwapPlan:
+        sources = SourcePlan(_by_file(self.source.used), self.source.left_out)
+        engine = _engine(self.nets, self.options, memory)
+        return SwapPlan(target, output, streams, sources, faces, engine, estimate, tuple(warnings))
+
+    def _dropped(self, reader: VideoReader, quality: Quality) -> list[str]:
+        """What the output's container and codec do not take, said by a writer set up for it."""
+        with TemporaryDirectory(prefix="vidswap-plan-") as folder:
+            scratch = Path(folder) / self.output.name
+            with _named(scratch, self.output):
+                writer = VideoWriter(
+                    scratch, reader, codec=quality.codec, crf=quality.crf, bitrate=quality.bitrate
+                )
+                writer.abort()
+            return list(writer.dropped)
+
+    def _output_of_clip(self, reader: VideoReader, quality: Quality) -> OutputPlan:
+        codec = codec_for(self.output, quality.codec)
+        size = (reader.coded_width, reader.coded_height)
+        encoded = encoder_format(codec, reader.pixel_format, *size)
+        at = "" if codec.crf_limit is None else f", crf {quality.crf}"
+        if quality.bitrate is not None:
+            at = f", {quality.bitrate / 1000:.0f} kbit/s"
+        same = encoded == reader.pixel_format.replace("yuvj", "yuv")
+        at_crf = _LOSSLESS.get(codec.encoder, -1)
+        samples = f"the decoded ones, then coded by {codec.encoder}{at}"
+        if same and quality.bitrate is None and at_crf in (None, quality.crf):
+            samples = f"bit for bit the decoded ones ({codec.encoder}{at} is lossless)"
+        colour = colour_words(self.info, reader.colour, encoded)
+        return OutputPlan(
+            str(self.output), codec.encoder + at, encoded, colour, samples, self._provenance(),
+            self.signer,
+        )  # fmt: skip
+
+    def _provenance(self) -> str:
+        reason = self.options.no_provenance
+        if self.signer is not None:
+            return f"marks in the metadata and a C2PA manifest, signed by {self.signer}"
+        if reason is not None:
+            return f"marks in the metadata; no C2PA manifest: {reason}"
+        marks = "" if self.output.suffix.lower() == ".bmp" else "marks in the metadata; "
+        return f"{marks}no C2PA manifest, which {self.output.suffix} files cannot hold"
+
+    def _estimate(self, survey: Survey, trial: Trial, prepared: float) -> Estimate:
+        count = len(survey.frames)
+        picture = next(n for n, s in enumerate(self.info.streams) if s.role == "picture")
+        copied = sum(size for index, size in survey.sizes.items() if index != picture)
+        size = trial.bytes_of(count, self.options.segment_frames)
+        size += round(copied * min(1.0, survey.seconds / survey.whole))
+        seconds = prepared + count * trial.seconds
+        measured = f"{trial.frames} frame{'s' * (trial.frames != 1)} swapped and encoded"
+        return self._estimated(seconds, measured, size, f"{measured}, and what is copied")
+
+    def _estimated(self, seconds: float, seconds_from: str, size: int, size_from: str) -> Estimate:
+        signed = self.signer is not None
+        held = size * (_COPIES_SIGNED if signed else _COPIES)
+        free = shutil.disk_usage(self.output.parent).free
+        seconds += size / _SIGNING_SPEED if signed else 0.0
+        return Estimate(seconds, seconds_from, size, size_from, held, free)
+
+    def _cut_short(self, survey: Survey) -> list[str]:
+        """In the words of `VideoReader`, whose range must reach the end to see it."""
+        container, stream = open_clip(self.target)
+        with container:
+            stated = stated_end(container, stream)
+        if stated is None or self.options.end is not None or stated - survey.end <= _BROKEN_OFF:
+            return []
+        at, of = float(survey.end), float(stated)
+        return [f"{self.target} is cut short: it ends at {at:.2f} s of {of:.2f} s"]
+
+    def _last_warnings(
+        self, sampled: Sampled, key_warnings: list[str], estimate: Estimate
+    ) -> list[str]:
+        warnings = list(key_warnings)
+        if not sampled.pixels:
+            whose = "face" if self.options.face in ("largest", "all") else "face of that person"
+            warnings = [
+                f"no {whose} in {len(sampled.people)} sampled frame(s) of {self.target}; where "
+                "there is none at all, the output is the target unchanged"
+            ]
+        if estimate.bytes_held > estimate.bytes_free:
+            warnings.append(
+                f"the disk of {self.output} has {size_words(estimate.bytes_free)} free and the "
+                f"run may hold {size_words(estimate.bytes_held)}; free some or name another disk"
+            )
+        return warnings
+
+
+def _signer(output: Path, options: SwapOptions) -> tuple[str | None, list[str]]:
+    """Who will sign, None for nobody, and what a run will warn of; no key is made.
+
+    Raises SigningKeyError, MissingLibraryError.
+    """
+    given = options.sign_key is not None
+    wanted = options.no_provenance is None and media_type(output) is not None
+    if wanted and not given and not local_key_path().exists():
+        load_c2pa()
+        return "a key of this computer's own, which the run makes", []
+    key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
+    if key is None:
+        return None, Provenance(output, reason=options.no_provenance).warnings
+    return key.signer, [key.warning] if key.warning else []
+
+
+def _target_plan(info: MediaInfo, survey: Survey | None, decoder: str | None = None) -> TargetPlan:
+    codec = next(stream.codec for stream in info.streams if stream.role == "picture")
+    return TargetPlan(
+        str(info.path), info.kind, codec, info.pixel_format, info.width, info.height,
+        info.rotation, info.mirrored, info.scan, info.fps,
+        variable_rate=survey is not None and survey.is_variable,
+        frames=len(survey.frames) if survey else 1,
+        seconds=survey.seconds if survey else 0.0,
+        decoder=decoder,
+    )  # fmt: skip
+
+
+def _streams(info: MediaInfo, dropped: Sequence[str], output: OutputPlan) -> tuple[StreamPlan, ...]:
+    found = (_DROPPED_STREAM.search(line) for line in dropped)
+    lost = {int(match[1]): match[2] for match in found if match}
+    suffix = Path(output.path).suffix
+
+    def fate(index: int, stream: StreamInfo) -> tuple[str, str]:
+        if stream.role == "picture":
+            return "encoded", f"{output.encoder}, {output.pixel_format}"
+        if index not in lost:
+            return "written again" if stream.role in ("chapters", "timecode") else "copied", ""
+        if stream.role == "timecode":
+            return "dropped", lost[index]
+        if stream.role == "second picture":
+            return "dropped", "it would show the face unchanged"
+        return "dropped", f"{suffix} files do not hold it"
+
+    return tuple(
+        StreamPlan(n, s.role if s.role == "cover art" else s.kind, s.codec, s.language, *fate(n, s))
+        for n, s in enumerate(info.streams)
+    )
+
+
+def _by_file(used: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Files and how many of their frames ("clip.mp4 at 1.20 s") are used, in order."""
+    files = [re.sub(r" at \d+\.\d+ s$", "", name) for name in used]
+    return tuple((name, files.count(name)) for name in dict.fromkeys(files))
+
+
+def _engine(nets: Nets, options: SwapOptions, memory: MemoryPlan | None) -> EnginePlan:
+    is_cuda = nets.device.type == "cuda"
+    return EnginePlan(
+        device=str(nets.device),
+        device_name=torch.cuda.get_device_name(nets.device) if is_cuda else "",
+        precision=str(nets.dtype).removeprefix("torch."),
+        batch_size=memory.batch_size if memory else 1,
+        memory=memory.expected if memory else None,
+        checkpoint=nets.generator.path.name,
+        checkpoint_sha256=nets.generator.sha256,
+    )
+
+
+@contextmanager
+def _named(scratch: Path, output: Path) -> Iterator[None]:
+    """Let errors of writing the scratch file speak of the output."""
+    try:
+        yield
+    except VidswapError as error:
+        raise type(error)(str(error).replace(str(scratch), str(output))) from error

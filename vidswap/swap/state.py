@@ -1,0 +1,99 @@
+"""What a swap remembers from frame to frame, kept so that another run can go on from there."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vidswap.blending.temporal_smoothing import SteadyMoment
+from vidswap.faces.tracking import FaceTracker
+from vidswap.media.frame import Frame
+from vidswap.people.face_selection import FaceChooser
+from vidswap.swap.options import SwapCounts
+
+# All that a state is made of. Pickle would otherwise run whatever a file beside the output says.
+_ALLOWED = {
+    ("vidswap.swap.state", "SwapState"),
+    ("vidswap.faces.track", "Track"),
+    ("vidswap.faces.track", "Sighting"),
+    ("vidswap.faces.detection", "Face"),
+    ("vidswap.faces.cuts", "_Glance"),
+    ("vidswap.blending.temporal_smoothing", "SteadyMoment"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SwapState:
+    """A swap between two frames of its output.
+
+    next_index: of the first frame that the tracker has not seen. held: time (pts) and CRC-32 of
+    the frames it has seen and not given back, which have to be decoded again. following, chosen:
+    the tracker's and the chooser's own states. steady: by track. counts: frames, faces swapped and
+    frames without a face so far. damage: what is known of the clip's.
+    """
+
+    next_index: int
+    held: tuple[tuple[int, int], ...]
+    following: Mapping[str, Any]
+    chosen: Any
+    steady: Mapping[int, SteadyMoment] = field(default_factory=dict)
+    counts: tuple[int, int, int] = (0, 0, 0)
+    damage: str | None = None
+
+    @classmethod
+    def of(
+        cls, next_index: int, held: Iterable[Frame], tracker: FaceTracker, chooser: FaceChooser
+    ) -> SwapState:
+        """The state of detection and tracking; the later stages add theirs."""
+        return cls(
+            next_index,
+            tuple((frame.pts, fingerprint(frame)) for frame in held),
+            copy.deepcopy(tracker.state()),
+            copy.deepcopy(chooser.state()),
+        )
+
+    @classmethod
+    def at_the_end(cls, counts: SwapCounts, damage: str | None) -> SwapState:
+        """That of a swap whose last frame is done."""
+        so_far = (counts.frames, counts.faces_swapped, counts.frames_without_face)
+        return cls(counts.frames, (), {}, None, counts=so_far, damage=damage)
+
+    @property
+    def is_at_the_end(self) -> bool:
+        """A swap that goes on holds a frame at least: the last that its tracker has seen."""
+        return not self.held
+
+    def to_bytes(self) -> bytes:
+        return zlib.compress(pickle.dumps(self, protocol=4), 1)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> SwapState | None:
+        """The state that was kept; None where this is none, or another version's."""
+        try:
+            state = _StateUnpickler(io.BytesIO(zlib.decompress(content))).load()
+        except (pickle.UnpicklingError, zlib.error, AttributeError, EOFError, TypeError):
+            return None
+        return state if isinstance(state, cls) else None
+
+
+def fingerprint(frame: Frame) -> int:
+    """CRC-32 of a frame's pixels."""
+    return zlib.crc32(frame.rgb.data)
+
+
+class _StateUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name} is no part of a state")
+        return super().find_class(module, name)
