@@ -1,9 +1,9 @@
-"""What a swap could reach: the source's photograph itself, bent onto the target by its mesh.
+"""What a swap could reach: the source's photograph itself, warped onto the target by its mesh.
 
     python -m pipelines.benchmarks.reference_warping FACES --judge faceres.json [--checkpoint FILE]
 
 FACES is a dataset as `vidswap dataset build` writes it. Its held-out pairs are swapped by the
-generator, by bending alone, and by laying in what a generator is shown of the source; all are
+generator, by warping alone, and by laying in what a generator is shown of the source; all are
 compared with source and target by the judge, and by dlib's net, which is in the training loss.
 """
 
@@ -16,21 +16,21 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.warping import Shot, bent_onto
+from vidswap.blending.warping import Shot, warped_onto
 from vidswap.evaluation.held_out import HeldOutFaces, read_held_out, reference_views, swap_held_out
 from vidswap.evaluation.judge import Judge, load_judge
 from vidswap.evaluation.pairs import N_PAIRS
 from vidswap.metrics.identity import nearer_to_source, paired_cosines
 from vidswap.nets import load_nets
 
-COLOUR = 0.7  # how far the bent face takes on the target's
+COLOUR = 0.7  # how far the warped face takes on the target's
 PATH = click.Path(path_type=Path, exists=True)
 
 
-def bent(faces: HeldOutFaces) -> list[NDArray[np.uint8]]:
-    """Every source bent onto its target, (256, 256, 3) each."""
+def warped(faces: HeldOutFaces) -> list[NDArray[np.uint8]]:
+    """Every source warped onto its target, (256, 256, 3) each."""
     return [
-        bent_onto(Shot(source, one), Shot(target, other), COLOUR, points=faces.mesh_index)
+        warped_onto(Shot(source, one), Shot(target, other), COLOUR, points=faces.mesh_index)
         for source, one, target, other in zip(
             faces.sources, faces.source_landmarks, faces.targets, faces.landmarks, strict=True
         )
@@ -66,7 +66,7 @@ def main(faces: Path, judge: Path, checkpoint: Path | None) -> None:
     given = read_held_out(faces, N_PAIRS)
     with closing(load_nets(checkpoint)) as nets:
         ways = {
-            "bent": bent(given),
+            "warped": warped(given),
             "reference": shown(given),
             "generator": swap_held_out(given, nets)[0],
         }

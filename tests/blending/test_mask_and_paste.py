@@ -148,9 +148,9 @@ def test_the_part_within_an_outline_is_replaced_whole_and_fades_at_the_crops_edg
     assert part[127, 5] == part[127, 250] == 0  # beside the face
     assert part[0].max() == part[-1].max() == 0
     np.testing.assert_array_equal(swapped_part(points, "square"), blending_mask())
-    clear = np.ones((128, 128), np.float32)
-    clear[60:] = 0.0
-    seen = swapped_part(points, clear=clear)
+    visibility = np.ones((128, 128), np.float32)
+    visibility[60:] = 0.0
+    seen = swapped_part(points, visibility=visibility)
     np.testing.assert_array_equal(seen[:118], part[:118])
     assert seen[122:].max() == 0.0
-    np.testing.assert_array_equal(swapped_part(points, "outline", clear), part)
+    np.testing.assert_array_equal(swapped_part(points, "outline", visibility), part)

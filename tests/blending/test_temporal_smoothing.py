@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vidswap.blending.temporal_smoothing import SteadyFace
+from vidswap.blending.temporal_smoothing import SmoothedFace
 
 
 def texture(seed: int = 0) -> np.ndarray:
@@ -28,7 +28,7 @@ def mean_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_shimmer_of_the_generator_falls_on_a_face_that_does_not_move() -> None:
-    random, crop, steady = np.random.default_rng(1), texture(), SteadyFace(0.75)
+    random, crop, steady = np.random.default_rng(1), texture(), SmoothedFace(0.75)
     clean = crop.astype(np.float32) + 30
     noisy = [np.clip(clean + random.normal(0, 6, clean.shape), 0, 255) for _ in range(12)]
     raw = [picture.astype(np.uint8) for picture in noisy]
@@ -38,7 +38,7 @@ def test_shimmer_of_the_generator_falls_on_a_face_that_does_not_move() -> None:
 
 
 def test_a_change_that_moves_with_the_face_is_not_held_back() -> None:
-    crop, steady = texture(), SteadyFace(0.75)
+    crop, steady = texture(), SmoothedFace(0.75)
     change = cv2.GaussianBlur(texture(5), (0, 0), 4).astype(np.int16) - 110
     swapped = np.clip(crop + change, 0, 255).astype(np.uint8)
     for i in range(8):
@@ -48,7 +48,7 @@ def test_a_change_that_moves_with_the_face_is_not_held_back() -> None:
 
 
 def test_where_the_target_shows_something_new_the_new_swap_stands_alone() -> None:
-    steady, before, after = SteadyFace(0.9), texture(0), texture(1)
+    steady, before, after = SmoothedFace(0.9), texture(0), texture(1)
     steady(0, before, np.clip(before.astype(int) + 50, 0, 255).astype(np.uint8))
     np.testing.assert_allclose(steady(1, after, after), after, atol=6)
     assert mean_difference(steady(2, after, after), after) < 1.0
@@ -56,13 +56,13 @@ def test_where_the_target_shows_something_new_the_new_swap_stands_alone() -> Non
 
 @pytest.mark.parametrize("index", [5, 0])
 def test_frames_that_do_not_follow_start_anew(index: int) -> None:
-    crop, steady = texture(), SteadyFace(0.9)
+    crop, steady = texture(), SmoothedFace(0.9)
     steady(1, crop, np.full_like(crop, 255))
     np.testing.assert_array_equal(steady(index, crop, crop), crop)
 
 
 def test_no_share_of_the_past_changes_nothing() -> None:
-    crop, steady = texture(), SteadyFace(0.0)
+    crop, steady = texture(), SmoothedFace(0.0)
     for i in range(3):
         swapped = texture(i + 2)
         np.testing.assert_array_equal(steady(i, crop, swapped), swapped)

@@ -1,4 +1,4 @@
-"""One face bent onto another, on two flat faces."""
+"""One face warped onto another, on two flat faces."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vidswap.blending.warping import (
     FAR,
     NEAR,
     Shot,
-    bent_onto,
     displacement,
     reference_view,
+    warped_onto,
 )
 from vidswap.faces import mesh
 
@@ -48,9 +48,9 @@ def test_a_displacement_field_takes_points_to_points() -> None:
     assert field[150, 170] == pytest.approx([0.05 * 42, 0.05 * 22], abs=0.5)  # row 150 is y
 
 
-def test_a_bent_face_covers_the_face_and_nothing_else() -> None:
+def test_a_warped_face_covers_the_face_and_nothing_else() -> None:
     over, frame = face(TARGET_SKIN, 220, 6.0), face(SOURCE_SKIN, 40)
-    mixed = bent_onto(over, frame, colour=0.0)
+    mixed = warped_onto(over, frame, colour=0.0)
     np.testing.assert_array_equal(mixed[:20], frame.crop[:20])
     np.testing.assert_array_equal(mixed[:, :20], frame.crop[:, :20])
     assert mixed[150, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=2)
@@ -61,7 +61,7 @@ def test_a_bent_face_covers_the_face_and_nothing_else() -> None:
 
 def test_colour_takes_the_covered_face_s_mean() -> None:
     over, frame = face(TARGET_SKIN, 220), face(SOURCE_SKIN, 40)
-    mixed = bent_onto(over, frame, colour=1.0)
+    mixed = warped_onto(over, frame, colour=1.0)
     inside = (slice(106, 178), slice(97, 158))  # from the eyes to the corners of the mouth
     wanted = frame.crop[inside].mean(axis=(0, 1))
     assert mixed[inside].mean(axis=(0, 1)) == pytest.approx(wanted, abs=8)
@@ -70,18 +70,18 @@ def test_colour_takes_the_covered_face_s_mean() -> None:
 
 def test_a_shorter_reach_leaves_the_brow_the_frame_s() -> None:
     over, frame = face(TARGET_SKIN, 220), face(SOURCE_SKIN, 40)
-    mixed = bent_onto(over, frame, colour=0.0, reach=0.75)
+    mixed = warped_onto(over, frame, colour=0.0, reach=0.75)
     assert mixed[58, 128].astype(int) == pytest.approx(
         SOURCE_SKIN, abs=12
     )  # eight pixels inside the outline
     assert mixed[150, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=3)
-    usual = bent_onto(over, frame, colour=0.0)
+    usual = warped_onto(over, frame, colour=0.0)
     assert usual[66, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=12)
 
 
-def test_a_face_bent_onto_itself_is_itself() -> None:
+def test_a_face_warped_onto_itself_is_itself() -> None:
     frame = face(SOURCE_SKIN, 40)
-    assert np.abs(bent_onto(frame, frame, 1.0).astype(int) - frame.crop).max() <= 1
+    assert np.abs(warped_onto(frame, frame, 1.0).astype(int) - frame.crop).max() <= 1
 
 
 def test_light_is_the_frames_where_a_lamp_stands_to_one_side() -> None:
@@ -91,7 +91,7 @@ def test_light_is_the_frames_where_a_lamp_stands_to_one_side() -> None:
     left, right = (slice(140, 150), slice(80, 90)), (slice(140, 150), slice(166, 176))
     ratios = []
     for light in (0.0, 1.0):
-        mixed = bent_onto(over, lit, colour=0.0, light=light).astype(float)
+        mixed = warped_onto(over, lit, colour=0.0, light=light).astype(float)
         ratios.append(mixed[left].mean() / mixed[right].mean())
     wanted = lit.crop[left].mean() / lit.crop[right].mean()
     assert ratios[0] == pytest.approx(1.0, abs=0.02) and wanted < 0.8
@@ -160,15 +160,15 @@ def test_hair_over_the_brow_is_not_shown_and_a_beard_is() -> None:
     np.testing.assert_allclose(covered[beard], bare[beard], atol=2)
     assert covered[150, 128] == 255
     # An answer has the frame's own pixels there.
-    answer = bent_onto(Shot(haired, plain.landmarks), frame, 0.0, uncovered=True)
+    answer = warped_onto(Shot(haired, plain.landmarks), frame, 0.0, uncovered=True)
     assert answer[top + 8, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=12)
 
 
-def test_the_bend_brings_lids_together() -> None:
+def test_the_warp_brings_lids_together() -> None:
     over, frame = face(SOURCE_SKIN, 40), face(TARGET_SKIN, 220)
     heights = []
     for share in (1.0, 0.5):
-        mixed = bent_onto(over, opened(frame, share), colour=0.0)
+        mixed = warped_onto(over, opened(frame, share), colour=0.0)
         column, row = np.rint(frame.landmarks[list(mesh.RIGHT_EYE)].mean(axis=0)).astype(int)
         heights.append(int((mixed[row - 15 : row + 15, column].sum(axis=1) < 200).sum()))
     assert heights[0] >= 6
@@ -184,11 +184,11 @@ def test_a_reference_fades_out_where_two_faces_lie_apart() -> None:
 
 def test_what_lies_before_one_of_two_faces_is_not_shown() -> None:
     over, frame = face(SOURCE_SKIN, 40, 6.0), face(TARGET_SKIN, 220)
-    clear = np.ones((128, 128), np.float32)
-    clear[70:75, 60:65] = 0.0  # of the crop's rows 140 to 149 and columns 120 to 129
+    visibility = np.ones((128, 128), np.float32)
+    visibility[70:75, 60:65] = 0.0  # of the crop's rows 140 to 149 and columns 120 to 129
     shown = reference_view(over, frame)[..., 3]
-    on_frame = reference_view(over, replace(frame, unoccluded=clear))[..., 3]
-    on_source = reference_view(replace(over, unoccluded=clear), frame)[..., 3]
+    on_frame = reference_view(over, replace(frame, visibility=visibility))[..., 3]
+    on_source = reference_view(replace(over, visibility=visibility), frame)[..., 3]
     assert (shown[130:165, 105:150] == 255).all()
     for view, (top, left) in ((on_frame, (140, 120)), (on_source, (134, 114))):
         assert view[top + 3 : top + 7, left + 3 : left + 7].max() <= 5

@@ -183,11 +183,11 @@ def test_a_mask_of_the_whole_outline_takes_what_lies_before_the_face_too(
     faces: HeldOutFaces,
 ) -> None:
     target, points = faces.targets[0], faces.landmarks[0]
-    clear = np.ones((128, 128), np.float32)
-    clear[40:60, 40:90] = 0.0
+    visibility = np.ones((128, 128), np.float32)
+    visibility[40:60, 40:90] = 0.0
     covered = np.s_[86:114, 86:174]
     kept, whole = (
-        blend_crop(target, 255 - target, points, clear, mask) for mask in ("face", "outline")
+        blend_crop(target, 255 - target, points, visibility, mask) for mask in ("face", "outline")
     )
     np.testing.assert_array_equal(kept[covered], target[covered])
     np.testing.assert_array_equal(whole, blend_crop(target, 255 - target, points))

@@ -11,7 +11,7 @@ from vidswap.blending.mask import face_mask
 from vidswap.faces import mesh
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
-from vidswap.faces.occlusion import GLASSES, OTHER, occlusions, unoccluded_parts
+from vidswap.faces.occlusion import GLASSES, OTHER, occlusions, visibility_maps
 from vidswap.faces.skin import uncovered_part
 from vidswap.training.augmentation import add_occluder
 
@@ -98,9 +98,9 @@ def test_hair_beside_the_forehead_is_found_and_skin_is_not(aligned: dict[str, Al
 
 def test_what_is_clear_leaves_a_margin_around_what_is_not(aligned: dict[str, Aligned]) -> None:
     crops = [aligned["worn"][0], aligned["bare"][0]]
-    clear = unoccluded_parts(crops)
+    visibility = visibility_maps(crops)
     sure = occlusions(crops).max(axis=1) > 0.6
-    assert clear.shape == (2, 128, 128)
-    assert clear[sure].max() == 0.0
-    assert clear[0][cv2.dilate(sure[0].astype(np.uint8), np.ones((3, 3))) > 0].max() == 0.0
-    assert unoccluded_parts([]).shape == (0, 128, 128)
+    assert visibility.shape == (2, 128, 128)
+    assert visibility[sure].max() == 0.0
+    assert visibility[0][cv2.dilate(sure[0].astype(np.uint8), np.ones((3, 3))) > 0].max() == 0.0
+    assert visibility_maps([]).shape == (0, 128, 128)

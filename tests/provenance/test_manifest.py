@@ -64,7 +64,7 @@ def signed(files: Path, local_key: SigningKey, tmp_path: Path) -> Callable[..., 
         target, sources = target or files / "target.mp4", [files / "a.jpg", files / "b.png"]
         facts = SwapFacts(
             target, sources, {path: file_sha256(path) for path in (target, *sources)},
-            "1.2.3", CHECKPOINT, {"crf": 18, "codec": None, "steadiness": 0.75},
+            "1.2.3", CHECKPOINT, {"crf": 18, "codec": None, "temporal_smoothing": 0.75},
         )  # fmt: skip
         manifest = SwapManifest(facts, key)
         manifest.sign(unsigned or files / "result.mp4", tmp_path / name, swapped)
@@ -127,7 +127,7 @@ def test_the_manifest_says_what_was_done_by_what_from_what(
         ("c2pa.edited", "compositeWithTrainedAlgorithmicMedia"),
     )
     assert claim.swap["checkpoint_sha256"] == CHECKPOINT
-    assert claim.swap["settings"] == {"crf": 18, "codec": None, "steadiness": 0.75}
+    assert claim.swap["settings"] == {"crf": 18, "codec": None, "temporal_smoothing": 0.75}
     assert [(i.title, i.relationship, i.sha256) for i in claim.ingredients] == [
         ("target", "parentOf", sha256(files / "target.mp4")),
         ("source 1", "inputTo", sha256(files / "a.jpg")),

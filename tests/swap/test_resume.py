@@ -135,13 +135,16 @@ def test_changed_settings_begin_anew_and_leave_the_other_work(
 ) -> None:
     out = tmp_path / "out.mkv"
     broken_off(source_picture, clip, out, options, 30, StoppedError)
-    other = SwapOptions(**{**vars(options), "steadiness": 0.0})
+    other = SwapOptions(**{**vars(options), "temporal_smoothing": 0.0})
     broken_off(source_picture, clip, out, other, 10, StoppedError)
     assert len(work_folders(out)) == 1  # the second had no whole segment
     result = swap_video([source_picture], clip, out, other)
     assert result.frames_kept == 0
     (line,) = [w for w in result.warnings if "unfinished work" in w]
-    assert f"steadiness {options.steadiness}, now 0.0" in line and "--no-resume" in line
+    assert (
+        f"temporal_smoothing {options.temporal_smoothing}, now 0.0" in line
+        and "--no-resume" in line
+    )
     assert list(tmp_path.iterdir()) == [out]
 
 

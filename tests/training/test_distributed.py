@@ -25,7 +25,7 @@ _MEANS = LossWeights(
 
 def _config() -> TrainConfig:
     given = config()
-    pairs = replace(given.pairs, same_picture=1.0, swap_back=0.0, bent=0.0, across=0.0)
+    pairs = replace(given.pairs, same_picture=1.0, swap_back=0.0, warped=0.0, across=0.0)
     return replace(given, weights=_MEANS, pairs=pairs, generator_rate=1e-3)
 
 
@@ -33,7 +33,7 @@ def _plain(number: int) -> PairBatch:
     """A batch of pairs that are all the same picture, so that no loss of identity is taken."""
     given = batch(number=number)
     return replace(
-        given, sources=given.target_rows, n_same_picture=4, n_swap_back=0, bent=given.bent[:0],
+        given, sources=given.target_rows, n_same_picture=4, n_swap_back=0, warped=given.warped[:0],
         answers=given.answers[:0],
     )  # fmt: skip
 

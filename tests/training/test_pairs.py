@@ -73,17 +73,17 @@ def test_pairs_of_one_person_are_marked_and_the_first_are_the_same_picture(
 ) -> None:
     for number in range(10):
         batch = sampler.batch(number)
-        assert (batch.n_same_picture, batch.n_swap_back, len(batch.bent)) == (1, 1, 2)
+        assert (batch.n_same_picture, batch.n_swap_back, len(batch.warped)) == (1, 1, 2)
         assert batch.n_answered == 4
         n = 3
         assert batch.sources[:n].tolist() == batch.target_rows[:n].tolist()
-        # The second of the bent pairs has another picture of the person as its source.
+        # The second of the warped pairs has another picture of the person as its source.
         assert batch.same_person.tolist() == [True] * 4 + [False] * 4
         source, target = int(batch.sources[n]), int(batch.target_rows[n])
         assert source // 3 == target // 3 and source != target
 
 
-def test_a_bent_pair_shows_another_face_within_the_outline_and_the_picture_around_it(
+def test_a_warped_pair_shows_another_face_within_the_outline_and_the_picture_around_it(
     sampler: PairSampler,
 ) -> None:
     # Every picture is flat and of its own grey, so that the covering face is told by its grey.
@@ -94,7 +94,7 @@ def test_a_bent_pair_shows_another_face_within_the_outline_and_the_picture_aroun
     inside = []
     for number in range(4):
         batch = sampler.batch(number)
-        for shown, answer in zip(batch.bent, batch.targets[2:4], strict=True):
+        for shown, answer in zip(batch.warped, batch.targets[2:4], strict=True):
             difference = (shown - answer).abs().amax(dim=0)
             inside.append(float(difference[70, 64]))
             assert float(difference[:8].max()) == float(difference[-8:].max()) == 0
@@ -163,7 +163,9 @@ def test_an_answer_counts_less_than_the_truth_but_more_than_another_persons_face
     assert cheek[n:].tolist() == pytest.approx([0.5, 0.5, 0.5, 0.1], abs=0.02)
 
 
-def test_half_of_the_bent_pairs_know_the_person_from_another_picture(sampler: PairSampler) -> None:
+def test_half_of_the_warped_pairs_know_the_person_from_another_picture(
+    sampler: PairSampler,
+) -> None:
     for number in range(10):
         batch = sampler.batch(number)
         assert int(batch.sources[2]) == int(batch.target_rows[2])
@@ -171,9 +173,9 @@ def test_half_of_the_bent_pairs_know_the_person_from_another_picture(sampler: Pa
         assert int(batch.sources[3]) // 3 == int(batch.target_rows[3]) // 3
 
 
-def test_glasses_are_never_a_sources_nor_beneath_a_bent_face(sampler: PairSampler) -> None:
-    sampler.clear = np.full((60, 128, 128), 255, np.uint8)
-    sampler.clear[::2, 45:55] = 0  # something lies before the eyes of every other face
+def test_glasses_are_never_a_sources_nor_beneath_a_warped_face(sampler: PairSampler) -> None:
+    sampler.visibility = np.full((60, 128, 128), 255, np.uint8)
+    sampler.visibility[::2, 45:55] = 0  # something lies before the eyes of every other face
     for number in range(10):
         batch = sampler.batch(number)
         assert all(row % 2 for row in batch.sources[4:])
@@ -194,7 +196,7 @@ def test_shut_eyes_are_drawn_as_often_as_asked(sampler: PairSampler) -> None:
     assert openings[1] == 0 and openings[0] == pytest.approx(12 / 28, abs=0.02)
     records = [FaceRecord(f"{i}.webp", "", "", "") for i in range(60)]
     for share, expected in ((1.0, 1.0), (0.0, 0.1)):
-        config = PairConfig(batch=8, shut_eyes=share, bent=0.0, across=0.0)
+        config = PairConfig(batch=8, shut_eyes=share, warped=0.0, across=0.0)
         made = PairSampler(sampler.faces, landmarks, MESH_INDEX, records, config, seed=1)
         rows = np.concatenate([made.batch(n).target_rows for n in range(12)])
         assert np.mean(rows % 10 == 1) == pytest.approx(expected, abs=0.1)
@@ -285,7 +287,7 @@ def test_references_are_shown_as_often_as_asked_and_never_the_picture_itself(
     for number in range(4):
         batch = sampler.batch(number)
         shown = [bool(view.any()) for view in batch.references]
-        # The first two have their own picture as source; a bent one covers it.
+        # The first two have their own picture as source; a warped one covers it.
         assert shown == [False, False] + [True] * 6
         assert batch.references.shape == (8, 4, 128, 128)
         colours, mask = batch.references[:, :3], batch.references[:, 3:]

@@ -166,7 +166,7 @@ def test_a_run_that_never_becomes_finite_again_gives_up_with_advice() -> None:
 
 def test_a_swap_back_pair_is_shown_another_face_and_asked_for_its_own() -> None:
     net = trainer()
-    pairs = PairConfig(size=128, batch=4, same_picture=0.25, swap_back=0.5, bent=0.0)
+    pairs = PairConfig(size=128, batch=4, same_picture=0.25, swap_back=0.5, warped=0.0)
     given = sampler(pairs).batch(0)
     assert given.n_swap_back == 2 and len(given.swap_back_sources) == 2
     shown = net._with_swaps(given.targets, given.boundary_maps, given)
@@ -176,19 +176,19 @@ def test_a_swap_back_pair_is_shown_another_face_and_asked_for_its_own() -> None:
     assert bool((given.keep[1:3] == 1).all())
 
 
-def test_a_bent_pair_is_shown_bent_and_asked_for_its_own() -> None:
+def test_a_warped_pair_is_shown_warped_and_asked_for_its_own() -> None:
     net = trainer()
-    pairs = PairConfig(size=128, batch=4, same_picture=0.25, swap_back=0.0, bent=0.5)
+    pairs = PairConfig(size=128, batch=4, same_picture=0.25, swap_back=0.0, warped=0.5)
     given = sampler(pairs).batch(0)
     shown = net._with_swaps(given.targets, given.boundary_maps, given)
-    assert torch.equal(shown[1:3], given.bent)
+    assert torch.equal(shown[1:3], given.warped)
     assert torch.equal(shown[::3], given.targets[::3])
     assert bool((given.keep[1:3] == 1).all())
 
 
 def test_a_pair_across_two_people_is_compared_with_its_answer() -> None:
     net = trainer()
-    pairs = PairConfig(size=128, batch=4, same_picture=0.25, swap_back=0.0, bent=0.0, across=0.5)
+    pairs = PairConfig(size=128, batch=4, same_picture=0.25, swap_back=0.0, warped=0.0, across=0.5)
     given = sampler(pairs).batch(0)
     assert len(given.answers) == 2
     shown = net._with_swaps(given.targets, given.boundary_maps, given)

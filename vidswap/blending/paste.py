@@ -43,20 +43,20 @@ class Patch:
 def swapped_part(
     landmarks: NDArray[np.floating],
     mask: MaskName = "face",
-    clear: NDArray[np.float32] | None = None,
+    visibility: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """How much of an aligned crop is replaced (256, 256), in [0, 1].
 
     `landmarks` (478, 2) are those of the crop's face in its pixels. "square" is eq. 12 alone,
-    "outline" what lies within the face's outline, and "face" that as far as it is `clear` (H, W),
+    "outline" what lies within the face's outline, and "face" that times `visibility` (H, W),
     0 to 1: glasses, hands and hair before the face stay as they are.
     """
     if mask == "square":
         return blending_mask()
     wide = blending_mask(alpha=OUTLINE_ALPHA, gamma=OUTLINE_GAMMA)
     weight: NDArray[np.float32] = wide * face_mask(landmarks[list(FACE_OVAL)])
-    if mask == "face" and clear is not None:
-        weight *= cv2.resize(clear, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR)
+    if mask == "face" and visibility is not None:
+        weight *= cv2.resize(visibility, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR)
     return weight
 
 

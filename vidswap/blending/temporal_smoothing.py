@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-DEFAULT_STEADINESS = 0.85
+DEFAULT_TEMPORAL_SMOOTHING = 0.85
 FLOW_SIZE = 128  # side at which the flow is found; half the crop's is as good and a quarter's work
 UNEXPLAINED = 9.0  # grey values that the warped target may be off, as a deviation
 
@@ -25,27 +25,29 @@ Change = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class SteadyMoment:
-    """What the next frame of a track is steadied with: its last frame's F_t and change."""
+class SmoothedMoment:
+    """What the next frame of a track is smoothed with: its last frame's F_t and change."""
 
     index: int
     crop: Picture
     change: Change
 
 
-class SteadyFace:
+class SmoothedFace:
     """The changes of one track, in order of frames; `share` in [0, 1) is the past's part.
 
     `last` is all that it remembers.
     """
 
-    def __init__(self, share: float = DEFAULT_STEADINESS, last: SteadyMoment | None = None) -> None:
+    def __init__(
+        self, share: float = DEFAULT_TEMPORAL_SMOOTHING, last: SmoothedMoment | None = None
+    ) -> None:
         self.share = share
         self._flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self.last = last
 
     def __call__(self, index: int, crop: Picture, swapped: Picture) -> Picture:
-        """Y of frame `index`, steadied: `crop` F_t and `swapped` Y are (256, 256, 3) uint8.
+        """Y of frame `index`, smoothed: `crop` F_t and `swapped` Y are (256, 256, 3) uint8.
 
         Frames that do not follow on each other start anew.
         """
@@ -57,10 +59,10 @@ class SteadyFace:
             carried, trust = self._carried(crop, last)
             change += (self.share * trust)[:, :, None] * (carried - change)
             swapped = np.rint(np.clip(crop + change, 0, 255)).astype(np.uint8)
-        self.last = SteadyMoment(index, crop, change)
+        self.last = SmoothedMoment(index, crop, change)
         return swapped
 
-    def _carried(self, crop: Picture, last: SteadyMoment) -> tuple[Change, NDArray[np.float32]]:
+    def _carried(self, crop: Picture, last: SmoothedMoment) -> tuple[Change, NDArray[np.float32]]:
         """The last change at the places where this crop's pixels came from, and the trust in it."""
         small = [
             cv2.resize(

@@ -1,4 +1,4 @@
-"""One person's face bent by its mesh onto another's picture."""
+"""One person's face warped by its mesh onto another's picture."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ _EYES[[*mesh.RIGHT_EYE, *mesh.LEFT_EYE, mesh.RIGHT_IRIS[0], mesh.LEFT_IRIS[0]]] 
 class Shot:
     """An aligned face and its mesh in the crop's pixels.
 
-    `unoccluded` (128, 128), 0 to 1: where nothing lies before the face, as glasses and hands do
+    `visibility` (128, 128), 0 to 1: where nothing lies before the face, as glasses and hands do
     (`vidswap.faces.occlusion`); None is everywhere.
     """
 
     crop: Picture
     landmarks: Points
-    unoccluded: NDArray[np.float32] | None = None
+    visibility: NDArray[np.float32] | None = None
 
     @cached_property
     def uncovered(self) -> NDArray[np.float32]:
         """Where neither that is seen, nor hair or a hat around the brows (128, 128), 0 to 1."""
         skin = uncovered_part(self.crop, self.landmarks)
-        return skin if self.unoccluded is None else skin * self.unoccluded
+        return skin if self.visibility is None else skin * self.visibility
 
 
 def with_inexact_mesh(shot: Shot, random: np.random.Generator) -> Shot:
@@ -64,7 +64,7 @@ def with_inexact_mesh(shot: Shot, random: np.random.Generator) -> Shot:
     return replace(shot, landmarks=(shot.landmarks + off).astype(np.float32))
 
 
-def bent_onto(
+def warped_onto(
     face: Shot,
     frame: Shot,
     colour: float,
@@ -73,7 +73,7 @@ def bent_onto(
     light: float = 0.0,
     uncovered: bool = False,
 ) -> Picture:
-    """The inside of `face`, bent so that its mesh lies on that of `frame`, in place of its face.
+    """The inside of `face`, warped so that its mesh lies on that of `frame`, in place of its face.
 
     `colour` in [0, 1]: how far the face takes on the mean and spread of colour it covers. `reach`:
     how much of the face it covers, from its middle, in parts of the outline. `points`: those of
@@ -81,15 +81,15 @@ def bent_onto(
     shade of what it covers, as far as they are wide. `uncovered`: without what lies on it, as
     hair does.
     """
-    bent, field_ = _bent(face, frame, colour, points)
+    warped, field_ = _warped(face, frame, colour, points)
     inside = covered_part(frame.landmarks, reach)
     if light or uncovered:
         skin = _uncovered(face, field_)
         if light:
-            bent *= _light(frame, bent, skin, light)[..., None]
+            warped *= _light(frame, warped, skin, light)[..., None]
         if uncovered:
             inside *= cv2.resize(skin, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-    mixed = inside[..., None] * bent + (1.0 - inside[..., None]) * frame.crop
+    mixed = inside[..., None] * warped + (1.0 - inside[..., None]) * frame.crop
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 
@@ -100,11 +100,11 @@ def reference_view(
     light: float = 0.8,
     points: NDArray[np.int64] | None = None,
 ) -> NDArray[np.uint8]:
-    """What a generator may see of the source: `face` bent onto `frame` (256, 256, 4), RGB and mask.
+    """What a generator may see of the source: `face` warped onto `frame` (256, 256, 4).
 
     The mask, 0 to 255, is the part of the face that counts, without what is between the lips, and
-    the eyes as far as they are shut (`eyes_alike`): no bending makes teeth or lids. It fades out as
-    the two differ in pose or in the shape of the face, where bending tears it, and where little of
+    the eyes as far as they are shut (`eyes_alike`): no warping makes teeth or lids. It fades out as
+    the two differ in pose or in the shape of the face, where warping tears it, and where little of
     the photograph is drawn out over much of the target. What lies on one of the two, as glasses and
     hands do, is left out, and so is the source's hair: the source's is not wanted, the target's
     kept.
@@ -114,41 +114,44 @@ def reference_view(
     alike = float(np.clip((FAR - distance) / (FAR - NEAR), 0.0, 1.0))
     view = np.zeros((SIZE, SIZE, 4), np.uint8)
     if alike > 0:
-        bent, field_ = _bent(face, frame, colour, points)
+        warped, field_ = _warped(face, frame, colour, points)
         skin = _uncovered(face, field_)
-        bent *= _light(frame, bent, skin, light)[..., None]
+        warped *= _light(frame, warped, skin, light)[..., None]
         half = SIZE // 2  # the mask is soft
         part = covered_part(frame.landmarks, REFERENCE_REACH, half)
         part *= skin * _unstretched(field_)
         eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks, half)
         part *= 1.0 - np.maximum(between_lips(frame.landmarks, half), eyes)
-        if frame.unoccluded is not None:
-            part *= frame.unoccluded
+        if frame.visibility is not None:
+            part *= frame.visibility
         part *= 255.0 * alike
         mask = cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-        pictures = [cv2.convertScaleAbs(np.maximum(bent, 0.0, out=bent)), cv2.convertScaleAbs(mask)]
+        pictures = [
+            cv2.convertScaleAbs(np.maximum(warped, 0.0, out=warped)),
+            cv2.convertScaleAbs(mask),
+        ]
         cv2.mixChannels(pictures, [view], [0, 0, 1, 1, 2, 2, 3, 3])
     return view
 
 
-def _bent(
+def _warped(
     face: Shot, frame: Shot, colour: float, points: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The face as it lies on the frame (256, 256, 3), and the field that brought it there."""
     known = slice(None) if points is None else points
     field_ = displacement(frame.landmarks[known], face.landmarks[known], _EYES[known])
-    bent = displaced(face.crop, field_)
+    warped = displaced(face.crop, field_)
     mean, deviation = face_colours(face)
     to_mean, to_deviation = face_colours(frame)
     gain = 1.0 + colour * (np.clip(to_deviation / deviation, 0.8, 1.25) - 1.0)
-    coloured = bent.astype(np.float32)
+    coloured = warped.astype(np.float32)
     coloured *= gain
     coloured += mean + colour * (to_mean - mean) - mean * gain
     return coloured, field_
 
 
 def _uncovered(face: Shot, field_: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Where a bent face shows skin, and not what lies on it (128, 128), 0 to 1."""
+    """Where a warped face shows skin, and not what lies on it (128, 128), 0 to 1."""
     columns, rows = _PLACES
     # Pixels 0, 2, ... of the crop, in pixels of its half.
     x = (columns[::2, ::2] + field_[::2, ::2, 0] - 0.5) / 2.0
@@ -174,7 +177,7 @@ def _unstretched(field_: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def covered_part(landmarks: Points, reach: float, size: int = SIZE) -> NDArray[np.float32]:
-    """Where `bent_onto` puts the face (size, size), 0 to 1: the outline shrunk to `reach`, soft."""
+    """Where `warped_onto` puts the face (size, size), 0 to 1: the outline times `reach`, soft."""
     oval = landmarks[list(mesh.FACE_OVAL)]
     centre = oval.mean(axis=0)
     softness = float(np.hypot(FACE_FEATHER, 1.0 + 30.0 * (1.0 - reach)))

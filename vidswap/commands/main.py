@@ -142,7 +142,7 @@ def _source_options(command: Any) -> Any:
     "--reference/--no-reference",
     default=True,
     show_default=True,
-    help="Show the generator a photograph of the source, bent onto the target, or the id alone.",
+    help="Show the generator a photograph of the source, warped onto the target, or the id alone.",
 )
 @click.option("--start", type=float, help="Seconds of the target to begin at.")
 @click.option("--end", type=float, help="Seconds of the target to stop at.")
@@ -153,10 +153,11 @@ def _source_options(command: Any) -> Any:
     help="How far the face takes on the colour of the target's skin, 0 to 1.",
 )
 @click.option(
-    "--steadiness",
-    default=0.75,
+    "--temporal-smoothing",
+    "--steadiness",  # its name in 0.1.0
+    default=0.85,
     show_default=True,
-    help="Part of the frame before in what is changed, 0 to below 1; carried by optical flow.",
+    help="Weight of the previous frame in what is changed, 0 to below 1; follows optical flow.",
 )
 @click.option(
     "--hwaccel",

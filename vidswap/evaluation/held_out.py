@@ -22,7 +22,7 @@ from vidswap.evaluation.pairs import held_out_pairs
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Face
 from vidswap.faces.mesh import FACE_OVAL
-from vidswap.faces.occlusion import GLASSES, occlusions, unoccluded_parts
+from vidswap.faces.occlusion import GLASSES, occlusions, visibility_maps
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
 from vidswap.metrics.fid import frechet_distance
 from vidswap.metrics.geometry import expression_percent, pose_degrees
@@ -153,7 +153,7 @@ def swap_held_out(
     blended = [
         blend_crop(*of_one, mask)
         for of_one in zip(
-            faces.targets, outputs, faces.landmarks, unoccluded_parts(faces.targets), strict=True
+            faces.targets, outputs, faces.landmarks, visibility_maps(faces.targets), strict=True
         )
     ]
     return blended, float(np.median(seconds))
@@ -162,7 +162,7 @@ def swap_held_out(
 def reference_views(faces: HeldOutFaces, part: slice = slice(None)) -> list[NDArray[np.uint8]]:
     """What a generator is shown of the sources, (256, 256, 4) each, as in a run."""
     shots, onto = (
-        list(map(Shot, pictures[part], meshes[part], unoccluded_parts(pictures[part])))
+        list(map(Shot, pictures[part], meshes[part], visibility_maps(pictures[part])))
         for pictures, meshes in (
             (faces.sources, faces.source_landmarks),
             (faces.targets, faces.landmarks),
@@ -203,11 +203,11 @@ def blend_crop(
     target: NDArray[np.uint8],
     output: NDArray[np.uint8],
     landmarks: NDArray[np.float32],
-    clear: NDArray[np.float32] | None = None,
+    visibility: NDArray[np.float32] | None = None,
     mask: MaskName = "face",
 ) -> NDArray[np.uint8]:
     """Eq. 13 on the crop itself, with the mask and the colour of a run."""
-    weight = swapped_part(landmarks, mask, clear)
+    weight = swapped_part(landmarks, mask, visibility)
     output = matched_colour(target, output, weight, DEFAULT_COLOUR_MATCH)
     patch = paste_face(target, output, _IDENTITY_AFFINE, weight)
     blended = target.copy()

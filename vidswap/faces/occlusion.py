@@ -90,13 +90,13 @@ def occlusions(crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
     return answer
 
 
-def unoccluded_parts(crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+def visibility_maps(crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """Where nothing lies before aligned faces (B, 128, 128), 0 to 1, with a pixel to spare."""
     found = occlusions(crops).max(axis=1)
-    return np.stack([clear_of(part) for part in found]) if len(found) else found
+    return np.stack([visibility_of(part) for part in found]) if len(found) else found
 
 
-def clear_of(found: NDArray[np.float32]) -> NDArray[np.float32]:
+def visibility_of(found: NDArray[np.float32]) -> NDArray[np.float32]:
     """Where what was found or drawn before a face (S, S) is not, with a pixel of 128 to spare."""
     least, most = OCCLUDED
     wide = 2 * (len(found) // SIZE) + 1

@@ -31,7 +31,7 @@ _RIGHT_EYE, _LEFT_EYE = slice(36, 42), slice(42, 48)
 def mesh_from_68(points: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
     """The mesh (478, 2) in pixels and its depth (478,) that 68 points (68, 2) imply.
 
-    The canonical mesh is laid over the face by its pose, then bent so that the 68 points are hit
+    The canonical mesh is laid over the face by its pose, then warped so that the 68 points are hit
     exactly; what lies between follows smoothly (biharmonic interpolation over the head's surface).
     There is no gaze in 68 points: the irises are put into the middle of the eyes.
     """
@@ -39,8 +39,8 @@ def mesh_from_68(points: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
     canonical = canonical_mesh().astype(np.float64)
     known = canonical[MESH_OF_68]
     projected = fit_pose(points[_POSE_POINTS], known[_POSE_POINTS]).project(canonical)
-    bend = RBFInterpolator(known, points - projected[MESH_OF_68, :2], kernel="linear", degree=1)
-    bent = projected[:, :2] + bend(canonical)
+    warp = RBFInterpolator(known, points - projected[MESH_OF_68, :2], kernel="linear", degree=1)
+    warped = projected[:, :2] + warp(canonical)
     for eye, iris in ((_RIGHT_EYE, mesh.RIGHT_IRIS), (_LEFT_EYE, mesh.LEFT_IRIS)):
-        bent[list(iris)] += points[eye].mean(axis=0) - bent[iris[0]]
-    return bent.astype(np.float32), projected[:, 2].astype(np.float32)
+        warped[list(iris)] += points[eye].mean(axis=0) - warped[iris[0]]
+    return warped.astype(np.float32), projected[:, 2].astype(np.float32)

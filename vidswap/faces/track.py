@@ -17,16 +17,21 @@ UNNAMED = -1  # the number of a track that has not been reported yet
 SAME_FACE_DISTANCE = 0.15  # mean landmark distance, in face sizes, below which two meshes are one
 MAX_JUMP = 0.4  # face sizes a face can move from one frame to the next
 MAX_GROWTH = 1.4  # factor by which a face's size can change from one frame to the next
-MAX_STRANGENESS = 1.2  # above it a face found after a gap is taken for another person's
+MAX_ASSOCIATION_COST = 1.2  # above it a face found after a gap is taken for another person's
 VELOCITY_FRAMES = 3  # frames over which a face's speed is measured
 
-LOOK_SIZE = 12  # pixels, side of the thumbnail that tells people in one shot apart
-LOOK_SAMPLES = 3  # samples per thumbnail pixel and axis
-LOOK_PART = (52.0, 204.0)  # pixels of the 256-pixel crop, both axes: the face without background
-LOOK_MEMORY = 0.1  # share of the newest frame in what a track remembers of its face's look
-# Of 13 clips of talking people, one person's looks differed from frame to frame by 0.33 at most, a
-# sixth of a second apart by 0.39 in 95 of 100 cases; those of two persons by 0.61 at least.
-MAX_LOOK_CHANGE = 0.5
+APPEARANCE_SIZE = 12  # pixels, side of the thumbnail that tells people in one shot apart
+APPEARANCE_SAMPLES = 3  # samples per thumbnail pixel and axis
+APPEARANCE_PART = (
+    52.0,
+    204.0,
+)  # pixels of the 256-pixel crop, both axes: the face without background
+APPEARANCE_MEMORY = (
+    0.1  # share of the newest frame in what a track remembers of its face's appearance
+)
+# In 13 clips of talking people, one person's appearance changed from frame to frame by at most
+# 0.33, over a sixth of a second by 0.39 in 95 of 100 cases; two people differ by at least 0.61.
+MAX_APPEARANCE_CHANGE = 0.5
 
 SHORTEST = 1e-6  # seconds; frames of a broken clip may carry the same time
 
@@ -56,99 +61,107 @@ class HeldFrame:
 
 
 @dataclass(frozen=True, eq=False)
-class Sighting:
+class Observation:
     """A face of a track in one frame, found by the net or interpolated over a gap."""
 
     face: Face
     seconds: float
-    look: FloatArray
+    appearance: FloatArray
     found: bool
 
 
 class Track:
     """One person's face through the frames of a shot."""
 
-    def __init__(self, number: int, sighting: Sighting) -> None:
+    def __init__(self, number: int, observation: Observation) -> None:
         self.track_id = UNNAMED
-        self.sightings = {number: sighting}
+        self.observations = {number: observation}
         self.last_seen = number
         self._n_found = 1
-        self.look = sighting.look  # over the last frames: the very last may show it half hidden
+        self.appearance = (
+            observation.appearance
+        )  # over the last frames: the very last may show it half hidden
 
     def seen_in(self, number: int) -> bool:
-        return number in self.sightings
+        return number in self.observations
 
-    def last(self) -> Sighting:
-        return self.sightings[self.last_seen]
+    def last(self) -> Observation:
+        return self.observations[self.last_seen]
 
     def was_passing(self, newest: int) -> bool:
         """Whether the face is gone again after a frame or two: a false alarm, most likely."""
         return self._n_found < MIN_FOUND and self.last_seen < newest
 
-    def see(self, number: int, sighting: Sighting, missed: Iterable[HeldFrame]) -> None:
+    def see(self, number: int, observation: Observation, missed: Iterable[HeldFrame]) -> None:
         """Add the face found in a frame; the `missed` frames before it are interpolated."""
         before = self.last()
         for frame in missed:
-            gap = max(sighting.seconds - before.seconds, SHORTEST)
+            gap = max(observation.seconds - before.seconds, SHORTEST)
             share = min((frame.seconds - before.seconds) / gap, 1.0)
-            face = _between(before.face, sighting.face, share)
-            self.sightings[frame.number] = Sighting(face, frame.seconds, before.look, False)
-        self.sightings[number] = sighting
+            face = _between(before.face, observation.face, share)
+            self.observations[frame.number] = Observation(
+                face, frame.seconds, before.appearance, False
+            )
+        self.observations[number] = observation
         self.last_seen = number
         self._n_found += 1
-        self.look = (1 - LOOK_MEMORY) * self.look + LOOK_MEMORY * sighting.look
+        self.appearance = (
+            1 - APPEARANCE_MEMORY
+        ) * self.appearance + APPEARANCE_MEMORY * observation.appearance
 
-    def precede(self, number: int, sighting: Sighting) -> None:
+    def precede(self, number: int, observation: Observation) -> None:
         """Add the face found in the frame before the track's first."""
-        self.sightings[number] = sighting
+        self.observations[number] = observation
         self._n_found += 1
 
-    def continues(self, number: int, sighting: Sighting) -> bool:
+    def continues(self, number: int, observation: Observation) -> bool:
         """Whether the face found where this track's was last is this track's."""
         if number == self.last_seen + 1:
-            return is_next(self.last(), sighting)
-        return self.strangeness(sighting) < MAX_STRANGENESS
+            return is_next(self.last(), observation)
+        return self.association_cost(observation) < MAX_ASSOCIATION_COST
 
-    def strangeness(self, sighting: Sighting) -> float:
-        """How unlike this track's face a sighting is in place, size and look; 0 if the same.
+    def association_cost(self, observation: Observation) -> float:
+        """How far an observation is from this track in place, size and appearance; 0 if equal.
 
         A face that was moving is expected to have moved on, or to have stopped.
         """
         last = self.last()
         size = face_size(last.face.landmarks)
-        step = _centre(sighting.face) - _centre(last.face)
-        expected = self._velocity() * (sighting.seconds - last.seconds)
+        step = _centre(observation.face) - _centre(last.face)
+        expected = self._velocity() * (observation.seconds - last.seconds)
         distance = min(np.hypot(*(step - expected)), np.hypot(*step)) / size
-        growth = abs(np.log(face_size(sighting.face.landmarks) / size))
-        return float(distance + growth + look_difference(self.look, sighting.look))
+        growth = abs(np.log(face_size(observation.face.landmarks) / size))
+        return float(
+            distance + growth + appearance_difference(self.appearance, observation.appearance)
+        )
 
     def tracked_face(self, number: int, smoothing: Smoothing) -> TrackedFace:
-        """The face in a frame, smoothed with the unbroken run of sightings around that frame."""
-        here = self.sightings[number]
-        run = [n for n in sorted(self.sightings) if self._is_near(n, here, smoothing.window)]
+        """The face in a frame, smoothed with the unbroken run of observations around that frame."""
+        here = self.observations[number]
+        run = [n for n in sorted(self.observations) if self._is_near(n, here, smoothing.window)]
         landmarks = smooth_landmarks(
-            np.stack([self.sightings[n].face.landmarks for n in run]),
-            np.array([self.sightings[n].seconds for n in run]),
+            np.stack([self.observations[n].face.landmarks for n in run]),
+            np.array([self.observations[n].seconds for n in run]),
             run.index(number),
             smoothing,
         )
         return TrackedFace(self.track_id, here.face, landmarks, here.found)
 
     def forget_before(self, seconds: float) -> None:
-        """Drop sightings that no frame still to come needs."""
-        self.sightings = {
-            number: sighting
-            for number, sighting in self.sightings.items()
-            if sighting.seconds >= seconds or number >= self.last_seen - VELOCITY_FRAMES
+        """Drop observations that no frame still to come needs."""
+        self.observations = {
+            number: observation
+            for number, observation in self.observations.items()
+            if observation.seconds >= seconds or number >= self.last_seen - VELOCITY_FRAMES
         }
 
-    def _is_near(self, number: int, here: Sighting, window: float) -> bool:
-        return abs(self.sightings[number].seconds - here.seconds) <= window
+    def _is_near(self, number: int, here: Observation, window: float) -> bool:
+        return abs(self.observations[number].seconds - here.seconds) <= window
 
     def _velocity(self) -> NDArray[np.float64]:
         """Pixels a second (2,) over the last frames; zero when there is only one."""
         last = self.last()
-        early = self.sightings.get(self.last_seen - VELOCITY_FRAMES)
+        early = self.observations.get(self.last_seen - VELOCITY_FRAMES)
         if early is None:
             return np.zeros(2)
         passed = max(last.seconds - early.seconds, SHORTEST)
@@ -162,40 +175,42 @@ def is_same_face(one: Face, other: Face) -> bool:
     return bool(distance < SAME_FACE_DISTANCE * size)
 
 
-def look(rgb: Image, face: Face) -> FloatArray:
+def appearance(rgb: Image, face: Face) -> FloatArray:
     """What a face looks like in small: unit vector of its aligned thumbnail, brightness removed.
 
     It tells people in one shot apart from frame to frame; light, pose and time change it too much
     for more.
     """
-    fine = LOOK_SIZE * LOOK_SAMPLES
+    fine = APPEARANCE_SIZE * APPEARANCE_SAMPLES
     affine = face_affine(face.landmarks)
-    affine[:, 2] -= LOOK_PART[0]
-    affine = scale_affine(affine, fine / (LOOK_PART[1] - LOOK_PART[0]))
+    affine[:, 2] -= APPEARANCE_PART[0]
+    affine = scale_affine(affine, fine / (APPEARANCE_PART[1] - APPEARANCE_PART[0]))
     thumbnail = cv2.warpAffine(rgb, affine, (fine, fine), borderMode=cv2.BORDER_REPLICATE)
-    thumbnail = cv2.resize(thumbnail, (LOOK_SIZE, LOOK_SIZE), interpolation=cv2.INTER_AREA)
+    thumbnail = cv2.resize(
+        thumbnail, (APPEARANCE_SIZE, APPEARANCE_SIZE), interpolation=cv2.INTER_AREA
+    )
     vector = (thumbnail - thumbnail.mean(axis=(0, 1))).astype(np.float32).ravel()
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), np.float32)
 
 
-def look_difference(one: FloatArray, other: FloatArray) -> float:
-    """Distance of two looks, from 0 (alike) to 2."""
+def appearance_difference(one: FloatArray, other: FloatArray) -> float:
+    """Distance of two appearances, from 0 (alike) to 2."""
     return float(np.linalg.norm(one - other))
 
 
-def is_next(one: Sighting, other: Sighting) -> bool:
-    """Whether two sightings of neighbouring frames can be the same face, moved a little."""
+def is_next(one: Observation, other: Observation) -> bool:
+    """Whether two observations of neighbouring frames can be the same face, moved a little."""
     size, other_size = face_size(one.face.landmarks), face_size(other.face.landmarks)
     return bool(
         np.hypot(*(_centre(one.face) - _centre(other.face))) < MAX_JUMP * size
         and 1 / MAX_GROWTH < other_size / size < MAX_GROWTH
-        and look_difference(one.look, other.look) < MAX_LOOK_CHANGE
+        and appearance_difference(one.appearance, other.appearance) < MAX_APPEARANCE_CHANGE
     )
 
 
-def sighted(frame: HeldFrame, face: Face) -> Sighting:
-    """The sighting of a face the net has just found in a frame."""
-    return Sighting(face, frame.seconds, look(frame.rgb, face), True)
+def observed(frame: HeldFrame, face: Face) -> Observation:
+    """The observation of a face the net has just found in a frame."""
+    return Observation(face, frame.seconds, appearance(frame.rgb, face), True)
 
 
 def _centre(face: Face) -> NDArray[np.float64]:

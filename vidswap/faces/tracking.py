@@ -19,16 +19,16 @@ from vidswap.faces.cuts import CutDetector
 from vidswap.faces.detection import Detection, Face, FaceDetector, Image, LandmarkFinder
 from vidswap.faces.smoothing import Smoothing
 from vidswap.faces.track import (
-    MAX_STRANGENESS,
+    MAX_ASSOCIATION_COST,
     UNNAMED,
     HeldFrame,
-    Sighting,
+    Observation,
     Track,
     TrackedFace,
+    appearance_difference,
     is_next,
     is_same_face,
-    look_difference,
-    sighted,
+    observed,
 )
 
 __all__ = ["FaceTracker", "FrameFaces", "TrackedFace"]
@@ -36,7 +36,7 @@ __all__ = ["FaceTracker", "FrameFaces", "TrackedFace"]
 DETECT_EVERY = 0.2  # seconds between two runs of the detector while all faces are followed
 MAX_BRIDGE = 0.3  # seconds for which a lost face is waited for
 MAX_DELAY = 9  # frames by which an answer is late at most; bounds the frames held in memory
-MAX_LOOK_RETURN = 0.5  # up to it a face that comes back later is taken for the same person's
+MAX_APPEARANCE_RETURN = 0.5  # up to it a face that comes back later is taken for the same person's
 REMEMBER = 5.0  # seconds for which a person who left the shot may come back
 
 
@@ -133,20 +133,20 @@ class FaceTracker:
 
     def _follow(self, frame: HeldFrame) -> None:
         """Look for every track's face where it was last."""
-        found: list[tuple[Track, Sighting]] = []
+        found: list[tuple[Track, Observation]] = []
         for track in self._tracks:
             face = self._finder.landmarks(frame.rgb, track.last().face)
             if face is None:
                 continue
-            sighting = sighted(frame, face)
-            if track.continues(frame.number, sighting):
-                found.append((track, sighting))
-        for track, sighting in _without_doubles(found):
-            self._see(track, frame, sighting)
+            observation = observed(frame, face)
+            if track.continues(frame.number, observation):
+                found.append((track, observation))
+        for track, observation in _without_doubles(found):
+            self._see(track, frame, observation)
 
-    def _see(self, track: Track, frame: HeldFrame, sighting: Sighting) -> None:
+    def _see(self, track: Track, frame: HeldFrame, observation: Observation) -> None:
         missed = [f for f in self._held if track.last_seen < f.number < frame.number]
-        track.see(frame.number, sighting, missed)
+        track.see(frame.number, observation, missed)
 
     def _detection_is_due(self, frame: HeldFrame) -> bool:
         if self._last_detection is None:
@@ -159,32 +159,34 @@ class FaceTracker:
     def _detect(self, frame: HeldFrame) -> None:
         """Find faces anew: give them to the tracks that lost theirs, or begin tracks."""
         self._last_detection = frame.seconds
-        known = [t.sightings[frame.number].face for t in self._tracks if t.seen_in(frame.number)]
-        fresh: list[Sighting] = []
+        known = [t.observations[frame.number].face for t in self._tracks if t.seen_in(frame.number)]
+        fresh: list[Observation] = []
         for detection in self._detector.detect(frame.rgb):
             if any(_covers(face, detection) for face in known):
                 continue
             face = self._finder.landmarks(frame.rgb, detection)
             if face is not None and not any(is_same_face(face, other) for other in known):
                 known.append(face)
-                fresh.append(sighted(frame, face))
+                fresh.append(observed(frame, face))
         lost = [track for track in self._tracks if not track.seen_in(frame.number)]
-        for track, sighting in _reunions(lost, fresh):
-            self._see(track, frame, sighting)
-            fresh.remove(sighting)
-        for sighting in fresh:
-            self._begin_track(frame, sighting)
+        for track, observation in _reunions(lost, fresh):
+            self._see(track, frame, observation)
+            fresh.remove(observation)
+        for observation in fresh:
+            self._begin_track(frame, observation)
 
-    def _begin_track(self, frame: HeldFrame, sighting: Sighting) -> None:
+    def _begin_track(self, frame: HeldFrame, observation: Observation) -> None:
         """A new track, followed back through the frames still held to where the face came in."""
-        track = Track(frame.number, sighting)
-        later = sighting
+        track = Track(frame.number, observation)
+        later = observation
         for held in reversed([f for f in self._held if f.number < frame.number]):
             face = self._finder.landmarks(held.rgb, later.face)
             if face is None:
                 break
-            earlier = sighted(held, face)
-            others = [t.sightings[held.number].face for t in self._tracks if t.seen_in(held.number)]
+            earlier = observed(held, face)
+            others = [
+                t.observations[held.number].face for t in self._tracks if t.seen_in(held.number)
+            ]
             if not is_next(later, earlier) or any(is_same_face(face, other) for other in others):
                 break
             track.precede(held.number, earlier)
@@ -194,13 +196,17 @@ class FaceTracker:
     def _identify(self, track: Track) -> int:
         """The number of a track about to be reported: that of a person who left, or a new one.
 
-        By now the track has been followed for a while, and its look is known better than at first.
+        By now the track has been followed for a while, and its appearance is better known.
         """
         alike = [
-            gone for gone in self._gone if look_difference(gone.look, track.look) <= MAX_LOOK_RETURN
+            gone
+            for gone in self._gone
+            if appearance_difference(gone.appearance, track.appearance) <= MAX_APPEARANCE_RETURN
         ]
         if alike:
-            returned = min(alike, key=lambda gone: look_difference(gone.look, track.look))
+            returned = min(
+                alike, key=lambda gone: appearance_difference(gone.appearance, track.appearance)
+            )
             self._gone.remove(returned)
             return returned.track_id
         self._n_tracks += 1
@@ -237,26 +243,30 @@ def _covers(face: Face, detection: Detection) -> bool:
 
 
 def _without_doubles(
-    found: Sequence[tuple[Track, Sighting]],
-) -> list[tuple[Track, Sighting]]:
+    found: Sequence[tuple[Track, Observation]],
+) -> list[tuple[Track, Observation]]:
     """Where two tracks ended up on one face, leave it to the one it is more like."""
-    kept: list[tuple[Track, Sighting]] = []
-    for track, sighting in sorted(found, key=lambda pair: pair[0].strangeness(pair[1])):
-        if not any(is_same_face(sighting.face, other.face) for _, other in kept):
-            kept.append((track, sighting))
+    kept: list[tuple[Track, Observation]] = []
+    for track, observation in sorted(found, key=lambda pair: pair[0].association_cost(pair[1])):
+        if not any(is_same_face(observation.face, other.face) for _, other in kept):
+            kept.append((track, observation))
     return kept
 
 
-def _reunions(lost: Sequence[Track], fresh: Sequence[Sighting]) -> list[tuple[Track, Sighting]]:
-    """Lost tracks and newly found faces that belong together, at the least total strangeness."""
+def _reunions(
+    lost: Sequence[Track], fresh: Sequence[Observation]
+) -> list[tuple[Track, Observation]]:
+    """Lost tracks and newly found faces that belong together, at the least total cost."""
     if not lost or not fresh:
         return []
-    strangeness = np.array([[track.strangeness(sighting) for sighting in fresh] for track in lost])
+    association_cost = np.array(
+        [[track.association_cost(observation) for observation in fresh] for track in lost]
+    )
     # A forbidden pair costs more than any number of allowed ones.
-    costs = np.where(strangeness < MAX_STRANGENESS, strangeness, 1e3)
+    costs = np.where(association_cost < MAX_ASSOCIATION_COST, association_cost, 1e3)
     rows, columns = linear_sum_assignment(costs)
     return [
         (lost[i], fresh[j])
         for i, j in zip(rows, columns, strict=True)
-        if strangeness[i, j] < MAX_STRANGENESS
+        if association_cost[i, j] < MAX_ASSOCIATION_COST
     ]

@@ -14,7 +14,7 @@ from vidswap.blending.warping import Shot, covered_part
 from vidswap.errors import InputNotFoundError, NoFaceInSourceError, SeveralFacesError
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder
-from vidswap.faces.occlusion import unoccluded_parts
+from vidswap.faces.occlusion import visibility_maps
 from vidswap.faces.pose import eye_openings, head_pose, mouth_opening
 from vidswap.faces.quality import is_sharp
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
@@ -27,7 +27,7 @@ from vidswap.nets import DetectorName, load_detector
 MAX_YAW, MAX_PITCH = 40.0, 30.0  # degrees; beyond them half the face is hidden
 MIN_FACE_SIZE = 40  # pixels between the farthest landmarks
 OPEN_EYE = 0.25  # of its width: an eye below this is half shut
-AS_CLEAR = 0.03  # of the inner face: so much more found before it does not tell two shots apart
+AS_VISIBLE = 0.03  # of the inner face: so much more found before it does not tell two shots apart
 INNER_FACE = 0.7  # of the outline: where hair beside the face says nothing about the shot
 # A face smaller than this share of the largest is a bystander, not a second candidate.
 BYSTANDER_SHARE = 0.5
@@ -198,17 +198,18 @@ def _mean_identity(
 def _photograph(shots: Sequence[SourceShot]) -> Shot:
     """The most neutral shot, without glasses and the like where there is one.
 
-    Bending moves what is there: it makes no lips of teeth, no eyes of lids, and no skin of glasses.
+    Warping moves what is there: it makes no lips of teeth, no eyes of lids, and no skin of glasses.
     """
 
     meshes = [
         warp_points(face_affine(shot.face.landmarks), shot.face.landmarks).astype(np.float32)
         for shot in shots
     ]
-    clears = unoccluded_parts([shot.crop for shot in shots])
+    visibilities = visibility_maps([shot.crop for shot in shots])
     occluded = [
-        1.0 - float(np.average(clear, weights=covered_part(points, INNER_FACE, len(clear))))
-        for points, clear in zip(meshes, clears, strict=True)
+        1.0
+        - float(np.average(visibility, weights=covered_part(points, INNER_FACE, len(visibility))))
+        for points, visibility in zip(meshes, visibilities, strict=True)
     ]
 
     def strained(i: int) -> float:
@@ -219,11 +220,11 @@ def _photograph(shots: Sequence[SourceShot]) -> Shot:
             (abs(pose.yaw) + abs(pose.pitch)) / 30.0
             + 4.0 * mouth_opening(landmarks)
             + 10 * shut
-            + 60 * max(0.0, occluded[i] - min(occluded) - AS_CLEAR)
+            + 60 * max(0.0, occluded[i] - min(occluded) - AS_VISIBLE)
         )
 
     best = min(range(len(shots)), key=strained)
-    return Shot(shots[best].crop, meshes[best], clears[best])
+    return Shot(shots[best].crop, meshes[best], visibilities[best])
 
 
 def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, Frame]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH
 from vidswap.blending.paste import MaskName
-from vidswap.blending.temporal_smoothing import DEFAULT_STEADINESS
+from vidswap.blending.temporal_smoothing import DEFAULT_TEMPORAL_SMOOTHING
 from vidswap.errors import BadOptionError
 from vidswap.media.codecs import DEFAULT_CRF, video_bit_rate
 from vidswap.media.picture_encoder import Quality
@@ -21,16 +21,16 @@ class SwapOptions:
     """How to swap.
 
     k_shot: frames sampled from each source clip. reference: show the generator the source's face
-    bent onto the target's, where it was made for that. face: "largest", "all", or a picture of the
+    warped onto the target, where it was made for that. face: "largest", "all", or a picture of the
     person to replace. source_face: None, "largest" or a picture, when the source shows several
     people. start, end: seconds of the target to swap. batch_size: faces a generator call, None for
     the device's default. codec: None for the container's usual one. crf: quality, None for the
     default. match_bitrate: the target's own mean bit rate instead. mask: "square" is eq. 12
     alone, "outline" what of it lies within the face's outline, "face" that without glasses, hands
     and hair before the face. colour_match: how far, from 0 to 1, the face's mean colour is moved to
-    that of the target's. steadiness: the part, from 0 to below 1, that the frame before has in what
-    is changed. checkpoint: None for the packaged one. sign_key, sign_cert: PEM files that sign the
-    C2PA manifest, None for this computer's own. no_provenance: why there shall be no manifest; it
+    that of the target's. temporal_smoothing: the weight, from 0 to below 1, of the previous frame
+    in what is changed. checkpoint: None for the packaged one. sign_key, sign_cert: PEM files that
+    sign the C2PA manifest, None for this computer's own. no_provenance: why there shall be no manifest; it
     is recorded. resume: go on with what an earlier run of the same settings has finished.
     segment_frames: how many frames are put in safety at a time. max_memory, max_vram: bytes that
     the process, and torch on the GPU, may take; None for no limit. hwaccel: device that decodes a
@@ -54,7 +54,7 @@ class SwapOptions:
     match_bitrate: bool = False
     mask: MaskName = "face"
     colour_match: float = DEFAULT_COLOUR_MATCH
-    steadiness: float = DEFAULT_STEADINESS
+    temporal_smoothing: float = DEFAULT_TEMPORAL_SMOOTHING
     checkpoint: Path | None = None
     overwrite: bool = False
     resume: bool = True
@@ -78,8 +78,10 @@ class SwapOptions:
             raise BadOptionError(f"segments of {self.segment_frames} frames; allowed: 1 or more")
         if not 0.0 <= self.colour_match <= 1.0:
             raise BadOptionError(f"colour match {self.colour_match}; allowed: from 0 to 1")
-        if not 0.0 <= self.steadiness < 1.0:
-            raise BadOptionError(f"steadiness {self.steadiness}; allowed: from 0 to below 1")
+        if not 0.0 <= self.temporal_smoothing < 1.0:
+            raise BadOptionError(
+                f"temporal_smoothing {self.temporal_smoothing}; allowed: from 0 to below 1"
+            )
         check_provenance_options(self.sign_key, self.sign_cert, self.no_provenance)
 
     def quality(self, target: Path) -> Quality:

@@ -30,7 +30,7 @@ from vidswap.swap.stages import swap_frames
 N_SAMPLES = 12  # frames of the target in which faces are looked for
 RUN_FRAMES = 24  # frames in a row that are swapped and encoded to measure
 KEY_EVERY = 250  # frames from key frame to key frame of most encoders
-_OF_FACES = ("align", "generate", "steady", "blend")  # stages that only frames with a face have
+_OF_FACES = ("align", "generate", "smooth", "blend")  # stages that only frames with a face have
 
 
 @dataclass(frozen=True)

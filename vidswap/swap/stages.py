@@ -1,4 +1,4 @@
-"""The stages of a swap, each a generator over frames: detect, align, generate, steady, blend.
+"""The stages of a swap, each a generator over frames: detect, align, generate, smooth, blend.
 
 AP-GAN, Fig. 4 and III.D.
 """
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from vidswap.blending.colour import matched_colour
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
-from vidswap.blending.temporal_smoothing import SteadyFace
+from vidswap.blending.temporal_smoothing import SmoothedFace
 from vidswap.blending.warping import Shot, reference_view
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.boundary_map import draw_boundary_map
-from vidswap.faces.occlusion import unoccluded_parts
+from vidswap.faces.occlusion import visibility_maps
 from vidswap.faces.tracking import FaceTracker
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.frame import Frame
@@ -44,8 +44,8 @@ class AlignedFace:
     """A face ready for the generator: the affine AM, F_t and B_t, (256, 256, 3) uint8 each.
 
     `landmarks` (478, 2) are in pixels of the crop; `track` is the person's number in the clip;
-    `reference` (256, 256, 4) uint8 the source's face bent onto it, where the generator takes one;
-    `clear` (128, 128) where nothing lies before the face, as `unoccluded_parts` has it.
+    `reference` (256, 256, 4) uint8 the source's face warped onto it, where the generator takes one;
+    `visibility` (128, 128) where nothing lies before the face, as `visibility_maps` has it.
     """
 
     affine: NDArray[np.float64]
@@ -54,11 +54,11 @@ class AlignedFace:
     boundary_map: NDArray[np.uint8]
     track: int = 0
     reference: NDArray[np.uint8] | None = None
-    clear: NDArray[np.float32] | None = None
+    visibility: NDArray[np.float32] | None = None
 
     def swapped_part(self, mask: MaskName) -> NDArray[np.float32]:
         """How much of the crop is replaced (256, 256), in [0, 1]."""
-        return swapped_part(self.landmarks, mask, self.clear)
+        return swapped_part(self.landmarks, mask, self.visibility)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,14 +147,14 @@ def swap_segments(
             takes_one = options.reference and nets.generator.net.config.reference
             shown = photograph if takes_one else None
             if shown is not None or options.mask == "face":
-                seen = see_occlusions(analysed, clock)
+                seen = find_occlusions(analysed, clock)
                 if shown is not None:
-                    seen = show_source(seen, shown, clock)
-                analysed = overlapped(seen, "bend")
+                    seen = warp_reference(seen, shown, clock)
+                analysed = overlapped(seen, "warp")
             generated = overlapped(generate(analysed, identity, nets, batches, clock), "generate")
             matched = match_colour(generated, options.colour_match, options.mask, clock)
-            steadied = steady(matched, options.steadiness, clock, begin)
-            finished = overlapped(blend(steadied, options.mask, clock), "blend")
+            smoothed = smooth(matched, options.temporal_smoothing, clock, begin)
+            finished = overlapped(blend(smoothed, options.mask, clock), "blend")
         for item in finished:
             counts.frames += 1
             counts.faces_swapped += item.n_faces
@@ -222,23 +222,23 @@ def align(rgb: NDArray[np.uint8], landmarks: NDArray[np.floating], track: int = 
     return AlignedFace(affine, aligned, crop, draw_boundary_map(aligned), track)
 
 
-def see_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[FrameFaces]:
+def find_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[FrameFaces]:
     """Tell of every face what lies before it."""
     for item in items:
         with clock("occlusion"), one_core():
-            clear = unoccluded_parts([face.crop for face in item.faces])
-            pairs = zip(item.faces, clear, strict=True)
-            faces = [replace(face, clear=part) for face, part in pairs]
+            visibility = visibility_maps([face.crop for face in item.faces])
+            pairs = zip(item.faces, visibility, strict=True)
+            faces = [replace(face, visibility=part) for face, part in pairs]
         yield replace(item, faces=faces)
 
 
-def show_source(
+def warp_reference(
     items: Iterable[FrameFaces], photograph: Shot, clock: StageClock
 ) -> Iterator[FrameFaces]:
-    """Bend the source's photograph onto every face."""
+    """Warp the source's photograph onto every face."""
     for item in items:
-        with clock("bend"):
-            shots = [Shot(face.crop, face.landmarks, face.clear) for face in item.faces]
+        with clock("warp"):
+            shots = [Shot(face.crop, face.landmarks, face.visibility) for face in item.faces]
             faces = [
                 replace(face, reference=reference_view(photograph, shot))
                 for face, shot in zip(item.faces, shots, strict=True)
@@ -340,20 +340,20 @@ def match_colour(
         yield item
 
 
-def steady(
+def smooth(
     items: Iterable[FrameFaces],
     share: float,
     clock: StageClock,
     begin: SwapState | None = None,
 ) -> Iterator[FrameFaces]:
-    """Steady every track's faces over time; `share` 0 leaves them as they are."""
-    before = begin.steady if begin is not None else {}
-    tracks = {number: SteadyFace(share, last) for number, last in before.items()}
+    """Smooth the swapped faces of every track over time; `share` 0 leaves them as they are."""
+    before = begin.smoothing if begin is not None else {}
+    tracks = {number: SmoothedFace(share, last) for number, last in before.items()}
     for index, item in enumerate(items, begin.counts[0] if begin is not None else 0):
         if share > 0:
-            with clock("steady"):
+            with clock("smooth"):
                 swapped = [
-                    tracks.setdefault(face.track, SteadyFace(share))(index, face.crop, y)
+                    tracks.setdefault(face.track, SmoothedFace(share))(index, face.crop, y)
                     for face, y in zip(item.faces, item.swapped, strict=True)
                 ]
             item = replace(item, swapped=swapped)
@@ -361,7 +361,7 @@ def steady(
             tracks = {number: track for number, track in tracks.items() if number in present}
         if item.state is not None:
             known = {number: track.last for number, track in tracks.items() if track.last}
-            item = replace(item, state=replace(item.state, steady=known))
+            item = replace(item, state=replace(item.state, smoothing=known))
         yield item
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vidswap.blending.temporal_smoothing import SteadyMoment
+from vidswap.blending.temporal_smoothing import SmoothedMoment
 from vidswap.faces.tracking import FaceTracker
 from vidswap.media.frame import Frame
 from vidswap.people.face_selection import FaceChooser
@@ -20,10 +20,10 @@ from vidswap.swap.options import SwapCounts
 _ALLOWED = {
     ("vidswap.swap.state", "SwapState"),
     ("vidswap.faces.track", "Track"),
-    ("vidswap.faces.track", "Sighting"),
+    ("vidswap.faces.track", "Observation"),
     ("vidswap.faces.detection", "Face"),
     ("vidswap.faces.cuts", "_Glance"),
-    ("vidswap.blending.temporal_smoothing", "SteadyMoment"),
+    ("vidswap.blending.temporal_smoothing", "SmoothedMoment"),
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -39,15 +39,15 @@ class SwapState:
 
     next_index: of the first frame that the tracker has not seen. held: time (pts) and CRC-32 of
     the frames it has seen and not given back, which have to be decoded again. following, chosen:
-    the tracker's and the chooser's own states. steady: by track. counts: frames, faces swapped and
-    frames without a face so far. damage: what is known of the clip's.
+    the tracker's and the chooser's own states. smoothing: by track. counts: frames, faces swapped
+    and frames without a face so far. damage: what is known of the clip's.
     """
 
     next_index: int
     held: tuple[tuple[int, int], ...]
     following: Mapping[str, Any]
     chosen: Any
-    steady: Mapping[int, SteadyMoment] = field(default_factory=dict)
+    smoothing: Mapping[int, SmoothedMoment] = field(default_factory=dict)
     counts: tuple[int, int, int] = (0, 0, 0)
     damage: str | None = None
 

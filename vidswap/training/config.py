@@ -104,7 +104,7 @@ def paper_config(size: int = 256) -> TrainConfig:
         generator=replace(config.generator, spectral_norm=True),
         discriminator=DiscriminatorConfig(spectral_norm=True, core_width=0),
         pairs=replace(
-            config.pairs, same_picture=0.25, swap_back=0.0, bent=0.0, across=0.0, same_person=0.0,
+            config.pairs, same_picture=0.25, swap_back=0.0, warped=0.0, across=0.0, same_person=0.0,
             bare_sources=False, occluded=0.0, degraded=0.0, sharp_targets=0.0,
             shut_eyes=0.0, keep_face=0.1, keep_features=0.1, keep_outside=0.1,
         ),

@@ -19,17 +19,17 @@ from torch import Tensor
 from vidswap.blending.warping import (
     SIZE,
     Shot,
-    bent_onto,
     between_lips,
     covered_part,
     eyes_alike,
     reference_view,
+    warped_onto,
     with_inexact_mesh,
     within_lids,
 )
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
-from vidswap.faces.occlusion import clear_of
+from vidswap.faces.occlusion import visibility_of
 from vidswap.models.apgan.generator import reference_tensor
 from vidswap.training.augmentation import add_occluder, degrade
 from vidswap.training.data.face_shards import INDEX_FILE, FaceRecord
@@ -38,7 +38,7 @@ from vidswap.training.keep import keep_map
 from vidswap.training.pair_batch import PairBatch, PairConfig
 
 SHARP_PIXELS = 200  # side as stored of a picture that shows skin
-# Drawn for a bent pair, and for one across, of which the one most alike in pose is taken.
+# Drawn for a warped pair, and for one across, of which the one most alike in pose is taken.
 LIKE_FACES, LIKE_ACROSS = 24, 8
 # How an answer takes on the target's colour and its light; hair hangs over its brow.
 ANSWER_COLOUR, ANSWER_LIGHT, ANSWER_REACH = 0.9, 0.8, 0.94
@@ -54,8 +54,8 @@ class PairSampler:
     """Draws batches from the training people: batch number i of a seed is always the same.
 
     `sides` (N,) are the pictures' sides as stored, where they differ; `excluded` (N,) pictures are
-    never drawn, as those of held-out people never are. `clear` (N, 128, 128) uint8 says of every
-    picture where nothing lies before the face (`cached_clear`), by default everywhere.
+    never drawn, as those of held-out people never are. `visibility` (N, 128, 128) uint8 says of
+    every picture where nothing lies before the face (`cached_visibility`), by default everywhere.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class PairSampler:
         seed: int,
         sides: NDArray[np.int64] | None = None,
         excluded: NDArray[np.bool_] | None = None,
-        clear: NDArray[np.uint8] | None = None,
+        visibility: NDArray[np.uint8] | None = None,
     ) -> None:
         self.faces, self.landmarks, self.mesh_index = faces, landmarks, mesh_index
-        self.config, self.clear = config, clear
+        self.config, self.visibility = config, visibility
         self.seed = seed
         self.rows = np.array([i for i, r in enumerate(records) if not r.held_out])
         if excluded is not None:
@@ -92,20 +92,20 @@ class PairSampler:
         """Batch `number`; may be called from several threads."""
         config, random = self.config, np.random.default_rng((self.seed, number))
         targets, sources, same = self._draw_pairs(random)
-        n_same, n_back, n_bent, n_across = config.counts
-        n_answered = n_same + n_back + n_bent
-        pictures, maps, keeps, bent, answers, views, corners = [], [], [], [], [], [], []
+        n_same, n_back, n_warped, n_across = config.counts
+        n_answered = n_same + n_back + n_warped
+        pictures, maps, keeps, warped, answers, views, corners = [], [], [], [], [], [], []
         for i, (target, is_same) in enumerate(zip(targets, same, strict=True)):
-            is_bent = n_same + n_back <= i < n_answered
+            is_warped = n_same + n_back <= i < n_answered
             is_across = n_answered <= i < n_answered + n_across
             target, face = int(target), int(sources[i])
-            beside = [self._bent_onto(target, random)] if is_bent else []
+            beside = [self._warped_onto(target, random)] if is_warped else []
             if is_across:
                 beside = [self._answer(target, face)]
                 sources[i] = self._another_of(face, random)
             elif i < n_same + n_back:
                 face = self._another_of(face, random)
-            shown = beside[0] if is_bent else None
+            shown = beside[0] if is_warped else None
             beside.append(self._reference(face, target, shown, random))
             beside.append(self._occluded(target))
             (picture, *beside, view, worn), landmarks = self._augmented(target, beside, random)
@@ -113,18 +113,18 @@ class PairSampler:
             if is_across:
                 part = covered_part(landmarks, ANSWER_REACH, config.size)
                 keep = np.maximum(keep, config.keep_across * part)
-            if random.random() < config.occluded and not is_bent:
+            if random.random() < config.occluded and not is_warped:
                 picture, occluder = add_occluder(picture, landmarks, random)
                 keep = np.maximum(keep, occluder)
                 if random.random() < FOUND:
-                    view[..., 3] = np.rint(view[..., 3] * clear_of(occluder))
+                    view[..., 3] = np.rint(view[..., 3] * visibility_of(occluder))
                 beside = [_mixed(answer, picture, occluder) for answer in beside]
-            if random.random() < config.degraded and not (is_bent or is_across):
+            if random.random() < config.degraded and not (is_warped or is_across):
                 picture = degrade(picture, random)
             pictures.append(picture)
             views.append(view)
-            if is_bent:
-                bent += beside
+            if is_warped:
+                warped += beside
             else:
                 answers += beside
             maps.append(draw_boundary_map(landmarks, config.size))
@@ -140,7 +140,7 @@ class PairSampler:
             n_same,
             n_back,
             torch.from_numpy(self._drawn_sources(n_back, random)),
-            _to_tensor(bent, config.size),
+            _to_tensor(warped, config.size),
             _to_tensor(answers, config.size),
             reference_tensor(torch.from_numpy(np.stack(views))),
             torch.from_numpy(np.stack(corners)),
@@ -150,7 +150,7 @@ class PairSampler:
         self, random: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         config = self.config
-        *_, n_bent, n_across = config.counts
+        *_, n_warped, n_across = config.counts
         n_picture = sum(config.counts) - n_across
         n_person = round(config.same_person * config.batch) if self.albums else 0
         targets = random.choice(self.rows, config.batch)
@@ -162,12 +162,12 @@ class PairSampler:
         sources = self._drawn_sources(config.batch, random)
         if config.bare_sources:
             # A photographed face gives back no glasses that were laid over, and takes none off.
-            for i in range(n_picture - n_bent, n_picture + n_across):
+            for i in range(n_picture - n_warped, n_picture + n_across):
                 pool = self.sharp_rows if sharp[i] else self.rows
                 targets[i] = self._drawn_bare(random, int(targets[i]), pool)
         sources[:n_picture] = targets[:n_picture]
-        # Half of the bent pairs know the person from another picture, as a user's source is one.
-        of_albums = list(range(n_picture - n_bent // 2, n_picture)) if self.albums else []
+        # Half of the warped pairs know the person from another picture, as a user's source is one.
+        of_albums = list(range(n_picture - n_warped // 2, n_picture)) if self.albums else []
         last = n_picture + n_across + n_person
         of_albums += range(n_picture + n_across, last)
         for i in of_albums:
@@ -195,12 +195,12 @@ class PairSampler:
         return row
 
     def _two_of(
-        self, album: list[int], random: np.random.Generator, bent: bool
+        self, album: list[int], random: np.random.Generator, warped: bool
     ) -> NDArray[np.int64]:
-        """Target and source from pictures of one person; a bent target wears no glasses."""
+        """Target and source from pictures of one person; a warped target wears no glasses."""
         for _ in range(DRAWS_OF_BARE):
             two = random.choice(album, 2, replace=False)
-            if not bent or not self.config.bare_sources or self._is_bare(int(two[0])):
+            if not warped or not self.config.bare_sources or self._is_bare(int(two[0])):
                 break
             album = self.albums[random.integers(len(self.albums))]
         return two
@@ -219,19 +219,19 @@ class PairSampler:
 
     def _covered_by_the_eyes(self, row: int) -> float:
         """How much of what is around the eyes something lies before, as glasses do: 0 to 1."""
-        if self.clear is None:
+        if self.visibility is None:
             return 0.0
         corners = self._mesh(row)[list(mesh.RIGHT_EYE_CORNERS + mesh.LEFT_EYE_CORNERS)] / 2.0
         margin = 0.2 * float(np.linalg.norm(corners[2] - corners[0]))
         left, top = np.maximum(corners.min(axis=0) - margin, 0).astype(int)
         right, bottom = np.ceil(corners.max(axis=0) + margin).astype(int)
-        return 1.0 - float(self.clear[row][top:bottom, left:right].mean()) / 255.0
+        return 1.0 - float(self.visibility[row][top:bottom, left:right].mean()) / 255.0
 
-    def _bent_onto(self, row: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    def _warped_onto(self, row: int, random: np.random.Generator) -> NDArray[np.uint8]:
         """A picture (256, 256, 3) with the face of somebody in like pose laid over its own."""
         other = self._in_like_pose(row, LIKE_FACES, random)
         colour = float(random.uniform(0.2, 1.0))
-        return bent_onto(self._shot(other), self._shot(row), colour, points=self.mesh_index)
+        return warped_onto(self._shot(other), self._shot(row), colour, points=self.mesh_index)
 
     def _in_like_pose(self, row: int, of: int, random: np.random.Generator) -> int:
         """Of some pictures drawn at random the one whose mesh is nearest to that of `row`."""
@@ -250,7 +250,7 @@ class PairSampler:
         not come out of a shut mouth, nor lids out of an open eye.
         """
         face, frame = self._shot(source), self._shot(target)
-        answer = bent_onto(
+        answer = warped_onto(
             face, frame, ANSWER_COLOUR, ANSWER_REACH, points=self.mesh_index, light=ANSWER_LIGHT,
             uncovered=True,
         )  # fmt: skip
@@ -264,7 +264,7 @@ class PairSampler:
     ) -> NDArray[np.uint8]:
         """A view (256, 256, 4) of a face on the target's picture, or on what is shown of it.
 
-        The picture itself is no reference but for one that lies bent on it: it would be copied.
+        The picture itself is no reference but for one that lies warped on it: it would be copied.
         Meshes are not exact, and neither is the light that a reference takes on.
         """
         config = self.config
@@ -283,16 +283,16 @@ class PairSampler:
 
     def _occluded(self, row: int) -> NDArray[np.uint8]:
         """What lies before a face (256, 256), 0 to 255."""
-        if self.clear is None:
+        if self.visibility is None:
             return np.zeros((SIZE, SIZE), np.uint8)
-        return np.asarray(cv2.resize(255 - self.clear[row], (SIZE, SIZE)), np.uint8)
+        return np.asarray(cv2.resize(255 - self.visibility[row], (SIZE, SIZE)), np.uint8)
 
     def _shot(self, row: int) -> Shot:
         picture = self.faces[row]
         if picture.shape[0] != SIZE:
             picture = np.asarray(cv2.resize(picture, (SIZE, SIZE)), np.uint8)
-        clear = None if self.clear is None else self.clear[row] / np.float32(255.0)
-        return Shot(picture, self._mesh(row), clear)
+        visibility = None if self.visibility is None else self.visibility[row] / np.float32(255.0)
+        return Shot(picture, self._mesh(row), visibility)
 
     def _mesh(self, row: int) -> NDArray[np.float32]:
         landmarks = np.zeros((mesh.N_LANDMARKS, 2), np.float32)
@@ -341,9 +341,9 @@ def _with_glasses(shot: Shot, random: np.random.Generator) -> Shot:
     """The face with glasses drawn, found as they are in a run."""
     worn, glasses = add_occluder(shot.crop, shot.landmarks, random, "glasses")
     small = np.asarray(cv2.resize(glasses, (128, 128), interpolation=cv2.INTER_AREA), np.float32)
-    clear = clear_of(small)
-    known = clear if shot.unoccluded is None else shot.unoccluded * clear
-    return replace(shot, crop=worn, unoccluded=known)
+    visibility = visibility_of(small)
+    known = visibility if shot.visibility is None else shot.visibility * visibility
+    return replace(shot, crop=worn, visibility=known)
 
 
 def _to_tensor(pictures: Sequence[NDArray[np.uint8]], size: int) -> Tensor:

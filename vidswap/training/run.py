@@ -23,7 +23,12 @@ from vidswap.errors import (
 )
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.training.config import TrainConfig
-from vidswap.training.data.face_shards import cached_clear, cached_faces, read_index, read_landmarks
+from vidswap.training.data.face_shards import (
+    cached_faces,
+    cached_visibility,
+    read_index,
+    read_landmarks,
+)
 from vidswap.training.distributed import (
     any_process,
     join_processes,
@@ -145,11 +150,11 @@ def read_faces(job: TrainJob) -> TrainingFaces:
     identity_loss = IdentityLoss(encoder, id_rows, second, second_rows, config.identity_jitter)
     sides, excluded = read_sides(job.faces), shows_held_out(id_rows, records)
     asks = config.pairs.bare_sources or config.generator.reference  # the paper's setting does not
-    clear = cached_clear(full_size, cache) if asks else None
+    visibility = cached_visibility(full_size, cache) if asks else None
 
     def sampler(pairs: PairConfig, seed: int) -> PairSampler:
         return PairSampler(
-            pictures, landmarks, mesh_index, records, pairs, seed, sides, excluded, clear
+            pictures, landmarks, mesh_index, records, pairs, seed, sides, excluded, visibility
         )
 
     plain = replace(config.pairs, occluded=0.0, degraded=0.0)

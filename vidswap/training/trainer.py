@@ -143,7 +143,7 @@ class Trainer:
         """
         first, last = batch.n_same_picture + batch.n_swap_back, batch.n_answered
         shown = targets.clone()
-        shown[first:last] = batch.bent.to(self.device)
+        shown[first:last] = batch.warped.to(self.device)
         if batch.n_swap_back:
             chosen = slice(batch.n_same_picture, first)
             with torch.no_grad():

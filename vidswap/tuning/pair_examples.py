@@ -2,14 +2,14 @@
 
 Three kinds of examples, the first two with a true answer:
 
-- back: a frame of the source in which the target's face lies over the source's, bent to its mesh;
+- back: a frame of the source in which the target's face lies over the source's, warped to its mesh;
   the answer is the frame itself;
-- own: a frame of the source with its face bent, so that shapes are drawn and not copied;
+- own: a frame of the source with its face warped, so that shapes are drawn and not copied;
 - across: a frame of the target. What is around the face must come back, and so must its eyes and
-  mouth; for the rest the answer is the source's face bent onto it, in the target's light, which is
-  near to the truth but not it.
+  mouth; for the rest the answer is the source's face warped onto it, in the target's light, which
+  is near to the truth but not it.
 
-A generator that is shown a photograph of the source gets it bent onto every example, as in a run.
+A generator that is shown a photograph of the source gets it warped onto every example, as in a run.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from vidswap.blending.warping import (
     Picture,
     Points,
     Shot,
-    bent_onto,
     displaced,
     face_colours,
     reference_view,
+    warped_onto,
     with_inexact_mesh,
 )
 from vidswap.faces import mesh
@@ -53,7 +53,7 @@ class ExampleConfig:
     back: int = 3  # examples of each kind in a batch
     own: int = 1
     across: int = 2
-    bend: float = 5.0  # pixels by which a face's inside is bent
+    warp: float = 5.0  # pixels by which a face's inside is warped
     rotation: float = 6.0
     scale: float = 0.06
     shift: float = 5.0
@@ -135,7 +135,7 @@ class ExampleMaker:
     def _back(self) -> _Example:
         shot = self._drawn(self.sources)
         target = self._nearest(self.targets, shot, of=4)
-        shown = bent_onto(target, shot, float(self.random.uniform(0.2, 1.0)))
+        shown = warped_onto(target, shot, float(self.random.uniform(0.2, 1.0)))
         return self._with_answer(shown, shot, target)
 
     def _own(self) -> _Example:
@@ -144,26 +144,26 @@ class ExampleMaker:
         return self._with_answer(shot.crop, shot, target)
 
     def _with_answer(self, shown: Picture, shot: Shot, target: Shot) -> _Example:
-        shown = self._bent(shown, shot.landmarks)
+        shown = self._warped(shown, shot.landmarks)
         gain, offset = self._colours(shot, target)
         pictures = [_whole(picture * gain + offset) for picture in (shown, shot.crop)]
-        view = self._view(Shot(pictures[0], shot.landmarks, shot.unoccluded))
+        view = self._view(Shot(pictures[0], shot.landmarks, shot.visibility))
         (shown, answer, view), landmarks = self._moved([*pictures, view], shot.landmarks)
         return _Example(shown, answer, landmarks, _answer_weight(landmarks), view)
 
     def _across(self) -> _Example:
         shot = self._drawn(self.targets)
         source = self._nearest(self.sources, shot, of=16)
-        answer = bent_onto(source, shot, self.config.target_colour, INNER_REACH)
+        answer = warped_onto(source, shot, self.config.target_colour, INNER_REACH)
         gain = 1.0 + self.config.brightness * self.random.uniform(-1.0, 1.0)
         pictures = [_whole(picture * gain) for picture in (shot.crop, answer)]
-        view = self._view(Shot(pictures[0], shot.landmarks, shot.unoccluded))
+        view = self._view(Shot(pictures[0], shot.landmarks, shot.visibility))
         (shown, answer, view), landmarks = self._moved([*pictures, view], shot.landmarks)
         keep = keep_map(landmarks, False, self.config.keep)
         return _Example(shown, answer, landmarks, keep, view)
 
     def _view(self, frame: Shot) -> NDArray[np.uint8]:
-        """The photograph bent onto a frame (256, 256, 4), by a mesh that is as inexact as most."""
+        """The photograph warped onto a frame (256, 256, 4), by a mesh as inexact as most."""
         if self.photograph is None:
             return np.zeros((SIZE, SIZE, 4), np.uint8)
         return reference_view(with_inexact_mesh(self.photograph, self.random), frame)
@@ -177,11 +177,11 @@ class ExampleMaker:
     def _drawn(self, shots: Sequence[Shot]) -> Shot:
         return shots[int(self.random.integers(len(shots)))]
 
-    def _bent(self, picture: Picture, landmarks: Points) -> Picture:
-        """The picture with its face's inside bent smoothly at random."""
+    def _warped(self, picture: Picture, landmarks: Points) -> Picture:
+        """The picture with its face's inside warped smoothly at random."""
         field_ = self.random.normal(size=(SIZE, SIZE, 2)).astype(np.float32)
         field_ = np.asarray(cv2.GaussianBlur(field_, (0, 0), 20.0), np.float32)
-        field_ *= self.config.bend * self.random.random() / float(field_.std())
+        field_ *= self.config.warp * self.random.random() / float(field_.std())
         inside = face_mask(landmarks[list(mesh.FACE_OVAL)])
         return displaced(picture, field_ * inside[..., None])
 

@@ -24,7 +24,7 @@ from vidswap.errors import (
     NoFaceInTargetError,
 )
 from vidswap.faces.align import align_face, face_affine, warp_points
-from vidswap.faces.occlusion import unoccluded_parts
+from vidswap.faces.occlusion import visibility_maps
 from vidswap.faces.quality import is_sharp
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
@@ -245,7 +245,7 @@ def _shot_of(
     affine = face_affine(best.landmarks)
     landmarks = warp_points(affine, best.landmarks).astype(np.float32)
     crop = align_face(frame.rgb, affine)
-    return Shot(crop, landmarks, unoccluded_parts([crop])[0]), face_size(best)
+    return Shot(crop, landmarks, visibility_maps([crop])[0]), face_size(best)
 
 
 def _frames(sources: Sequence[Path]) -> Iterator[Frame]:

@@ -37,7 +37,7 @@ class GeneratorConfig:
     `refined` the resolutions that get a second, residual ID block. Without `pe_blocks` the last two
     stages normalise without the boundary map, and without `layer_norm` AdaLIN is AdaIN: the rows of
     Table IV. `spectral_norm` (IV.A) matters in training alone. With `reference` the net may be
-    shown the source's face bent onto the target's, and beside it what that covers; the paper's
+    shown the source's face warped onto the target's, and beside it what that covers; the paper's
     generator sees the target alone.
     """
 

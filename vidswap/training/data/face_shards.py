@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from vidswap.errors import DatasetError, DiskFullError, InputNotFoundError
 from vidswap.faces import mesh
-from vidswap.faces.occlusion import unoccluded_parts
+from vidswap.faces.occlusion import visibility_maps
 
 HELD_OUT_SHARE = 0.05
 INDEX_FILE, LANDMARKS_FILE, HELD_OUT_FILE = "index.csv", "landmarks.npz", "held-out.txt"
@@ -231,15 +231,15 @@ def cached_faces(folder: Path, cache: Path, size: int) -> NDArray[np.uint8]:
     return cached_array(cache / f"faces-{size}.npy", shape, np.uint8, fill)
 
 
-def cached_clear(faces: NDArray[np.uint8], cache: Path) -> NDArray[np.uint8]:
+def cached_visibility(faces: NDArray[np.uint8], cache: Path) -> NDArray[np.uint8]:
     """Where nothing lies before each of the faces (N, 128, 128), 0 to 255, computed once."""
 
-    def fill(clear: NDArray[np.uint8]) -> None:
+    def fill(visibility: NDArray[np.uint8]) -> None:
         for start in tqdm(range(0, len(faces), 32), "what lies before faces"):
-            parts = unoccluded_parts(list(faces[start : start + 32]))
-            clear[start : start + 32] = np.rint(255.0 * parts).astype(np.uint8)
+            parts = visibility_maps(list(faces[start : start + 32]))
+            visibility[start : start + 32] = np.rint(255.0 * parts).astype(np.uint8)
 
-    return cached_array(cache / "clear.npy", (len(faces), 128, 128), np.uint8, fill)
+    return cached_array(cache / "visibility.npy", (len(faces), 128, 128), np.uint8, fill)
 
 
 def cached_array(

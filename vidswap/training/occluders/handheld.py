@@ -64,9 +64,9 @@ def headset(scene: Scene, random: np.random.Generator) -> list[Layer]:
     ear = scene.points[454 if side > 0 else 234]
     corner = scene.points[mesh.LEFT_MOUTH_CORNER if side > 0 else mesh.RIGHT_MOUTH_CORNER]
     ball = scene.at(corner, side * random.uniform(0.05, 0.3), random.uniform(-0.05, 0.3))
-    bend = scene.at((ear + ball) / 2, side * random.uniform(-0.05, 0.1), random.uniform(0.1, 0.35))
+    warp = scene.at((ear + ball) / 2, side * random.uniform(-0.05, 0.1), random.uniform(0.1, 0.35))
     width = scene.unit * random.uniform(0.035, 0.06)
-    boom = ribbon(curve(ear, bend, ball, n=20), width)
+    boom = ribbon(curve(ear, warp, ball, n=20), width)
     shadow = Shadow.cast(random, 0.3, 0.05 * scene.unit)
     area = Area.around(boom, shadow.margin, scene.size)
     rod = Layer(area, area.filled(boom), plain(_colour(STICK_COLOURS, random), area), shadow)
@@ -175,7 +175,7 @@ def _posed_hand(target: Points, reach: Points, u: float, random: np.random.Gener
     n = int(random.choice([1, 2, 3, 4], p=[0.2, 0.2, 0.15, 0.45]))
     thickness = u * random.uniform(0.135, 0.165)
     lengths = u * np.array([1.15, 1.28, 1.2, 0.95]) * random.uniform(0.9, 1.1)
-    fan, bend = np.radians(random.uniform(-2, 8)), random.uniform(-0.12, 0.12) * u
+    fan, warp = np.radians(random.uniform(-2, 8)), random.uniform(-0.12, 0.12) * u
     spread = random.uniform(1.85, 2.25) * thickness
     shows_back = random.random() < 0.6
     knuckles = target - reach * u * 1.25
@@ -189,8 +189,8 @@ def _posed_hand(target: Points, reach: Points, u: float, random: np.random.Gener
         base = knuckles + side * spread * place
         r = thickness * (0.85 if i == 3 else 1.0) * random.uniform(0.96, 1.04)
         length = lengths[i] * random.uniform(0.94, 1.06)
-        middle = base + along * length * 0.52 + side * bend
-        tip = base + along * length + side * bend * 0.4
+        middle = base + along * length * 0.52 + side * warp
+        tip = base + along * length + side * warp * 0.4
         limbs += [_Limb(base, middle, 1.1 * r, 0.98 * r), _Limb(middle, tip, 0.98 * r, 0.78 * r)]
         limbs.append(_Limb(base, base - reach * u, 1.25 * r, 1.5 * r))  # the back of the hand
         forward = (tip - middle) / max(float(np.linalg.norm(tip - middle)), 1e-3)

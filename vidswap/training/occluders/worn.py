@@ -316,7 +316,7 @@ def _cloth(
     frequency = 2 * np.pi / (scene.unit * random.uniform(0.12, 0.45))
     axis = np.array([np.cos(turn), np.sin(turn)], np.float32)
     origin = scene.points[152]
-    # Along the cloth's own surface the pattern bends with its folds.
+    # Along the cloth's own surface the pattern warps with its folds.
     weight = np.sin((area.along(origin, axis) + 0.6 * rise) * frequency)
     if random.random() < 0.5:
         second = np.array([-axis[1], axis[0]], np.float32)
@@ -334,20 +334,20 @@ def hair(scene: Scene, random: np.random.Generator) -> list[Layer]:
     style = random.random()
     if style < 0.35:  # a fringe, thin enough to see through
         start = scene.at(top, side * random.uniform(-0.1, 0.3), 0)
-        bend = random.uniform(-0.2, 0.2), random.uniform(-0.1, 0.1)
+        warp = random.uniform(-0.2, 0.2), random.uniform(-0.1, 0.1)
         half_width, length = random.uniform(0.8, 1.15), random.uniform(0.9, 1.5)
-        return [_lock(scene, start, half_width, length, bend, colour, random)]
+        return [_lock(scene, start, half_width, length, warp, colour, random)]
     locks = []
     for _ in range(1 if style < 0.7 else 2):
         start = scene.at(top, side * random.uniform(0.0, 0.7), 0)
-        bend = side * random.uniform(-0.3, 0.5), side * random.uniform(-0.1, 0.5)
+        warp = side * random.uniform(-0.3, 0.5), side * random.uniform(-0.1, 0.5)
         half_width, length = random.uniform(0.1, 0.32), random.uniform(1.6, 3.2)
-        locks.append(_lock(scene, start, half_width, length, bend, colour, random))
+        locks.append(_lock(scene, start, half_width, length, warp, colour, random))
     return locks
 
 
 def _lock(
-    scene: Scene, start: Points, half_width: float, length: float, bend: tuple[float, float],
+    scene: Scene, start: Points, half_width: float, length: float, warp: tuple[float, float],
     colour: Colour, random: np.random.Generator,
 ) -> Layer:  # fmt: skip
     """Hair that falls from `start`: half width and length in eye distances, frayed all around.
@@ -356,7 +356,7 @@ def _lock(
     that hardly changes along it.
     """
     u = scene.unit
-    drift, bow = bend
+    drift, bow = warp
     reach = u * (half_width * 1.4 + abs(drift) + abs(bow))
     end = scene.at(start, 0, 1.15 * length)
     shadow = Shadow(random.uniform(0.2, 0.45), 0.02 * u, 0.04 * u, 0.04 * u)
