@@ -6,7 +6,8 @@ from safetensors.torch import save_file
 
 from tests.models.test_apgan import identity, pictures, small_generator
 from vidswap.errors import CheckpointError
-from vidswap.models.checkpoint import load_generator, save_generator
+from vidswap.models.apgan.checkpoint import save_generator
+from vidswap.models.checkpoint import load_generator
 
 
 def test_a_saved_generator_loads_as_the_same_net(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ from vidswap.errors import DiskFullError, OutputNotWritableError
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.segments import SegmentFolder, work_folders
 from vidswap.swap import job as swap
-from vidswap.swap.job import swap_video
 from vidswap.swap.options import SwapCounts, SwapOptions, SwapResult
 from vidswap.swap.state import SwapState
+from vidswap.swap.worker import swap_video
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FRAMES = 90
@@ -245,7 +245,7 @@ def test_ten_kills_at_random_moments_change_nothing(
     program = (
         "import sys; from pathlib import Path; import vidswap\n"
         "source, target, out, checkpoint = map(Path, sys.argv[1:])\n"
-        "from vidswap.swap.job import swap_video\n"
+        "from vidswap.swap.worker import swap_video\n"
         "from vidswap.swap.options import SwapOptions\n"
         f"options = SwapOptions(checkpoint=checkpoint, segment_frames={SEGMENT}, face='all',\n"
         "    codec='ffv1', overwrite=True, no_provenance='a test')\n"

@@ -204,8 +204,8 @@ def run(
     SOURCES are photographs, folders of photographs or clips of one person. TARGET is a clip, or a
     picture; then so is the output.
     """
-    from vidswap.swap.job import swap_video
     from vidswap.swap.options import SwapOptions
+    from vidswap.swap.worker import swap_video
 
     options = SwapOptions(**_with_faces(settings))
     if dry_run:

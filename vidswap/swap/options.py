@@ -30,7 +30,7 @@ class SwapOptions:
     and hair before the face. colour_match: how far, from 0 to 1, the face's mean colour is moved to
     that of the target's. temporal_smoothing: the weight, from 0 to below 1, of the previous frame
     in what is changed. checkpoint: None for the packaged one. sign_key, sign_cert: PEM files that
-    sign the C2PA manifest, None for this computer's own. no_provenance: why there shall be no manifest; it
+    sign the C2PA manifest, None for this computer's own. no_provenance: why there is none; it
     is recorded. resume: go on with what an earlier run of the same settings has finished.
     segment_frames: how many frames are put in safety at a time. max_memory, max_vram: bytes that
     the process, and torch on the GPU, may take; None for no limit. hwaccel: device that decodes a
@@ -130,3 +130,15 @@ class SwapCounts:
     frames: int = 0
     faces_swapped: int = 0
     frames_without_face: int = 0
+
+    def add(self, n_faces: int) -> None:
+        """Count a finished frame."""
+        self.frames += 1
+        self.faces_swapped += n_faces
+        self.frames_without_face += n_faces == 0
+
+    def continue_from(self, earlier: SwapCounts) -> None:
+        """Take over what an earlier run has counted."""
+        self.frames = earlier.frames
+        self.faces_swapped = earlier.faces_swapped
+        self.frames_without_face = earlier.frames_without_face

@@ -21,8 +21,8 @@ from vidswap.media.packet_file import PacketWriter, setup_of
 from vidswap.media.picture_encoder import PictureEncoder, Quality
 from vidswap.media.segments import SegmentFolder, remove_work
 from vidswap.nets import Nets
+from vidswap.swap.faces import SwappedFrame
 from vidswap.swap.options import SwapCounts
-from vidswap.swap.stages import SwappedFrame
 from vidswap.swap.state import SwapState, fingerprint
 from vidswap.version import __version__
 

@@ -33,13 +33,9 @@ from vidswap.media.frame import Frame
 from vidswap.media.output import check_output
 from vidswap.media.picture import is_picture, read_picture
 from vidswap.media.sampling import packet_times
-from vidswap.models.checkpoint import (
-    AdapterOrigin,
-    LoadedGenerator,
-    is_adapter,
-    load_generator,
-    save_adapter,
-)
+from vidswap.models.apgan.checkpoint import AdapterOrigin, is_adapter, save_adapter
+from vidswap.models.apgan.generator import Generator
+from vidswap.models.checkpoint import LoadedGenerator, load_generator
 from vidswap.nets import (
     DetectorName,
     DeviceName,
@@ -131,7 +127,7 @@ def tune_pair(
     source_paths, target, output = [Path(s) for s in sources], Path(target), Path(output)
     _check_paths(source_paths, target, output, options)
     device = choose_device(options.device)
-    base = _load_base(options.checkpoint, device)
+    base, net = _load_base(options.checkpoint, device)
     with closing(SourceReader(*load_detector(options.detector), IdentityEncoder())) as reader:
         source = reader.read(source_paths, options.k_shot, options.source_face)
         source_shots = read_source_shots(reader, source_paths, source.identity)
@@ -140,14 +136,14 @@ def tune_pair(
     compute = torch.bfloat16 if device.type == "cuda" or cpu_computes_bf16() else torch.float32
     identity = source.identity.map(lambda x: x.clone().to(device))  # out of inference mode
     tuner = PairTuner(
-        base.net, encoder, source_shots, target_shots, identity, options.training, compute,
+        net, encoder, source_shots, target_shots, identity, options.training, compute,
         source.photograph,
     )  # fmt: skip
     minutes, interrupted, losses = _train(tuner, options.minutes, progress)
     origin = AdapterOrigin(
         base=base.path.name,
         base_sha256=base.sha256,
-        config=base.net.config,
+        config=net.config,
         images=tuner.images,
         minutes=minutes,
         shots_sha256=_digest(source_shots),
@@ -299,15 +295,17 @@ def _check_paths(sources: Sequence[Path], target: Path, output: Path, options: T
     check_output(output, options.overwrite)
 
 
-def _load_base(checkpoint: Path | None, device: torch.device) -> LoadedGenerator:
+def _load_base(checkpoint: Path | None, device: torch.device) -> tuple[LoadedGenerator, Generator]:
     if checkpoint is not None and is_adapter(checkpoint):
         raise CheckpointError(f"{checkpoint}: was tuned itself; give the generator it came from")
     base = load_generator(checkpoint, device)
+    if not isinstance(base.net, Generator):
+        raise CheckpointError(f"{base.path}: holds {base.net.name!r}; only AP-GAN can be tuned")
     if base.size != SIZE:
         raise CheckpointError(
             f"{base.path}: makes pictures of {base.size} pixels; tuning needs {SIZE}"
         )
-    return base
+    return base, base.net
 
 
 def _digest(shots: Iterable[Shot]) -> str:
