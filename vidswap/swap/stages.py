@@ -129,7 +129,7 @@ def warp_references(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[
 def _with_reference(face: AlignedFace) -> AlignedFace:
     if face.source.photograph is None:
         return face
-    onto = Shot(face.crop, face.landmarks.astype(np.float32, copy=False), face.visibility)
+    onto = Shot(face.crop, face.landmarks, face.visibility)
     return replace(face, reference=reference_view(face.source.photograph, onto))
 
 
