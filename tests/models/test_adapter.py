@@ -188,9 +188,9 @@ def test_a_kill_while_saving_leaves_the_old_file(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, torch\n"
         "from pathlib import Path\n"
-        "from vidswap.models import checkpoint as c\n"
+        "from vidswap.models.apgan import checkpoint as c\n"
         "from vidswap.models.apgan.generator import GeneratorConfig\n"
-        "c.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
         "about = c.AdapterOrigin('b', '0', GeneratorConfig(), 1, 1.0, '0')\n"
         "c.save_adapter({'a.change': torch.zeros(9)}, Path(sys.argv[1]), about)\n"
     )

@@ -126,7 +126,7 @@ class SegmentedClip:
         state = SwapState.from_bytes(content) if self._joinable() else None
         if state is not None and (frames := frames_from(self._reader, state)) is not None:
             return state, frames
-        self.warnings.append("the work kept from an earlier run cannot be gone on with; made anew")
+        self.warnings.append("the work of an earlier run cannot be resumed; starting over")
         self._folder.drop_all()
         self._reader.go_to(None)
         return None, self._reader
@@ -173,7 +173,7 @@ class StraightClip:
 
 @contextmanager
 def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
-    """Add to what ends a run early that the same command goes on, where work is kept."""
+    """Add to the error that ends a run early that a rerun resumes, where work is kept."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -187,7 +187,7 @@ def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
 
 
 def _kept(clip: SegmentedClip | StraightClip) -> str:
-    return f"{clip.frames_kept} frames are finished and kept; the same command goes on after them"
+    return f"{clip.frames_kept} frames are finished and kept; rerun the command to resume"
 
 
 def frames_from(reader: VideoReader, state: SwapState) -> Iterator[Frame] | None:
@@ -242,10 +242,10 @@ def _is_file(value: Any) -> bool:
 
 def _kept_work(folder: SegmentFolder) -> list[str]:
     lines = [
-        f"unfinished work with other settings ({differences}) is kept in {path}; --no-resume "
-        "removes it"
+        f"unfinished work with other settings ({differences}) is kept in {path}; remove "
+        "it with --no-resume"
         for path, differences in folder.others()
     ]
     if folder.lost:
-        lines.append(f"{folder.lost} segment(s) of an earlier run are damaged and made again")
+        lines.append(f"{folder.lost} segment(s) of an earlier run are damaged; swapping them again")
     return lines
