@@ -37,7 +37,7 @@ Image = NDArray[np.uint8]
 MOMENTS = (0.10, 0.45, 0.80)  # of the clip, shown in the side-by-side picture
 PANEL_SIZE = (480, 360)
 HEADING_HEIGHT = 36
-SOURCE, TARGET = "clara", "nora"
+SOURCE, TARGET = "clara", "mei"
 
 
 @dataclass(frozen=True)
