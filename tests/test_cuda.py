@@ -37,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def full_fp32() -> Iterator[None]:
-    """cuDNN's default rounds fp32 factors to 10 bits (TF32); a comparison with the CPU needs all."""
+    """Without cuDNN's default, TF32, which rounds fp32 factors to 10 bits."""
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
 
