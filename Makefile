@@ -54,7 +54,7 @@ lint: check $(TEST_STAMP)
 	@$(VENV)/bin/mypy
 
 docs: check $(DOCS_STAMP)
-	@$(VENV)/bin/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
 clean:

@@ -22,6 +22,7 @@ from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
 from vidswap.media.decoder import VideoReader
 from vidswap.models.checkpoint import load_generator
+from vidswap.models.face_net import FaceBatch
 from vidswap.people.source import SourceReader
 from vidswap.swap.options import SwapOptions
 
@@ -72,7 +73,8 @@ def swapped(
     net = load_generator(None, torch.device(device), dtype).net
     target, maps = (tensor.to(device, dtype) for tensor in faces)
     with torch.inference_mode():
-        answer = net(target, maps, ids.expand(len(target)).map(lambda x: x.to(device)))
+        of_each = ids.expand(len(target)).map(lambda x: x.to(device))
+        answer = net.swap(FaceBatch(target, maps, of_each))
     return 127.5 * (answer.float().cpu() + 1.0)
 
 
