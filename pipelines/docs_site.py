@@ -8,9 +8,10 @@ from __future__ import annotations
 import posixpath
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.structure.files import File, Files
+if TYPE_CHECKING:
+    from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).resolve().parents[1]
 # File of the checkout -> page of the site. A file of docs/ keeps its name.
@@ -26,6 +27,8 @@ _LINK = re.compile(r"(\]\(|src=\")(?!https?:|#|mailto:)([^)#\"\s]+)")
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages from outside docs/."""
+    from mkdocs.structure.files import File
+
     for source, page in PAGES.items():
         text = with_site_links((ROOT / source).read_text(), source)
         files.append(File.generated(config, page, content=text))

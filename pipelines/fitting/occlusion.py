@@ -4,8 +4,8 @@
 
 FACES is a dataset as `vidswap dataset build` writes it, CACHE the cache of a training run on it.
 Occluders are drawn on faces that wear no glasses; a third of the faces get none. The photographs'
-own hair and hats are labelled by their colour (`vidswap/faces/skin.py`): drawn ones alone teach a net
-to find what is drawn. How much is found on held-out people is printed.
+own hair and hats are labelled by their colour (`vidswap/faces/skin.py`): drawn ones alone teach a
+net to find what is drawn. Prints how much is found on held-out people.
 """
 
 from __future__ import annotations
