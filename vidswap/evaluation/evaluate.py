@@ -154,7 +154,7 @@ def _held_out(
 ) -> tuple[Report, Picture]:
     """The report's part on held-out faces: measures, and each pair's own values; and the sheet."""
     swaps, seconds = swap_held_out(faces, nets, mask)
-    reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
+    reader = SourceReader.of(nets)
     quality, each = measure_held_out(faces, swaps, judge, reader, seconds)
     triples = list(zip(faces.sources, faces.targets, swaps, strict=True))
     return {"measures": asdict(quality), "each": each}, held_out_sheet(triples)

@@ -17,7 +17,7 @@ from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.blending.warping import Shot, reference_view
 from vidswap.evaluation.clips import meshes_alike
-from vidswap.evaluation.judge import Crops, Judge, crops_to_tensor
+from vidswap.evaluation.judge import Crops, Judge
 from vidswap.evaluation.pairs import held_out_pairs
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Face
@@ -30,6 +30,7 @@ from vidswap.metrics.identity import nearer_to_source, paired_cosines, retrieval
 from vidswap.metrics.image import ssim
 from vidswap.models.apgan.generator import reference_tensor
 from vidswap.nets import Nets
+from vidswap.people.embedding import crops_to_tensor, embed_crops
 from vidswap.people.source import SourceReader
 from vidswap.swap.stages import run_generator
 from vidswap.training.data.face_shards import (
@@ -143,7 +144,7 @@ def swap_held_out(
     seconds: list[float] = []
     for start in range(0, len(faces.targets), BATCH):
         part = slice(start, start + BATCH)
-        identity = embed(nets.encoder, faces.sources[part])
+        identity = embed_crops(nets.encoder, faces.sources[part])
         maps = [draw_boundary_map(points) for points in faces.landmarks[part]]
         views = reference_views(faces, part) if nets.generator.net.config.reference else None
         began = time.perf_counter()
@@ -172,14 +173,6 @@ def reference_views(faces: HeldOutFaces, part: slice = slice(None)) -> list[NDAr
         reference_view(shot, target, points=faces.mesh_index)
         for shot, target in zip(shots, onto, strict=True)
     ]
-
-
-def embed(encoder: IdentityEncoder, crops: Crops) -> IdEmbedding:
-    """The id embeddings of crops, one source a row."""
-    device = next(encoder.parameters()).device
-    with torch.inference_mode():
-        identity: IdEmbedding = encoder(crops_to_tensor(crops, device))
-    return identity
 
 
 def generate_crops(
@@ -329,7 +322,7 @@ def _geometry(
 
 def pooled_features(encoder: IdentityEncoder, crops: Crops) -> NDArray[np.float32]:
     """dlib's pooled vector (N, 256) of each crop."""
-    rows = [embed(encoder, crops[i : i + BATCH]).vector for i in range(0, len(crops), BATCH)]
+    rows = [embed_crops(encoder, crops[i : i + BATCH]).vector for i in range(0, len(crops), BATCH)]
     features: NDArray[np.float32] = torch.cat(rows).cpu().numpy()
     return features
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidswap.digest import file_sha256
-from vidswap.evaluation.judge import Crops, Judge, crops_to_tensor, load_judge
+from vidswap.evaluation.judge import Crops, Judge, load_judge
 from vidswap.identity.encoder import IdentityEncoder, dlib_crop
 from vidswap.metrics.onnx_nets import OnnxNet, PoseNet
 from vidswap.metrics.perceptual import VggConv5, load_vgg
+from vidswap.people.embedding import crops_to_tensor
 from vidswap.people.source import SourceReader
 from vidswap.training.id_targets import arcface_crop
 
