@@ -28,6 +28,7 @@ from vidswap.metrics.fid import frechet_distance
 from vidswap.metrics.geometry import expression_percent, pose_degrees
 from vidswap.metrics.identity import nearer_to_source, paired_cosines, retrieval_ranks
 from vidswap.metrics.image import ssim
+from vidswap.metrics.summaries import mean_of_known
 from vidswap.models.apgan.generator import reference_tensor
 from vidswap.nets import Nets
 from vidswap.people.embedding import crops_to_tensor, embed_crops
@@ -272,7 +273,7 @@ def measure_held_out(
             [ssim(a, b, w) for a, b, w in zip(faces.targets, swaps, outside, strict=True)]
         ),
     }
-    means = {name: _mean(values) for name, values in each.items()}
+    means = {name: mean_of_known(values) for name, values in each.items()}
     pooled = pooled_features(reader.encoder, faces.targets)
     quality = HeldOutQuality(
         pairs=n,
@@ -330,8 +331,3 @@ def pooled_features(encoder: IdentityEncoder, crops: Crops) -> NDArray[np.float3
 def _within(ranks: NDArray[np.number], k: int) -> NDArray[np.float64]:
     """One where a rank is below k, zero where it is not, NaN where there is none."""
     return np.where(np.isnan(ranks), np.nan, ranks < k)
-
-
-def _mean(values: NDArray[np.floating]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
