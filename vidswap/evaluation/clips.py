@@ -20,6 +20,7 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.metrics.flow import LEAST_OVERLAP, fixed_square, flow_quality, square_affine
 from vidswap.metrics.geometry import meshes_in_one_region
+from vidswap.metrics.summaries import mean_of_known
 from vidswap.metrics.swap_quality import FrameEmbeddings, SwapQuality, measure_frame, summarise
 from vidswap.nets import Nets
 from vidswap.people.source import SourceReader
@@ -187,8 +188,7 @@ def picture_row(source: Picture, pairs: Sequence[MeasuredPair]) -> Picture:
 
 def mean_quality(qualities: Sequence[SwapQuality]) -> dict[str, float]:
     """Each measure's mean over the clips, those left out in which it is not defined."""
-    means = {}
-    for name in (f.name for f in fields(SwapQuality)):
-        known = [v for q in qualities if not np.isnan(v := float(getattr(q, name)))]
-        means[name] = float(np.mean(known)) if known else float("nan")
-    return means
+    return {
+        field.name: mean_of_known(float(getattr(quality, field.name)) for quality in qualities)
+        for field in fields(SwapQuality)
+    }

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.faces.align import scale_affine
+from vidswap.metrics.summaries import mean_of_known
 
 Frames = Sequence[NDArray[np.uint8]]
 Flow = NDArray[np.float32]
@@ -72,7 +73,9 @@ def flow_quality(targets: Frames, swaps: Frames) -> FlowQuality:
 
 def mean_flow(steps: Sequence[FlowStep]) -> FlowQuality:
     """Means over the steps of a clip, those left out in which nothing was visible."""
-    return FlowQuality(*(_mean([getattr(step, name) for step in steps]) for name in _STEP_NAMES))
+    return FlowQuality(
+        *(mean_of_known(getattr(step, name) for step in steps) for name in _STEP_NAMES)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,8 +253,3 @@ def _pixels(height: int, width: int) -> tuple[Flow, Flow]:
     x.setflags(write=False)
     y.setflags(write=False)
     return x, y
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")

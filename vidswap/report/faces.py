@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.errors import BadOptionError, InputNotFoundError
+from vidswap.errors import BadOptionError
 from vidswap.faces.align import align_face, face_affine, invert_affine, warp_points
 from vidswap.faces.detection import Face, box_overlap
 from vidswap.faces.mesh import FACE_OVAL
@@ -18,7 +18,7 @@ from vidswap.faces.tracking import FaceTracker, TrackedFace
 from vidswap.metrics.flow import LEAST_OVERLAP, fixed_square, square_affine
 from vidswap.metrics.geometry import meshes_in_one_region
 from vidswap.metrics.onnx_nets import POSE_BOX
-from vidswap.people.face_selection import FaceChooser, LargestFace, NearestFace
+from vidswap.people.face_selection import FaceChooser, LargestFace, NearestFace, person_of
 from vidswap.people.source import SourceReader
 from vidswap.report.frames import FramePair
 from vidswap.runtime.stage_clock import StageClock
@@ -70,15 +70,10 @@ def chooser_of(face: str | Path, reader: SourceReader) -> FaceChooser:
 
     Raises InputNotFoundError, BadOptionError.
     """
-    if face == "largest":
-        return LargestFace()
     if face == "all":
         raise BadOptionError("a report is about one face: give --face largest or a picture")
-    picture = Path(face)
-    if not picture.is_file():
-        raise InputNotFoundError(f"--face {face}: neither 'largest' nor a picture that exists")
-    reference = reader.read([picture], choose="largest").identity.embedding[0].cpu().numpy()
-    return NearestFace(reference, reader.encoder)
+    person = person_of(face, reader)
+    return LargestFace() if person is None else NearestFace(person, reader)
 
 
 class FaceWatch:
