@@ -6,23 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
+from vidswap.choices import DetectorName as DetectorName
+from vidswap.choices import DeviceName as DeviceName
+from vidswap.choices import PrecisionName as PrecisionName
 from vidswap.errors import BadOptionError
 from vidswap.faces.detection import FaceDetector, LandmarkFinder
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.models.checkpoint import LoadedGenerator, load_generator
 from vidswap.runtime.processor import cpu_computes_bf16
 
-DetectorName = Literal["mediapipe", "face-alignment"]
-DeviceName = Literal["auto", "cpu", "cuda"]
-PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
-
-DETECTORS: tuple[DetectorName, ...] = ("mediapipe", "face-alignment")
-DEVICES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda")
-PRECISIONS: tuple[PrecisionName, ...] = ("auto", "fp32", "bf16", "fp16")
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -231,7 +231,7 @@ def run(
 
 def _with_faces(settings: dict[str, Any]) -> dict[str, Any]:
     """The options as SwapOptions takes them: a face is a keyword or a path, a size is in bytes."""
-    from vidswap.runtime.memory import parse_size
+    from vidswap.runtime.sizes import parse_size
 
     for name in ("face", "source_face"):
         if settings[name] not in (None, "largest", "all"):

@@ -15,14 +15,12 @@ import torch
 
 from vidswap.errors import BadOptionError, OutOfMemoryError
 from vidswap.media.decoder import VideoReader
+from vidswap.runtime.sizes import MIB as MIB
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-MIB = 1024 * 1024
-_UNITS = {"": 1, "K": 1024, "M": MIB, "G": 1024 * MIB}
 _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?)(?:I?B)?\s*", re.IGNORECASE)
 
 # Fitted to peaks measured at 1280x720, 1920x1080 and 3840x2160 with queues of 1, 2 and 4 and
 # batches of 1, 2 and 4: frames held by tracker, codecs and stages, those of each place in the
@@ -48,15 +46,6 @@ class MemoryPlan:
     queue_depth: int
     batch_size: int
     expected: int
-
-
-def parse_size(text: str) -> int:
-    """Bytes of a size such as 800M, 2G or 1.5GiB. Raises BadOptionError."""
-    match = _SIZE.fullmatch(text)
-    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0.0
-    if size < 1:
-        raise BadOptionError(f"memory size {text!r}; write it as 800M, 2G or 1.5G")
-    return int(size)
 
 
 def frame_bytes(reader: VideoReader) -> int:

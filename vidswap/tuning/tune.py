@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,47 +39,15 @@ from vidswap.models.checkpoint import (
     load_generator,
     save_adapter,
 )
-from vidswap.nets import (
-    DetectorName,
-    DeviceName,
-    choose_device,
-    load_detector,
-)
+from vidswap.nets import choose_device, load_detector
 from vidswap.people.source import MIN_FACE_SIZE, SourceReader, face_size
 from vidswap.runtime.processor import cpu_computes_bf16
+from vidswap.tuning.options import TuneOptions as TuneOptions
 from vidswap.tuning.pair_training import PairTuner, TuneConfig
 
 MAX_SHOTS = 400  # aligned faces a side, 0.2 MiB each
 FEW_SHOTS = 10  # of the source; below them there is little to learn from
 SUFFIX = ".safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneOptions:
-    """How to tune.
-
-    minutes: wall time of training, reading not counted. k_shot, face, source_face, detector: as in
-    SwapOptions, but `face` may not be "all". checkpoint: the generator to start from, None for the
-    packaged one. training: the examples, the losses and their weights.
-    """
-
-    minutes: float = 10.0
-    k_shot: int = 10
-    face: str | Path = "largest"
-    source_face: str | Path | None = None
-    detector: DetectorName = "mediapipe"
-    device: DeviceName = "auto"
-    checkpoint: Path | None = None
-    overwrite: bool = False
-    training: TuneConfig = field(default_factory=TuneConfig)
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.minutes) and self.minutes > 0):
-            raise BadOptionError(f"minutes {self.minutes}; it must be more than 0")
-        if self.k_shot < 1:
-            raise BadOptionError(f"k-shot {self.k_shot}; it must be 1 or more")
-        if self.face == "all":
-            raise BadOptionError("--face all: a pair is tuned for one face; give a PICTURE of it")
 
 
 @dataclass(frozen=True)
@@ -140,8 +107,8 @@ def tune_pair(
     compute = torch.bfloat16 if device.type == "cuda" or cpu_computes_bf16() else torch.float32
     identity = source.identity.map(lambda x: x.clone().to(device))  # out of inference mode
     tuner = PairTuner(
-        base.net, encoder, source_shots, target_shots, identity, options.training, compute,
-        source.photograph,
+        base.net, encoder, source_shots, target_shots, identity, options.training or TuneConfig(),
+        compute, source.photograph,
     )  # fmt: skip
     minutes, interrupted, losses = _train(tuner, options.minutes, progress)
     origin = AdapterOrigin(
