@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import resource
 import sys
@@ -16,6 +17,8 @@ import torch
 from vidswap.errors import BadOptionError, OutOfMemoryError
 from vidswap.media.decoder import VideoReader
 from vidswap.runtime.sizes import MIB as MIB
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -69,7 +72,7 @@ def plan_memory(
         for batch in range(usual, 0, -1)
     ]
     if limit is None:
-        return plans[0]
+        return _logged(plans[0])
     fitting = [plan for plan in plans if plan.expected <= limit]
     if not fitting:
         least = min(plan.expected for plan in plans)
@@ -78,7 +81,15 @@ def plan_memory(
             f"{-(-least // MIB)} MiB at least: allow that, or make the clip smaller"
         )
     # A full batch keeps the generator fast; deep queues only even out the stages.
-    return max(fitting, key=lambda plan: (plan.batch_size, plan.queue_depth))
+    return _logged(max(fitting, key=lambda plan: (plan.batch_size, plan.queue_depth)))
+
+
+def _logged(plan: MemoryPlan) -> MemoryPlan:
+    logger.info(
+        "memory plan: queues of %d, batches of %d, about %d MiB",
+        plan.queue_depth, plan.batch_size, plan.expected // MIB,
+    )  # fmt: skip
+    return plan
 
 
 def _expected(queue: int, batch: int, frame: int, base: int) -> int:
@@ -126,6 +137,7 @@ class ShrinkingBatches:
                         "(--max-memory, --max-vram) or give --device cpu"
                     ) from error
                 self.size = len(part) // 2
+                logger.warning("not enough memory; going on with batches of %d", self.size)
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
         return answers
