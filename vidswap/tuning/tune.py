@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,6 @@ from vidswap.models.apgan.checkpoint import AdapterOrigin, is_adapter, save_adap
 from vidswap.models.apgan.generator import Generator
 from vidswap.models.checkpoint import LoadedGenerator, load_generator
 from vidswap.nets import (
-    DetectorName,
-    DeviceName,
     choose_device,
     load_detector,
 )
@@ -45,39 +42,12 @@ from vidswap.people.embedding import as_array, face_size
 from vidswap.people.face_selection import person_of
 from vidswap.people.source import MIN_FACE_SIZE, SourceReader, pictures_in
 from vidswap.runtime.processor import cpu_computes_bf16
+from vidswap.tuning.options import TuneOptions as TuneOptions
 from vidswap.tuning.pair_training import PairTuner, TuneConfig
 
 MAX_SHOTS = 400  # aligned faces a side, 0.2 MiB each
 FEW_SHOTS = 10  # of the source; below them there is little to learn from
 SUFFIX = ".safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneOptions:
-    """How to tune.
-
-    minutes: wall time of training, reading not counted. k_shot, face, source_face, detector: as in
-    SwapOptions, but `face` may not be "all". checkpoint: the generator to start from, None for the
-    packaged one. training: the examples, the losses and their weights.
-    """
-
-    minutes: float = 10.0
-    k_shot: int = 10
-    face: str | Path = "largest"
-    source_face: str | Path | None = None
-    detector: DetectorName = "mediapipe"
-    device: DeviceName = "auto"
-    checkpoint: Path | None = None
-    overwrite: bool = False
-    training: TuneConfig = field(default_factory=TuneConfig)
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.minutes) and self.minutes > 0):
-            raise BadOptionError(f"minutes {self.minutes}; it must be more than 0")
-        if self.k_shot < 1:
-            raise BadOptionError(f"k-shot {self.k_shot}; it must be 1 or more")
-        if self.face == "all":
-            raise BadOptionError("--face all: a pair is tuned for one face; give a PICTURE of it")
 
 
 @dataclass(frozen=True)
@@ -137,8 +107,8 @@ def tune_pair(
     compute = torch.bfloat16 if device.type == "cuda" or cpu_computes_bf16() else torch.float32
     identity = source.identity.map(lambda x: x.clone().to(device))  # out of inference mode
     tuner = PairTuner(
-        net, encoder, source_shots, target_shots, identity, options.training, compute,
-        source.photograph,
+        net, encoder, source_shots, target_shots, identity, options.training or TuneConfig(),
+        compute, source.photograph,
     )  # fmt: skip
     minutes, interrupted, losses = _train(tuner, options.minutes, progress)
     origin = AdapterOrigin(
