@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -187,3 +188,17 @@ def test_ctrl_c_while_modules_are_imported_is_one_line(
     (line,) = errors.decode().splitlines()
     assert line == "vidswap: interrupted; nothing was written"
     assert not list(tmp_path.iterdir())
+
+
+def test_libraries_are_quiet_and_their_handlers_repeat_nothing(
+    target_clip: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root, absl = logging.getLogger(), logging.StreamHandler(sys.__stderr__)
+    root.addHandler(absl)  # as absl does once mediapipe has loaded it
+    try:
+        result = CliRunner().invoke(main, ["-v", "info", str(target_clip)])
+    finally:
+        root.removeHandler(absl)
+    assert "version" in result.stderr and capfd.readouterr().err == ""
+    for name in ("matplotlib", "PIL.PngImagePlugin", "numba.core", "absl"):
+        assert not logging.getLogger(name).isEnabledFor(logging.WARNING)
