@@ -69,7 +69,7 @@ def settings_option(owner: type) -> Decorator:
     """Decorator that adds --settings; what the file says takes the place of the defaults."""
 
     def read(context: click.Context, _: click.Parameter, file: Path | None) -> None:
-        if file is not None:
+        if file is not None and not context.resilient_parsing:
             context.default_map = {**(context.default_map or {}), **read_settings(file, owner)}
 
     return option_in("Settings")(
