@@ -224,7 +224,8 @@ def check_disk(folder: Path | None = None) -> Iterator[Finding]:
 def check_checkpoint(path: Path | None = None) -> Iterator[Finding]:
     """The generator's file: there, whole, of the right kind; its net is not built."""
     from vidswap.digest import file_sha256
-    from vidswap.models.checkpoint import ARCHITECTURE, default_checkpoint
+    from vidswap.models.checkpoint import default_checkpoint
+    from vidswap.models.registry import architectures
 
     path = path or default_checkpoint()
     mend = f"install vidswap again, or give --checkpoint FILE; expected {path}"
@@ -237,8 +238,9 @@ def check_checkpoint(path: Path | None = None) -> Iterator[Finding]:
         yield Finding("generator", "broken", f"{path.name} cannot be read ({error})", mend)
         return
     kind = header.get("__metadata__", {}).get("architecture")
-    if kind != ARCHITECTURE or not complete:
-        fault = f"holds {kind!r}" if kind != ARCHITECTURE else "is cut short"
+    known = kind in architectures()
+    if not known or not complete:
+        fault = "is cut short" if known else f"holds {kind!r}"
         yield Finding("generator", "broken", f"{path.name} {fault}", mend)
         return
     found = f"{path.name}, {len(header) - 1} tensors, SHA-256 {file_sha256(path)[:12]}"

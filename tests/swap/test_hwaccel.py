@@ -39,7 +39,7 @@ def unnetted(monkeypatch: pytest.MonkeyPatch) -> None:
     def loads(*_: object, **__: object) -> None:
         raise AssertionError("the nets were loaded")
 
-    monkeypatch.setattr("vidswap.swap.job.load_nets", loads)
+    monkeypatch.setattr("vidswap.swap.worker.load_nets", loads)
     monkeypatch.setattr("vidswap.swap.plan.load_nets", loads)
 
 

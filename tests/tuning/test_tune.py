@@ -18,7 +18,8 @@ from tests.photographs import astronaut, grace_hopper
 from tests.swap.test_bad_input import assert_refused
 from vidswap.commands.main import main
 from vidswap.errors import BadOptionError
-from vidswap.models.checkpoint import load_generator, save_adapter
+from vidswap.models.apgan.checkpoint import save_adapter
+from vidswap.models.checkpoint import load_generator
 from vidswap.people.source import SourceReader
 from vidswap.tuning.pair_examples import ExampleMaker, Examples
 from vidswap.tuning.tune import TuneOptions, read_source_shots, tune_pair
@@ -103,7 +104,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("vidswap.models.checkpoint.os.fsync", full)
+    monkeypatch.setattr("vidswap.models.checkpoint_file.os.fsync", full)
     monkeypatch.setattr("vidswap.tuning.tune._train", lambda *_: (0.1, False, {}))
     result = tune(
         source_picture, target_clip, "-o", out, "--minutes", MOMENT, "--checkpoint", untrained,

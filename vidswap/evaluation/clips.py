@@ -26,7 +26,7 @@ from vidswap.nets import Nets
 from vidswap.people.source import SourceReader
 from vidswap.swap.job import read_source
 from vidswap.swap.options import SwapOptions
-from vidswap.swap.stages import swap_frames
+from vidswap.swap.path import swap_frames
 
 Picture = NDArray[np.uint8]
 SHEET_MOMENTS = 5
@@ -113,9 +113,7 @@ def evaluate_pair(
 
     # A reader of its own: the swap's nets are busy in the pipeline's threads.
     with closing(SourceReader.load()) as reader:
-        swapped = swap_frames(
-            remembered(), source_face.identity, nets, options, photograph=source_face.photograph
-        )
+        swapped = swap_frames(remembered(), source_face, nets, options)
         frames = ((originals[i].rgb, after.rgb) for i, after in enumerate(swapped))
         seen = watch(frames, reader, every)
     if not seen.pairs:

@@ -23,17 +23,16 @@ from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Face
 from vidswap.faces.mesh import FACE_OVAL
 from vidswap.faces.occlusion import GLASSES, occlusions, visibility_maps
-from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
+from vidswap.identity.encoder import IdentityEncoder
 from vidswap.metrics.fid import frechet_distance
 from vidswap.metrics.geometry import expression_percent, pose_degrees
 from vidswap.metrics.identity import nearer_to_source, paired_cosines, retrieval_ranks
 from vidswap.metrics.image import ssim
 from vidswap.metrics.summaries import mean_of_known
-from vidswap.models.apgan.generator import reference_tensor
 from vidswap.nets import Nets
-from vidswap.people.embedding import crops_to_tensor, embed_crops
+from vidswap.people.embedding import embed_crops
 from vidswap.people.source import SourceReader
-from vidswap.swap.stages import run_generator
+from vidswap.swap.generation import swap_crops
 from vidswap.training.data.face_shards import (
     iterate_faces,
     read_index,
@@ -147,9 +146,9 @@ def swap_held_out(
         part = slice(start, start + BATCH)
         identity = embed_crops(nets.encoder, faces.sources[part])
         maps = [draw_boundary_map(points) for points in faces.landmarks[part]]
-        views = reference_views(faces, part) if nets.generator.net.config.reference else None
+        views = reference_views(faces, part) if nets.generator.net.takes.reference else None
         began = time.perf_counter()
-        batch = generate_crops(nets, faces.targets[part], maps, identity, views)
+        batch = swap_crops(nets, faces.targets[part], maps, identity, views)
         seconds.append((time.perf_counter() - began) / len(batch))
         outputs += batch
     blended = [
@@ -174,23 +173,6 @@ def reference_views(faces: HeldOutFaces, part: slice = slice(None)) -> list[NDAr
         reference_view(shot, target, points=faces.mesh_index)
         for shot, target in zip(shots, onto, strict=True)
     ]
-
-
-def generate_crops(
-    nets: Nets,
-    targets: Crops,
-    maps: Crops,
-    identity: IdEmbedding,
-    views: Crops | None = None,
-) -> list[NDArray[np.uint8]]:
-    """One generator call with a source of its own for each target: Y (256, 256, 3) uint8 each."""
-    given = crops_to_tensor(targets, nets.device).to(nets.dtype)
-    boundary = (crops_to_tensor(maps, nets.device) / 2.0 + 0.5).to(nets.dtype)
-    references = None if views is None else reference_tensor(torch.from_numpy(np.stack(views)))
-    with torch.inference_mode():
-        output = run_generator(nets, given, boundary, identity, references).float()
-        pixels = ((output + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def blend_crop(

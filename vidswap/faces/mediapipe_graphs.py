@@ -16,6 +16,7 @@ import numpy as np
 
 from vidswap.errors import MissingLibraryError
 from vidswap.faces.system_libraries import check_system_libraries
+from vidswap.runtime.process import quiet_native_logs
 
 MESH_SIZE = 192  # pixels, side of the landmark net's input
 
@@ -140,7 +141,7 @@ def _load_mediapipe() -> tuple[Any, Any]:
     Imported on first use: the import takes a second and reads its log level from the environment.
     """
     check_system_libraries()
-    os.environ.setdefault("GLOG_minloglevel", "2")  # errors only
+    quiet_native_logs()
     try:
         from google.protobuf import text_format
         from mediapipe.calculators.core import split_vector_calculator_pb2  # noqa: F401

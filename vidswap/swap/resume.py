@@ -21,18 +21,14 @@ from vidswap.media.packet_file import PacketWriter, setup_of
 from vidswap.media.picture_encoder import PictureEncoder, Quality
 from vidswap.media.segments import SegmentFolder, remove_work
 from vidswap.nets import Nets
-from vidswap.swap.options import SwapCounts
-from vidswap.swap.stages import SwappedFrame
+from vidswap.options import names_where
+from vidswap.swap.faces import SwappedFrame
+from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.state import SwapState, fingerprint
 from vidswap.version import __version__
 
-# They decide where a result goes and how it is signed, not what its frames are. Neither does the
-# decoder: a device gives the software decoder's samples, or none. Should it ever give others, the
-# frames around the break show it (`frames_from`).
-_NO_FACTS = (
-    "overwrite", "resume", "checkpoint", "sign_key", "sign_cert", "no_provenance", "max_vram",
-    "hwaccel",
-)  # fmt: skip
+# Options whose fact is what was made of them, as of "auto" or of a path.
+_TOLD_BY_NETS = frozenset({"checkpoint", "device", "precision"})
 
 
 class SegmentedClip:
@@ -126,7 +122,7 @@ class SegmentedClip:
         state = SwapState.from_bytes(content) if self._joinable() else None
         if state is not None and (frames := frames_from(self._reader, state)) is not None:
             return state, frames
-        self.warnings.append("the work kept from an earlier run cannot be gone on with; made anew")
+        self.warnings.append("the work of an earlier run cannot be resumed; starting over")
         self._folder.drop_all()
         self._reader.go_to(None)
         return None, self._reader
@@ -173,7 +169,7 @@ class StraightClip:
 
 @contextmanager
 def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
-    """Add to what ends a run early that the same command goes on, where work is kept."""
+    """Add to the error that ends a run early that a rerun resumes, where work is kept."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -187,7 +183,7 @@ def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
 
 
 def _kept(clip: SegmentedClip | StraightClip) -> str:
-    return f"{clip.frames_kept} frames are finished and kept; the same command goes on after them"
+    return f"{clip.frames_kept} frames are finished and kept; rerun the command to resume"
 
 
 def frames_from(reader: VideoReader, state: SwapState) -> Iterator[Frame] | None:
@@ -221,8 +217,9 @@ def facts_of(
     """
     facts = {"target": sha256[target], "frames of the source": ", ".join(used)}
     facts |= {f"source {path.name}": digest for path, digest in sha256.items() if path != target}
+    deciding = names_where(SwapOptions, "pixels") - _TOLD_BY_NETS
     for name, value in options.items():
-        if name not in _NO_FACTS:
+        if name in deciding:
             facts[name] = file_sha256(value) if _is_file(value) else str(value)
     return facts | {
         "checkpoint": nets.generator.sha256,
@@ -242,10 +239,10 @@ def _is_file(value: Any) -> bool:
 
 def _kept_work(folder: SegmentFolder) -> list[str]:
     lines = [
-        f"unfinished work with other settings ({differences}) is kept in {path}; --no-resume "
-        "removes it"
+        f"unfinished work with other settings ({differences}) is kept in {path}; remove "
+        "it with --no-resume"
         for path, differences in folder.others()
     ]
     if folder.lost:
-        lines.append(f"{folder.lost} segment(s) of an earlier run are damaged and made again")
+        lines.append(f"{folder.lost} segment(s) of an earlier run are damaged; swapping them again")
     return lines

@@ -27,7 +27,7 @@ from vidswap.blending.warping import (
 )
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.occlusion import visibility_of
-from vidswap.models.apgan.generator import reference_tensor
+from vidswap.models.face_net import reference_tensor
 from vidswap.training.augmentation import add_occluder, degrade
 from vidswap.training.data.face_shards import FaceRecord
 from vidswap.training.expression import corner_points

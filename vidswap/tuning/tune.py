@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +31,10 @@ from vidswap.media.frame import Frame
 from vidswap.media.output import check_output
 from vidswap.media.picture import is_picture, read_picture
 from vidswap.media.sampling import middles, spaced_frames
-from vidswap.models.checkpoint import (
-    AdapterOrigin,
-    LoadedGenerator,
-    is_adapter,
-    load_generator,
-    save_adapter,
-)
+from vidswap.models.apgan.checkpoint import AdapterOrigin, is_adapter, save_adapter
+from vidswap.models.apgan.generator import Generator
+from vidswap.models.checkpoint import LoadedGenerator, load_generator
 from vidswap.nets import (
-    DetectorName,
-    DeviceName,
     choose_device,
     load_detector,
 )
@@ -49,39 +42,12 @@ from vidswap.people.embedding import as_array, face_size
 from vidswap.people.face_selection import person_of
 from vidswap.people.source import MIN_FACE_SIZE, SourceReader, pictures_in
 from vidswap.runtime.processor import cpu_computes_bf16
+from vidswap.tuning.options import TuneOptions as TuneOptions
 from vidswap.tuning.pair_training import PairTuner, TuneConfig
 
 MAX_SHOTS = 400  # aligned faces a side, 0.2 MiB each
 FEW_SHOTS = 10  # of the source; below them there is little to learn from
 SUFFIX = ".safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneOptions:
-    """How to tune.
-
-    minutes: wall time of training, reading not counted. k_shot, face, source_face, detector: as in
-    SwapOptions, but `face` may not be "all". checkpoint: the generator to start from, None for the
-    packaged one. training: the examples, the losses and their weights.
-    """
-
-    minutes: float = 10.0
-    k_shot: int = 10
-    face: str | Path = "largest"
-    source_face: str | Path | None = None
-    detector: DetectorName = "mediapipe"
-    device: DeviceName = "auto"
-    checkpoint: Path | None = None
-    overwrite: bool = False
-    training: TuneConfig = field(default_factory=TuneConfig)
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.minutes) and self.minutes > 0):
-            raise BadOptionError(f"minutes {self.minutes}; it must be more than 0")
-        if self.k_shot < 1:
-            raise BadOptionError(f"k-shot {self.k_shot}; it must be 1 or more")
-        if self.face == "all":
-            raise BadOptionError("--face all: a pair is tuned for one face; give a PICTURE of it")
 
 
 @dataclass(frozen=True)
@@ -132,7 +98,7 @@ def tune_pair(
     source_paths, target, output = [Path(s) for s in sources], Path(target), Path(output)
     _check_paths(source_paths, target, output, options)
     device = choose_device(options.device)
-    base = _load_base(options.checkpoint, device)
+    base, net = _load_base(options.checkpoint, device)
     with closing(SourceReader(*load_detector(options.detector), IdentityEncoder())) as reader:
         source = reader.read(source_paths, options.k_shot, options.source_face)
         source_shots = read_source_shots(reader, source_paths, source.identity)
@@ -141,14 +107,14 @@ def tune_pair(
     compute = torch.bfloat16 if device.type == "cuda" or cpu_computes_bf16() else torch.float32
     identity = source.identity.map(lambda x: x.clone().to(device))  # out of inference mode
     tuner = PairTuner(
-        base.net, encoder, source_shots, target_shots, identity, options.training, compute,
-        source.photograph,
+        net, encoder, source_shots, target_shots, identity, options.training or TuneConfig(),
+        compute, source.photograph,
     )  # fmt: skip
     minutes, interrupted, losses = _train(tuner, options.minutes, progress)
     origin = AdapterOrigin(
         base=base.path.name,
         base_sha256=base.sha256,
-        config=base.net.config,
+        config=net.config,
         images=tuner.images,
         minutes=minutes,
         shots_sha256=_digest(source_shots),
@@ -269,15 +235,17 @@ def _check_paths(sources: Sequence[Path], target: Path, output: Path, options: T
     check_output(output, options.overwrite)
 
 
-def _load_base(checkpoint: Path | None, device: torch.device) -> LoadedGenerator:
+def _load_base(checkpoint: Path | None, device: torch.device) -> tuple[LoadedGenerator, Generator]:
     if checkpoint is not None and is_adapter(checkpoint):
         raise CheckpointError(f"{checkpoint}: was tuned itself; give the generator it came from")
     base = load_generator(checkpoint, device)
+    if not isinstance(base.net, Generator):
+        raise CheckpointError(f"{base.path}: holds {base.net.name!r}; only AP-GAN can be tuned")
     if base.size != SIZE:
         raise CheckpointError(
             f"{base.path}: makes pictures of {base.size} pixels; tuning needs {SIZE}"
         )
-    return base
+    return base, base.net
 
 
 def _digest(shots: Iterable[Shot]) -> str:
