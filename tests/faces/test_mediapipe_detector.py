@@ -154,7 +154,7 @@ def test_a_face_half_out_of_the_frame_is_found_where_it_is(cut, detector, finder
     inside = seen.landmarks[:, 0] > cut + 10
     assert inside.sum() > 150
     distance = np.linalg.norm(face.landmarks + shift - seen.landmarks, axis=1)[inside]
-    assert distance.mean() < 0.1 * face_size(seen.landmarks)
+    assert distance.mean() < 0.1 * mesh_diagonal(seen.landmarks)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 300, 3), (200, 3, 3), (31, 33, 3)])

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 
-from tests.media.clips import make_clip
 from tests.metrics.test_onnx_nets import mean_net
 from tests.photographs import astronaut
 from tests.report.clips import (
@@ -25,6 +24,7 @@ from tests.report.clips import (
     blurred_face,
     brighter_face,
     hopper,
+    lossless,
     moved,
     only_in,
     write,
@@ -214,14 +214,7 @@ def test_a_dropped_frame_is_missing_and_the_others_still_fit(
     folder: Path, target: Path, nets: ReportNets
 ) -> None:
     kept = [i for i in range(FRAMES) if i != 5]
-    path = make_clip(
-        folder / "dropped.mkv",
-        picture=lambda i, w, h: moved(hopper(), kept[i]),
-        size=SIZE,
-        pts=kept,
-        options={"crf": "0"},
-        pixel_format="yuv444p",
-    )
+    path = lossless(folder / "dropped.mkv", lambda i: moved(hopper(), kept[i]), pts=kept)
     report = measure_clip(target, path, nets=nets)
     assert value(report, "missing_frames") == pytest.approx(1 / FRAMES)
     assert report.frames == FRAMES - 1 and value(report, "ssim") > 0.999
@@ -231,15 +224,12 @@ def test_a_dropped_frame_is_missing_and_the_others_still_fit(
 def test_half_the_frame_rate_pairs_the_frames_shown_at_one_time(
     folder: Path, target: Path, nets: ReportNets
 ) -> None:
-    path = make_clip(
+    path = lossless(
         folder / "half.mkv",
-        picture=lambda i, w, h: moved(hopper(), 2 * i),
-        size=SIZE,
+        lambda i: moved(hopper(), 2 * i),
         frames=7,
         pts=[2 * i for i in range(7)],
         rate=Fraction(25, 2),
-        options={"crf": "0"},
-        pixel_format="yuv444p",
     )
     report = measure_clip(target, path, nets=nets)
     assert report.frames == 7 and value(report, "ssim") > 0.999
@@ -310,13 +300,10 @@ def test_of_two_people_who_cross_the_chosen_one_is_measured(
 def test_the_start_that_the_swap_states_is_where_it_is_laid_on_the_target(
     folder: Path, target: Path, nets: ReportNets
 ) -> None:
-    path = make_clip(
+    path = lossless(
         folder / "part.mkv",
-        picture=lambda i, w, h: moved(hopper(), i + 5),
-        size=SIZE,
+        lambda i: moved(hopper(), i + 5),
         frames=6,
-        options={"crf": "0"},
-        pixel_format="yuv444p",
         metadata={"vidswap_synthetic": "true", "vidswap_settings": '{"start": 0.2}'},
     )
     report = measure_clip(target, path, nets=nets)
