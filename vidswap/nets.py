@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
+from vidswap.choices import DetectorName as DetectorName
+from vidswap.choices import DeviceName as DeviceName
+from vidswap.choices import PrecisionName as PrecisionName
 from vidswap.errors import BadOptionError
 from vidswap.faces.detection import FaceDetector, LandmarkFinder
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.models.checkpoint import LoadedGenerator, load_generator
 from vidswap.runtime.processor import cpu_computes_bf16
 
-DetectorName = Literal["mediapipe", "face-alignment"]
-DeviceName = Literal["auto", "cpu", "cuda"]
-PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+logger = logging.getLogger(__name__)
 
-DETECTORS: tuple[DetectorName, ...] = ("mediapipe", "face-alignment")
-DEVICES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda")
-PRECISIONS: tuple[PrecisionName, ...] = ("auto", "fp32", "bf16", "fp16")
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -52,7 +50,12 @@ def load_nets(
     torch_device = choose_device(device)
     dtype = choose_precision(precision, torch_device)
     generator = load_generator(checkpoint, torch_device, dtype)
+    logger.info(
+        "generator %s (SHA-256 %s) on %s in %s",
+        generator.path, generator.sha256[:12], torch_device, str(dtype).removeprefix("torch."),
+    )  # fmt: skip
     found, finder = load_detector(detector)
+    logger.info("face detector %s", detector)
     return Nets(found, finder, IdentityEncoder().to(torch_device), generator, torch_device, dtype)
 
 

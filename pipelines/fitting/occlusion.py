@@ -29,6 +29,7 @@ from vidswap.blending.mask import face_mask
 from vidswap.faces import mesh
 from vidswap.faces.occlusion import GLASSES, OTHER, SIZE, WEIGHTS, OcclusionNet, as_read
 from vidswap.faces.skin import uncovered_part
+from vidswap.runtime.process import configure_process
 from vidswap.training.augmentation import DRAWINGS, add_occluder, degrade
 from vidswap.training.data.face_shards import (
     cached_faces,
@@ -123,7 +124,7 @@ def loss_of(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
 @click.option("--steps", type=int, default=STEPS)
 def main(faces: Path, cache: Path, output: Path, steps: int) -> None:
     """Fit, print how much is found, and write the weights as fp16."""
-    cv2.setNumThreads(1)
+    configure_process()
     torch.manual_seed(0)
     drawer = Drawer(faces, cache)
     net = OcclusionNet().to(memory_format=torch.channels_last)

@@ -139,11 +139,22 @@ def test_the_face_of_the_frame_before_serves_as_region(detector, finder):
     assert np.abs(followed.landmarks - face.landmarks - (-5, 3)).mean() < 0.5
 
 
-def test_a_face_half_out_of_the_frame_does_no_harm(detector, finder):
-    rgb = np.ascontiguousarray(astronaut()[:, 225:])
-    for detection in detector.detect(rgb):
-        face = finder.landmarks(rgb, detection)
-        assert face is None or np.isfinite(face.landmarks).all()
+@pytest.mark.parametrize("cut", [200, 225])
+def test_a_face_half_out_of_the_frame_is_found_where_it_is(cut, detector, finder):
+    whole = astronaut()
+    (detection,) = detector.detect(whole)
+    seen = finder.landmarks(whole, detection)
+    rgb = np.ascontiguousarray(whole[:, cut:])
+    shift = np.array([cut, 0], np.float32)
+    region = Detection(
+        detection.box - np.tile(shift, 2), detection.keypoints - shift, detection.score
+    )
+    face = finder.landmarks(rgb, region)
+    assert face is not None and np.isfinite(face.landmarks).all()
+    inside = seen.landmarks[:, 0] > cut + 10
+    assert inside.sum() > 150
+    distance = np.linalg.norm(face.landmarks + shift - seen.landmarks, axis=1)[inside]
+    assert distance.mean() < 0.1 * mesh_diagonal(seen.landmarks)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 300, 3), (200, 3, 3), (31, 33, 3)])

@@ -22,9 +22,9 @@ from vidswap.runtime.memory import (
     ShrinkingBatches,
     frame_bytes,
     limit_vram,
-    parse_size,
     plan_memory,
 )
+from vidswap.runtime.sizes import format_size, parse_size
 
 CPU = torch.device("cpu")
 HD, UHD = 1920 * 1080 * 9 // 2, 3840 * 2160 * 9 // 2
@@ -39,6 +39,11 @@ LIMITS = (1400, 1310, 1200, 1150)
 )  # fmt: skip
 def test_sizes_are_read(text: str, size: int) -> None:
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("size", [1, 1023, 1024, 1536 * 1024, 2 * 1024**3, 5 * MIB + 1])
+def test_a_size_is_written_so_that_it_is_read_back_exactly(size: int) -> None:
+    assert parse_size(format_size(size)) == size
 
 
 @pytest.mark.parametrize("text", ["", "much", "-1G", "0", "2T", "1G5"])

@@ -238,13 +238,13 @@ def test_a_run_goes_on_where_no_curves_can_be_drawn(
     finished: TrainJob,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("vidswap.training.run.SHEET_STEPS", 1)
     monkeypatch.setattr("vidswap.training.run.LOG_STEPS", 1)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # as where it is not installed
     assert train(replace(finished, run=tmp_path / "plain", images=8)).images == 8
-    assert "loss curves need matplotlib" in capsys.readouterr().err
+    assert "loss curves need matplotlib" in caplog.text
 
 
 def test_loss_curves_are_drawn(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from vidswap.models.apgan.checkpoint import save_adapter
 from vidswap.models.checkpoint import load_generator
 from vidswap.people.source import SourceReader
 from vidswap.tuning.pair_examples import ExampleMaker, Examples
-from vidswap.tuning.tune import TuneOptions, evenly, read_source_shots, tune_pair
+from vidswap.tuning.tune import TuneOptions, read_source_shots, tune_pair
 
 MOMENT = 1e-4  # minutes: one step
 
@@ -196,13 +196,6 @@ def test_a_tuned_checkpoint_is_not_tuned_again(
     again = out.with_name("again.safetensors")
     result = tune(source_picture, target_clip, "-o", again, "--checkpoint", out)
     assert_refused(result, 11, "pair.safetensors", "was tuned itself")
-
-
-def test_frames_are_spread_evenly_over_a_clip(target_clip: Path) -> None:
-    frames = list(evenly(target_clip, 4))
-    steps = np.diff([f.seconds for f in frames])
-    assert len(frames) == 4 and steps == pytest.approx(np.full(3, steps[0]))
-    assert len(list(evenly(target_clip, 400))) == 12
 
 
 def test_only_faces_of_the_source_s_person_are_learnt(

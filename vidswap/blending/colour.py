@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.choices import DEFAULT_COLOUR_MATCH as DEFAULT_COLOUR_MATCH
+
 Picture = NDArray[np.uint8]
-DEFAULT_COLOUR_MATCH = 0.7
 
 
 def matched_colour(

@@ -6,7 +6,7 @@ crop, as in alignment; the crop is sampled bilinearly (bicubically when enlarged
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numba
@@ -21,6 +21,7 @@ from vidswap.blending.mask import (
     face_mask,
     mirrored_sigmoid_mask,
 )
+from vidswap.choices import MaskName as MaskName
 from vidswap.faces.align import CROP_SIZE, invert_affine, warp_points
 from vidswap.faces.mesh import FACE_OVAL
 
@@ -29,7 +30,6 @@ EDGE_RAMP = 6  # pixels
 MAX_ENLARGED = 8  # times; bounds the memory of a face larger than 2048 pixels
 
 Box = tuple[int, int, int, int]
-MaskName = Literal["face", "outline", "square"]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-DEFAULT_TEMPORAL_SMOOTHING = 0.85
+from vidswap.choices import DEFAULT_TEMPORAL_SMOOTHING
+
 FLOW_SIZE = 128  # side at which the flow is found; half the crop's is as good and a quarter's work
 UNEXPLAINED = 9.0  # grey values that the warped target may be off, as a deviation
 

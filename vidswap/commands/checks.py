@@ -1,4 +1,4 @@
-"""The checking commands of the command line: `verify`, `doctor`, `bench` and `evaluate`."""
+"""The inspecting commands: `info`, `verify`, `doctor`, `bench` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,42 @@ from typing import Any
 
 import click
 
-PATH = click.Path(path_type=Path)
+from vidswap.commands.command import OTHER, PATH, Command, option_in
+from vidswap.commands.options import options_from
+from vidswap.swap.options import SwapOptions
+
+ONE_GROUP = {"group": OTHER}
+_option = option_in(OTHER)
 
 
-@click.command()
+@click.command(cls=Command, modules=("vidswap.info",))
 @click.argument("file", type=PATH)
-@click.option("--trust", type=PATH, help="PEM certificates whose signers you trust.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
-def verify(file: Path, trust: Path | None, as_json: bool, debug: bool) -> None:
-    """Say what FILE claims of its making, whether that still holds, and who signed it.
+@_option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def info(file: Path, as_json: bool) -> None:
+    """Show the streams, people and synthetic marks of a file.
 
-    Reads the C2PA manifest and the container's marks; fetches nothing. Exit code 0: the claims
-    hold, or are marks that nobody signed. 30: the file was changed after signing, or its manifest
-    is damaged or gone. 31: the file claims nothing.
+    FILE is a clip or a picture.
+    """
+    from vidswap.info import describe, describe_as_text
+
+    description = describe(file)
+    click.echo(json.dumps(description, indent=2) if as_json else describe_as_text(description))
+
+
+@click.command(cls=Command, modules=("vidswap.provenance.verify",))
+@click.argument("file", type=PATH)
+@_option("--trust", type=PATH, help="PEM certificates of trusted signers.")
+@_option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def verify(file: Path, trust: Path | None, as_json: bool) -> None:
+    """Check what FILE claims about its making, and who signed it.
+
+    Read the C2PA manifest and the container's marks; download nothing.
+
+    \b
+    Exit codes:
+      0   the claims hold, or are unsigned marks
+      30  FILE was changed after signing, or its manifest is damaged or missing
+      31  FILE claims nothing
     """
     from vidswap.provenance.verify import verification_as_text, verify_file
 
@@ -34,13 +56,12 @@ def verify(file: Path, trust: Path | None, as_json: bool, debug: bool) -> None:
     sys.exit(verification.exit_code)
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
-def doctor(as_json: bool, debug: bool) -> None:
-    """Check what vidswap needs on this computer, a line each, and say how to mend it.
+@click.command(cls=Command)  # what is missing is for it to say
+@_option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def doctor(as_json: bool) -> None:
+    """Check the installation and suggest fixes.
 
-    Downloads nothing. Exit code 1 when something needed is broken.
+    Download nothing. Exit with 1 if a required part is broken.
     """
     from vidswap.doctor import examine, findings_as_text, is_broken
 
@@ -53,16 +74,14 @@ def doctor(as_json: bool, debug: bool) -> None:
     sys.exit(1 if is_broken(findings) else 0)
 
 
-@click.command()
-@click.option("--frames", default=60, show_default=True, help="Frames of the timed clip.")
-@click.option("--memory", is_flag=True, help="Memory of 1080p clips, short and long, and of 4K.")
-@click.option("--max-memory", metavar="SIZE", help="Limit of the swaps that are measured.")
-@click.option("--metrics", is_flag=True, help="Time of every metric of a report.")
-@click.option("--minutes", default=10.0, show_default=True, help="Length of the long clip.")
-@click.option("--fps", default=25, show_default=True, help="Frames a second of the long clip.")
-@click.option("--checkpoint", type=PATH, help="Generator weights; default: the packaged.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+@click.command(cls=Command, modules=("vidswap.bench.speed",))
+@_option("--frames", default=60, show_default=True, help="Frames of the timed clip.")
+@_option("--memory", is_flag=True, help="Measure the memory of 1080p and 4K clips.")
+@_option("--max-memory", metavar="SIZE", help="Memory limit of the measured swaps.")
+@_option("--metrics", is_flag=True, help="Time the metrics of a report.")
+@_option("--minutes", default=10.0, show_default=True, help="Length of the long clip of --memory.")
+@_option("--fps", default=25, show_default=True, help="Frame rate of the long clip of --memory.")
+@options_from(SwapOptions, ("checkpoint", "device"), checkpoint=ONE_GROUP, device=ONE_GROUP)
 def bench(
     frames: int,
     memory: bool,
@@ -72,9 +91,11 @@ def bench(
     fps: int,
     checkpoint: Path | None,
     device: Any,
-    debug: bool,
 ) -> None:
-    """Time every stage at 1280x720 with one face, or measure memory or metrics; prints JSON."""
+    """Time the stages of a swap at 1280x720, and print JSON.
+
+    --memory measures peak memory instead, --metrics the time of a report.
+    """
     from vidswap.bench.speed import memory_benchmark, stage_benchmark
 
     if metrics:
@@ -88,32 +109,46 @@ def bench(
     click.echo(json.dumps(report, indent=2))
 
 
-@click.command()
-@click.option("--faces", type=PATH, help="Face dataset; its held-out people are swapped.")
-@click.option("--clips", type=PATH, help="Folder of clips, one person each.")
-@click.option("--judge", type=PATH, help="TensorFlow.js face net. [default: dlib's, trained with]")
-@click.option("--checkpoint", type=PATH, help="Generator weights; default: the packaged.")
-@click.option("--against", type=PATH, help="Older evaluation.json; exit 1 when this one is worse.")
-@click.option("-o", "--output", type=PATH, default=Path("runs/evaluation"), show_default=True)
-@click.option("--pairs", default=200, show_default=True, help="Held-out pairs.")
-@click.option("--every", default=5, show_default=True, help="Measure every n-th frame of a clip.")
-@click.option("--max-frames", default=120, show_default=True, help="Frames of each clip.")
-@click.option("--only", default="*", show_default=True, help="Pattern of clip names.")
-@click.option(
-    "--mask",
-    type=click.Choice(["face", "outline", "square"]),
-    default="face",
-    show_default=True,
-    help="Where to blend, as for `run`.",
+@click.command(cls=Command, modules=("vidswap.evaluation.evaluate",))
+@_option("--faces", type=PATH, metavar="FOLDER", help="Dataset whose held-out people to swap.")
+@_option("--clips", type=PATH, metavar="FOLDER", help="Folder of clips, one person each.")
+@_option(
+    "--judge",
+    type=PATH,
+    unset="dlib's, used in training",
+    help="Face net that judges identity, TensorFlow.js.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
-def evaluate(as_json: bool, debug: bool, **settings: Any) -> None:
+@options_from(SwapOptions, ("checkpoint",), checkpoint=ONE_GROUP)
+@_option(
+    "--against",
+    type=PATH,
+    help="Older evaluation.json; exit with 1 if this checkpoint is worse.",
+)
+@_option(
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="FOLDER",
+    default=Path("runs/evaluation"),
+    show_default=True,
+    help="Folder for the results.",
+)
+@_option("--pairs", default=200, show_default=True, help="Held-out pairs.")
+@_option("--every", default=5, show_default=True, help="Measure every n-th frame per clip.")
+@_option("--max-frames", default=120, show_default=True, help="Frames per clip.")
+@_option("--only", default="*", show_default=True, help="Pattern of clip names.")
+@options_from(
+    SwapOptions,
+    ("mask", "device", "precision"),
+    mask=ONE_GROUP,
+    device=ONE_GROUP,
+    precision=ONE_GROUP,
+)
+@_option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def evaluate(as_json: bool, **settings: Any) -> None:
     """Measure a checkpoint on held-out faces, on clips, or both.
 
-    Prints a table; writes evaluation.json and sheets of pictures to OUTPUT.
+    Print a table; write evaluation.json and contact sheets to the output folder.
     """
     from vidswap.evaluation.evaluate import EvaluationOptions, without_nan
     from vidswap.evaluation.evaluate import evaluate as run_evaluation

@@ -1,33 +1,43 @@
-"""Progress bars of the command line, on standard error when that is a terminal."""
+"""Progress of the command line's jobs, on stderr."""
 
 from __future__ import annotations
 
+import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+import click
 
 if TYPE_CHECKING:
     from vidswap.swap.options import SwapCounts
     from vidswap.tuning.tune import TuneProgress
 
 
+LINE_SECONDS = 10.0  # between two lines where no bar can be shown
+
+
 class Bar:
-    """A bar that appears with the first step, when errors are behind; `look` is for tqdm."""
+    """Progress on stderr: a bar in a terminal, else now and then a line; `look` is for tqdm.
+
+    It appears with the first step, when errors are behind.
+    """
 
     def __init__(self, silent: bool, **look: Any) -> None:
         self._silent, self._look = silent, look
         self._bar: Any = None
 
     def opened(self, total: int | None, **look: Any) -> Any:
-        """The bar of tqdm."""
+        """The bar of tqdm, or what has the same methods."""
         if self._bar is None:
-            from tqdm import tqdm
+            look = self._look | look
+            if self._silent or sys.stderr.isatty():
+                from tqdm import tqdm
 
-            self._bar = tqdm(
-                total=total,
-                disable=True if self._silent else None,  # None: off unless a terminal
-                dynamic_ncols=True,
-                **self._look | look,
-            )
+                self._bar = tqdm(total=total, disable=self._silent, dynamic_ncols=True, **look)
+            else:
+                self._bar = ProgressLines(total, look.get("initial", 0), look["unit"])
         return self._bar
 
     def __enter__(self) -> Self:
@@ -36,6 +46,41 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+class ProgressLines:
+    """A line every LINE_SECONDS: done / total, the speed since the beginning, and the time left.
+
+    n: how much is done, of which `initial` was before the beginning.
+    """
+
+    def __init__(self, total: int | None, initial: int, unit: str) -> None:
+        self.total, self.n, self._initial, self._unit = total, float(initial), initial, unit
+        self._began = self._last = time.monotonic()
+
+    def update(self, n: float) -> None:
+        """`n` more are done."""
+        self.n += n
+        now = time.monotonic()
+        if now - self._last >= LINE_SECONDS:
+            self._last = now
+            click.echo(f"vidswap: {self.line(now - self._began)}", err=True)
+
+    def line(self, seconds: float) -> str:
+        """What is shown `seconds` after the beginning."""
+        rate = (self.n - self._initial) / seconds
+        words = [f"{self.n:g} / {self.total:g} {self._unit}s" if self.total else
+                 f"{self.n:g} {self._unit}s", f"{rate:.1f} {self._unit}s/s"]  # fmt: skip
+        if self.total and rate > 0:
+            left = timedelta(seconds=round(max(0.0, self.total - self.n) / rate))
+            words.append(f"{left} left")
+        return ", ".join(words)
+
+    def set_postfix(self, *_: object, **__: object) -> None:
+        """Lines have no place for it."""
+
+    def close(self) -> None:
+        """There is nothing to end."""
 
 
 class SwapBar(Bar):
@@ -69,7 +114,7 @@ class TuneBar(Bar):
 
     def __init__(self, minutes: float, silent: bool) -> None:
         look = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-        super().__init__(silent, unit="s", bar_format=look)
+        super().__init__(silent, unit="second", bar_format=look)
         self._seconds = round(60.0 * minutes)
 
     def show(self, progress: TuneProgress) -> None:

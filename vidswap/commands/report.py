@@ -1,4 +1,4 @@
-"""The measuring command of the command line: `vidswap report`."""
+"""The measuring commands of the command line: `report` and `pairs`."""
 
 from __future__ import annotations
 
@@ -10,62 +10,89 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vidswap.commands.command import OTHER, PATH, Command, option_in
+from vidswap.commands.messages import warn
+from vidswap.commands.options import options_from
 from vidswap.commands.progress import ReportBar
 from vidswap.errors import BadOptionError
+from vidswap.options import OUTPUT, RANGE
+from vidswap.swap.options import SwapOptions
 
 if TYPE_CHECKING:
     from vidswap.metrics.record import Report
     from vidswap.report.measure import ReportOptions
-    from vidswap.swap.options import SwapOptions
 
-PATH = click.Path(path_type=Path)
 STDOUT = Path("-")
 VERDICT = "verdict"  # of --fail-on: every limit of the verdict
 BROKEN = 1  # exit code
+_SAID = "as the swap records"
 
 
-@click.command()
+_clip, _net, _output = option_in("Clips"), option_in("Nets and data"), option_in(OUTPUT)
+_verdict, _option = option_in("Verdict"), option_in(OTHER)
+
+
+@click.command(cls=Command, modules=("vidswap.report.measure",))
 @click.argument("clips", nargs=-1, type=PATH)
-@click.option("--target", required=True, type=PATH, help="The clip before the swap.")
-@click.option("--swapped", type=PATH, help="The clip after it.")
-@click.option("--compare", is_flag=True, help="Rank CLIPS, which are swaps of one target.")
-@click.option("--source", type=PATH, multiple=True, help="The source; repeat for several files.")
-@click.option("-o", "--output", type=PATH, help="The page to write, one HTML file.")
-@click.option("--json", "json_file", type=PATH, help="Write all numbers as JSON; - prints them.")
-@click.option("--csv", "csv_file", type=PATH, help="Write the curves, a row a frame, as CSV.")
-@click.option(
+@_clip("--target", required=True, type=PATH, help="Clip before the swap.")
+@_clip("--swapped", type=PATH, help="Clip after the swap.")
+@_clip("--compare", is_flag=True, help="Rank CLIPS, which are swaps of one target.")
+@_clip("--source", type=PATH, metavar="PATH", multiple=True, help="Source of the swap. Repeatable.")
+@options_from(
+    SwapOptions,
+    ("k_shot", "source_face", "face", "start", "end"),
+    k_shot={"group": "Clips"},
+    source_face={"group": "Clips"},
+    face={
+        "group": "Clips",
+        "metavar": "largest|PICTURE",
+        "help": "Face of the target that was swapped.",
+    },
+    start={"group": RANGE, "help": "Start of the swap, in seconds.", "unset": _SAID},
+    end={"group": RANGE, "help": "End of the swap, in seconds.", "unset": _SAID},
+)
+@_verdict(
     "--fail-on",
     multiple=True,
     metavar="LIMIT",
-    help="Exit with 1 if broken: NAME<=NUMBER, NAME>=NUMBER, or `verdict` for all of its limits. "
-    "A number without a value breaks the first two. Repeatable.",
+    help="Exit with 1 if this limit is broken: NAME<=NUMBER, NAME>=NUMBER, or `verdict` for all "
+    "limits of the verdict. A metric without a value breaks its limit. Repeatable.",
 )
-@click.option(
+@_verdict(
     "--limit",
     "limits",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A limit of the verdict, instead of the default; `none` takes it away. Repeatable.",
+    help="Replace a limit of the verdict; `none` removes it. Repeatable.",
 )
-@click.option("--id-model", type=PATH, help="Face net that judges, ONNX. [default: dlib's]")
-@click.option("--pose-model", type=PATH, help="Head pose net, ONNX.")
-@click.option("--vgg", type=PATH, help="torchvision's VGG-16 weights, for DIPD as in the paper.")
-@click.option("--gallery", type=PATH, help="Folder of other people's photographs, as rivals.")
-@click.option(
-    "--face",
-    default="largest",
-    show_default=True,
-    metavar="largest|PICTURE",
-    help="Which face of the target was swapped.",
+@_net(
+    "--id-model",
+    type=PATH,
+    metavar="FILE",
+    unset="dlib's",
+    help="Face net that judges identity, ONNX.",
 )
-@click.option("--source-face", metavar="largest|PICTURE", help="Which face of the source.")
-@click.option("--k-shot", default=10, show_default=True, help="Frames of a source clip.")
-@click.option("--start", type=float, help="Second of the target at which the swap begins.")
-@click.option("--end", type=float, help="Second of the target at which it ends.")
-@click.option("--moments", default=4, show_default=True, help="Worst, and best, frames shown.")
-@click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
-@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+@_net("--pose-model", type=PATH, help="Head pose net, ONNX.")
+@_net("--vgg", type=PATH, help="VGG-16 weights of torchvision, for DIPD.")
+@_net("--gallery", type=PATH, metavar="FOLDER", help="Photographs of other people, as distractors.")
+@_output("-o", "--output", type=PATH, help="HTML page to write.")
+@_output(
+    "--json",
+    "json_file",
+    type=PATH,
+    metavar="FILE",
+    help="Write all numbers as JSON; - prints them.",
+)
+@_output(
+    "--csv",
+    "csv_file",
+    type=PATH,
+    metavar="FILE",
+    help="Write the curves as CSV, one row per frame.",
+)
+@_output("--moments", default=4, show_default=True, help="Worst and best frames to show, of each.")
+@_output("--overwrite", is_flag=True, help="Replace existing outputs.")
+@_output("--quiet", is_flag=True, help="Print no progress and no summary.")
 def report(
     clips: tuple[Path, ...],
     target: Path,
@@ -79,13 +106,16 @@ def report(
     limits: tuple[str, ...],
     overwrite: bool,
     quiet: bool,
-    debug: bool,
     **settings: Any,
 ) -> None:
-    """Measure how good a swap is, or rank several: `report --target T --compare A B C`.
+    """Measure the quality of a swap, or rank several.
 
-    Prints the verdict; writes a page, JSON or CSV where asked to. Exit code 1 when a limit of
+    Print the verdict; write an HTML page, JSON or CSV on request. Exit with 1 if a limit of
     --fail-on is broken.
+
+    \b
+    vidswap report --target T --swapped A --source S -o report.html
+    vidswap report --target T --compare A B C
     """
     from vidswap.report.measure import ReportOptions
 
@@ -93,7 +123,7 @@ def report(
     outputs = [path for path in (output, json_file, csv_file) if path not in (None, STDOUT)]
     check_outputs([p for p in outputs if p is not None], [target, *swaps, *source], overwrite)
     _check_expressions(fail_on)
-    options = ReportOptions(limits=_limits(limits), **_with_faces(settings))
+    options = ReportOptions(limits=_limits(limits), **settings)
     reports = _measure(target, swaps, source, options, quiet)
     silent = quiet or json_file == STDOUT
     if compare:
@@ -187,14 +217,6 @@ def _limits(given: Sequence[str]) -> dict[str, float | None]:
     return limits
 
 
-def _with_faces(settings: dict[str, Any]) -> dict[str, Any]:
-    """The options as ReportOptions takes them: a face is a keyword or a path."""
-    for name in ("face", "source_face"):
-        if settings[name] not in (None, "largest", "all"):
-            settings[name] = Path(settings[name])
-    return settings
-
-
 def _measure(
     target: Path,
     swaps: Sequence[Path],
@@ -237,7 +259,7 @@ def _write_report(
     if csv_file is not None:
         write_text(to_csv(found), csv_file)
     for warning in found.warnings:
-        click.echo(f"vidswap: warning: {warning}", err=True)
+        warn(warning)
     if not silent:
         click.echo(verdict_as_text(found))
 
@@ -261,7 +283,7 @@ def _write_comparison(
         write_text(page.comparison_to_csv(found), csv_file)
     for swap in found.swaps:
         for warning in swap.report.warnings:
-            click.echo(f"vidswap: warning: {swap.name}: {warning}", err=True)
+            warn(f"{swap.name}: {warning}")
     if not silent:
         click.echo(page.describe_comparison(found))
 
@@ -293,14 +315,13 @@ def _broken(reports: Sequence[Report], fail_on: Sequence[str]) -> list[str]:
     return lines
 
 
-@click.command()
+@click.command(cls=Command, modules=("vidswap.report.measure", "vidswap.report.pairs"))
 @click.argument("pairs_file", type=PATH)
 @click.argument("folder", type=PATH)
-@click.option("--altered", type=PATH, help="Folder with the changed first picture of each pair.")
-@click.option("--id-model", type=PATH, help="Face net that judges, ONNX. [default: dlib's]")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON, with the ROC.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+@_option("--altered", type=PATH, metavar="FOLDER", help="Pictures that replace each pair's first.")
+@_option("--id-model", type=PATH, unset="dlib's", help="Face net that judges identity, ONNX.")
+@_option("--json", "as_json", is_flag=True, help="Print as JSON, with the ROC curve.")
+@_option("--quiet", is_flag=True, help="Print no progress.")
 def pairs(
     pairs_file: Path,
     folder: Path,
@@ -308,11 +329,11 @@ def pairs(
     id_model: Path | None,
     as_json: bool,
     quiet: bool,
-    debug: bool,
 ) -> None:
-    """Verify the people of PAIRS_FILE, in LFW's format, by their pictures in FOLDER.
+    """Measure face verification on pairs of pictures.
 
-    With --altered: how well they are still recognised in changed pictures.
+    PAIRS_FILE lists the pairs in LFW's format, FOLDER holds the pictures. With --altered, measure
+    how well people are recognised in their altered pictures.
     """
     from contextlib import closing
 

@@ -9,38 +9,49 @@ from typing import Any
 
 import click
 
-PATH = click.Path(path_type=Path)
+from vidswap.commands.command import OTHER, PATH, CommandGroup, option_in
+
+_run, _training = option_in("Run"), option_in("Training")
+_output, _option = option_in("Output"), option_in(OTHER)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def train() -> None:
     """Train a generator on a dataset of aligned faces."""
 
 
-@train.command("apgan")
-@click.option("--faces", type=PATH, required=True, help="A dataset (see `dataset build`).")
-@click.option("--run", type=PATH, required=True, help="Folder of the run: state, log, sheets.")
-@click.option(
+@train.command("apgan")  # imports its modules itself, once the process is prepared for them
+@_run("--faces", type=PATH, metavar="FOLDER", required=True, help="Dataset of `dataset build`.")
+@_run(
+    "--run", type=PATH, metavar="FOLDER", required=True, help="Folder for state, log and pictures."
+)
+@_run("--resume", is_flag=True, help="Resume the run exactly where it stopped.")
+@_run("--cache", type=PATH, metavar="FOLDER", unset="beside the run", help="Decoded faces.")
+@_run("--minutes", type=float, default=float("inf"), unset="never", help="Stop after this time.")
+@_run("--images", type=int, unset="never", help="Stop after this many images.")
+@_run("--quiet", is_flag=True, help="Print no losses.")
+@_training(
     "--config",
     default="apgan-256",
     show_default=True,
+    metavar="NAME|FILE",
     help="apgan-128, apgan-256, apgan-256-ref, paper-128, paper-256, or a JSON file of changes.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run, exactly where it stopped.")
-@click.option("--start-from", type=PATH, help="state.pt of another run, as of 128 pixels for 256.")
-@click.option("--second-encoder", type=PATH, help="TFLite face net for the identity loss.")
-@click.option("--cache", type=PATH, help="Decoded faces. [default: cache beside the run]")
-@click.option("--minutes", type=float, default=float("inf"), help="Stop after. [default: never]")
-@click.option("--images", type=int, help="Stop when so many have been seen. [default: never]")
-@click.option("--quiet", is_flag=True, help="Print no losses.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
-def train_apgan(config: str, quiet: bool, debug: bool, **settings: Any) -> None:
-    """Train AP-GAN; Ctrl-C or SIGTERM saves the state and stops.
+@_training(
+    "--start-from",
+    type=PATH,
+    help="state.pt of another run, possibly of another resolution.",
+)
+@_training("--second-encoder", type=PATH, help="TFLite face net for the identity loss.")
+def train_apgan(config: str, quiet: bool, **settings: Any) -> None:
+    """Train AP-GAN.
 
-    With several GPUs, or processor cores:
-    `torchrun --nproc-per-node N -m -- vidswap train apgan ...`.
+    Ctrl-C or SIGTERM saves the state and stops. The state is also saved every eight minutes; a
+    kill at any moment leaves the last one intact.
 
-    The state is saved every eight minutes, and a kill at any moment leaves the last one whole.
+    \b
+    With several GPUs or processor cores:
+      torchrun --nproc-per-node N -m -- vidswap train apgan ...
     """
     from vidswap.training.environment import prepare_process
 
@@ -61,26 +72,30 @@ def train_apgan(config: str, quiet: bool, debug: bool, **settings: Any) -> None:
         )
 
 
-@train.command("export")
+@train.command("export", modules=("vidswap.training.export",))
 @click.argument("run", type=PATH)
-@click.option("-o", "--output", type=PATH, required=True, help="The .safetensors to write.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
-def train_export(run: Path, output: Path, debug: bool) -> None:
-    """Write the averaged generator of RUN as a checkpoint for `run --checkpoint`."""
+@_option("-o", "--output", type=PATH, required=True, help="Checkpoint, .safetensors.")
+def train_export(run: Path, output: Path) -> None:
+    """Export the averaged generator of RUN as a checkpoint.
+
+    Use it with `vidswap run --checkpoint`.
+    """
     from vidswap.training.export import export_generator
 
     click.echo(f"{output}: {export_generator(run, output)} images")
 
 
-@train.command("pack")
-@click.option("--faces", type=PATH, required=True, help="The dataset of the run.")
-@click.option("--run", type=PATH, required=True, help="The run to go on with elsewhere.")
-@click.option("--second-encoder", type=PATH, help="TFLite face net for the identity loss.")
-@click.option("-o", "--output", type=PATH, required=True, help="Folder for the packs.")
-@click.option("--pack-mib", default=60.0, show_default=True, help="Largest pack, in MiB.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
-def train_pack(output: Path, debug: bool, **settings: Any) -> None:
-    """Copy what a run needs into small folders, for `pipelines/remote_training` elsewhere."""
+@train.command("pack", modules=("vidswap.training.parts",))
+@_option("--faces", type=PATH, metavar="FOLDER", required=True, help="Dataset of the run.")
+@_option("--run", type=PATH, metavar="FOLDER", required=True, help="Run to continue.")
+@_option("--second-encoder", type=PATH, help="TFLite face net for the identity loss.")
+@_option("-o", "--output", type=PATH, metavar="FOLDER", required=True, help="Folder to write.")
+@_option("--pack-mib", default=60.0, show_default=True, help="Maximum size per pack, in MiB.")
+def train_pack(output: Path, **settings: Any) -> None:
+    """Pack a run and its dataset to continue on another machine.
+
+    Writes several folders of limited size, for `pipelines/remote_training`.
+    """
     from vidswap.training.parts import pack_training
 
     for pack in pack_training(output=output, **settings):
@@ -88,70 +103,65 @@ def train_pack(output: Path, debug: bool, **settings: Any) -> None:
         click.echo(f"{pack}: {size / 2**20:.1f} MiB")
 
 
-@train.command("export-state")
+@train.command("export-state", modules=("vidswap.training.parts",))
 @click.argument("run", type=PATH)
-@click.option("-o", "--output", type=PATH, required=True, help="Folder for the parts.")
-@click.option("--part-mib", default=15.0, show_default=True, help="Largest part, in MiB.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
-def train_export_state(run: Path, output: Path, part_mib: float, debug: bool) -> None:
-    """Write the weights of RUN in parts, to be carried to another machine."""
+@_option("-o", "--output", type=PATH, metavar="FOLDER", required=True, help="Folder to write.")
+@_option("--part-mib", default=15.0, show_default=True, help="Maximum size per part, in MiB.")
+def train_export_state(run: Path, output: Path, part_mib: float) -> None:
+    """Write the weights of RUN in parts, for another machine."""
     from vidswap.training.parts import export_state
 
     for path in export_state(run, output, part_mib):
         click.echo(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
 
 
-@train.command("import-state")
+@train.command("import-state", modules=("vidswap.training.parts",))
 @click.argument("parts", type=PATH)
-@click.option("--run", type=PATH, required=True, help="The run that goes on with them.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
-def train_import_state(parts: Path, run: Path, debug: bool) -> None:
-    """Make the weights in PARTS the state of a run, in place of its own."""
+@_option("--run", type=PATH, metavar="FOLDER", required=True, help="Run to continue.")
+def train_import_state(parts: Path, run: Path) -> None:
+    """Replace the state of a run by the weights in PARTS."""
     from vidswap.training.parts import import_state
 
     click.echo(f"{run}: {import_state(parts, run)} images")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def dataset() -> None:
-    """Make datasets of aligned faces for training."""
+    """Build datasets of aligned faces for training."""
 
 
-@dataset.command("build")
+@dataset.command("build", modules=("vidswap.training.data.build",))
 @click.argument("folders", nargs=-1, required=True, type=PATH)
-@click.option("-o", "--output", required=True, type=PATH, help="The dataset folder to make.")
-@click.option(
+@_output(
+    "-o", "--output", required=True, type=PATH, metavar="FOLDER", help="Dataset folder to write."
+)
+@_option(
     "--identity",
     type=click.Choice(["folder", "file", "none"]),
-    help="Who a picture shows: the name of its sub-folder, its own, or not known; a clip is one "
-    "person. [default: folder if all photographs lie in sub-folders, else none]",
+    unset="folder if all photographs are in sub-folders, else none",
+    help="Identity of a picture: its sub-folder, its own file, or unknown; a clip shows one "
+    "person.",
 )
-@click.option("--kind", default="own", show_default=True, help="Name of this kind of picture.")
-@click.option("--every", default=1.0, show_default=True, help="Seconds between a clip's frames.")
-@click.option("--per-clip", default=20, show_default=True, help="Most frames of a clip.")
-@click.option("--min-face", default=80.0, show_default=True, help="Smallest face, in pixels.")
-@click.option("--max-yaw", default=45.0, show_default=True, help="Farthest turn, in degrees.")
-@click.option(
+@_option("--kind", default="own", show_default=True, help="Name of this kind of picture.")
+@_option("--every", default=1.0, show_default=True, help="Seconds between frames of a clip.")
+@_option("--per-clip", default=20, show_default=True, help="Maximum frames per clip.")
+@_option("--min-face", default=80.0, show_default=True, help="Minimum face size, in pixels.")
+@_option("--max-yaw", default=45.0, show_default=True, help="Maximum head yaw, in degrees.")
+@_option(
     "--all-faces",
     is_flag=True,
-    help="Keep all faces of a picture; several of one have no identity.",
+    help="Keep all faces of a picture; several faces have no identity.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+@_output("--overwrite", is_flag=True, help="Replace an existing dataset.")
+@_output("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@_output("--quiet", is_flag=True, help="Print no progress and no summary.")
 def dataset_build(
-    folders: tuple[Path, ...],
-    output: Path,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
-    **settings: Any,
+    folders: tuple[Path, ...], output: Path, as_json: bool, quiet: bool, **settings: Any
 ) -> None:
-    """Find, judge and align the faces in FOLDERS of photographs and clips.
+    """Detect, select and align the faces in FOLDERS of photographs and clips.
 
-    FOLDERS may be files as well. Pictures that cannot be used are counted, with the reason, in the
-    dataset's report.json.
+    FOLDERS may also be files. Rejected pictures are counted by reason in report.json of the
+    dataset.
     """
     from vidswap.training.data.build import DatasetOptions, build_dataset, describe_report
 

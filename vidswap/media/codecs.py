@@ -9,11 +9,10 @@ from typing import Any
 import av
 from av.codec.hwaccel import HWAccel
 
+from vidswap.choices import DEFAULT_CRF as DEFAULT_CRF
 from vidswap.errors import BadOptionError, CodecError
 from vidswap.media.container import open_clip, own_words, said
 from vidswap.media.planes import chroma_span
-
-DEFAULT_CRF = 18  # hardly told from the original in h264
 
 Options = tuple[tuple[str, str], ...]
 

@@ -1,5 +1,6 @@
 """Streaming decode: one Frame at a time, in the order they are shown."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -21,6 +22,8 @@ from vidswap.media.frame import Frame
 from vidswap.media.hardware import HardwareDecoder
 from vidswap.media.mastering import HdrMetadata
 from vidswap.media.orientation import Orientation
+
+logger = logging.getLogger(__name__)
 
 MAX_THREADS = 4  # each holds a decoded frame
 _BACK_OFFS = (0, 2, 10)  # seconds before the wanted time, until the seek lands early enough
@@ -75,6 +78,10 @@ class VideoReader:
             first = self._first_frame(next(decoded, None), start, end)
             self._describe_frame(first[0])
             self._decoded: Iterator[_Decoded] = chain([first], decoded)
+            logger.info(
+                "%s: %s decoded by %s",
+                path, self._stream.codec_context.name, hwaccel or "the software decoder",
+            )  # fmt: skip
         except BaseException:
             self.close()
             raise

@@ -1,5 +1,6 @@
 """Streaming encode: the frames of a clip back into a clip, with its times and its sound."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ from vidswap.media.picture_encoder import PictureEncoder, Quality, encoding_erro
 from vidswap.media.streams import StreamCopier
 
 __all__ = ["DEFAULT_CRF", "VideoWriter"]
+
+logger = logging.getLogger(__name__)
 
 _MOVIE_TICKS = 100_000  # a second, at least
 _NOT_COPIED = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
@@ -80,6 +83,7 @@ class VideoWriter:
                 self._copier = self._add_copies(self._encoder.stream)
                 self._output.metadata.update(metadata or {})
                 self._begin_file()
+            logger.info("%s: encoder %s", path, self._encoder.stream.codec_context.name)
         except BaseException:
             self.abort()
             raise

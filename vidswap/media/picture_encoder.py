@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +38,9 @@ from vidswap.media.decoder import VideoReader, thread_count
 from vidswap.media.frame import Frame
 from vidswap.media.output import writing_errors
 from vidswap.media.planes import chroma_span, converted, copy_of
+from vidswap.runtime.process import quiet_native_logs
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_DELAY = 600  # seconds between the coded and the shown time of a frame
 _BOTTOM_FIRST = (3, 4)  # AVFieldOrder: the bottom field is shown first
@@ -100,6 +103,7 @@ class PictureEncoder:
                 # Of a hardware encoder that is open it is the name of the hardware.
                 self._pixel_format = self.stream.codec_context.pix_fmt or ""
                 self.stream.codec_context.open()
+                logger.debug("encoder %s: %s, %s", codec.encoder, self._pixel_format, options)
         except CodecError as error:
             self.close()
             if words:
@@ -161,7 +165,7 @@ class PictureEncoder:
         template = self._template
         size = (template.coded_width, template.coded_height)
         if codec.encoder == "libsvtav1":
-            os.environ.setdefault("SVT_LOG", "1")  # errors only; it writes to stderr by itself
+            quiet_native_logs()
         pixel_format = encoder_format(codec, template.pixel_format, *size)
         options = joined_options(options, self._signal_options(codec, pixel_format))
         stream = self._output.add_stream(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from vidswap.digest import file_sha256
 from vidswap.errors import OutputNotWritableError
 from vidswap.media.output import writing_errors
 from vidswap.media.packet_file import PacketFile, PacketWriter, is_intact
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 LOCK = "lock"
@@ -98,6 +101,7 @@ class SegmentFolder:
         _write_safely(self.path / name, state)
         self.segments.append(Segment(packets, name, hashlib.sha256(state).hexdigest()))
         self._write_manifest()
+        logger.info("segment %d finished: %d frames", len(self.segments), packets.packets)
         for old in self.segments[:-_KEPT_STATES]:
             (self.path / old.state).unlink(missing_ok=True)
 

@@ -9,27 +9,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.errors import BadOptionError
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.marks import MARK_PREFIX
 from vidswap.media.picture import is_picture, write_picture
+from vidswap.options import names_where
 from vidswap.provenance.manifest import SwapFacts, SwapManifest, check_signing, media_type
 from vidswap.provenance.signing_key import SigningKey, load_signing_key, local_signing_key
+from vidswap.swap.options import SwapOptions
 
 MANIFEST_MARK = f"{MARK_PREFIX}manifest"
 HAS_MANIFEST = "c2pa"
-
-
-def check_provenance_options(
-    sign_key: Path | None, sign_cert: Path | None, no_provenance: str | None
-) -> None:
-    """Raise BadOptionError for options that do not go together."""
-    if (sign_key is None) != (sign_cert is None):
-        raise BadOptionError("--sign-key and --sign-cert go together; give both or neither")
-    if no_provenance is not None and not no_provenance.strip():
-        raise BadOptionError("--no-provenance needs a reason, which is recorded; give it in words")
-    if no_provenance is not None and sign_key is not None:
-        raise BadOptionError("--no-provenance signs nothing; leave --sign-key and --sign-cert out")
 
 
 def signing_key(
@@ -141,14 +130,11 @@ def recorded_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     Where a file lies, which key signed, how work was kept, what memory it may take and what
     decoded the target to the same samples say nothing of the swap.
     """
-    left_out = (
-        "overwrite", "resume", "segment_frames", "max_memory", "max_vram", "checkpoint",
-        "sign_key", "sign_cert", "hwaccel",
-    )  # fmt: skip
+    recorded = names_where(SwapOptions, "recorded")
     return {
         name: value.name if isinstance(value, Path) else value
         for name, value in options.items()
-        if name not in left_out
+        if name in recorded
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import resource
 import sys
@@ -15,14 +16,14 @@ import torch
 
 from vidswap.errors import BadOptionError, OutOfMemoryError
 from vidswap.media.decoder import VideoReader
+from vidswap.runtime.sizes import MIB as MIB
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-MIB = 1024 * 1024
-_UNITS = {"": 1, "K": 1024, "M": MIB, "G": 1024 * MIB}
 _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?)(?:I?B)?\s*", re.IGNORECASE)
 
 # Fitted to peaks measured at 1280x720, 1920x1080 and 3840x2160 with queues of 1, 2 and 4 and
 # batches of 1, 2 and 4: frames held by tracker, codecs and stages, those of each place in the
@@ -50,15 +51,6 @@ class MemoryPlan:
     expected: int
 
 
-def parse_size(text: str) -> int:
-    """Bytes of a size such as 800M, 2G or 1.5GiB. Raises BadOptionError."""
-    match = _SIZE.fullmatch(text)
-    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0.0
-    if size < 1:
-        raise BadOptionError(f"memory size {text!r}; write it as 800M, 2G or 1.5G")
-    return int(size)
-
-
 def frame_bytes(reader: VideoReader) -> int:
     """Bytes of one of a clip's frames as the stages hold it: its planes, and its picture in RGB."""
     pixels = reader.coded_width * reader.coded_height
@@ -80,7 +72,7 @@ def plan_memory(
         for batch in range(usual, 0, -1)
     ]
     if limit is None:
-        return plans[0]
+        return _logged(plans[0])
     fitting = [plan for plan in plans if plan.expected <= limit]
     if not fitting:
         least = min(plan.expected for plan in plans)
@@ -89,7 +81,15 @@ def plan_memory(
             f"{-(-least // MIB)} MiB at least: allow that, or make the clip smaller"
         )
     # A full batch keeps the generator fast; deep queues only even out the stages.
-    return max(fitting, key=lambda plan: (plan.batch_size, plan.queue_depth))
+    return _logged(max(fitting, key=lambda plan: (plan.batch_size, plan.queue_depth)))
+
+
+def _logged(plan: MemoryPlan) -> MemoryPlan:
+    logger.info(
+        "memory plan: queues of %d, batches of %d, about %d MiB",
+        plan.queue_depth, plan.batch_size, plan.expected // MIB,
+    )  # fmt: skip
+    return plan
 
 
 def _expected(queue: int, batch: int, frame: int, base: int) -> int:
@@ -137,6 +137,7 @@ class ShrinkingBatches:
                         "(--max-memory, --max-vram) or give --device cpu"
                     ) from error
                 self.size = len(part) // 2
+                logger.warning("not enough memory; going on with batches of %d", self.size)
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
         return answers

@@ -1,94 +1,202 @@
 """What a swap is asked to do, and what it tells of itself afterwards."""
 
-from __future__ import annotations
+# ruff: noqa: RUF009 -- `option` makes a field
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vidswap.blending.colour import DEFAULT_COLOUR_MATCH
-from vidswap.blending.paste import MaskName
-from vidswap.blending.temporal_smoothing import DEFAULT_TEMPORAL_SMOOTHING
+from vidswap.choices import (
+    DEFAULT_COLOUR_MATCH,
+    DEFAULT_CRF,
+    DEFAULT_TEMPORAL_SMOOTHING,
+    DetectorName,
+    DeviceName,
+    MaskName,
+    PrecisionName,
+)
 from vidswap.errors import BadOptionError
-from vidswap.media.codecs import DEFAULT_CRF, video_bit_rate
-from vidswap.media.picture_encoder import Quality
-from vidswap.nets import DetectorName, DeviceName, PrecisionName
-from vidswap.provenance.record import check_provenance_options
+from vidswap.options import (
+    ENCODING,
+    HARDWARE,
+    LOOK,
+    OUTPUT,
+    PROVENANCE,
+    RANGE,
+    SOURCE_AND_TARGET,
+    check_ranges,
+    described,
+    option,
+)
+
+if TYPE_CHECKING:
+    from vidswap.media.picture_encoder import Quality
 
 
+@described
 @dataclass(frozen=True, kw_only=True)
 class SwapOptions:
-    """How to swap.
+    """How to swap. Raises BadOptionError for values that are not allowed or exclude each other."""
 
-    k_shot: frames sampled from each source clip. reference: show the generator the source's face
-    warped onto the target, where it was made for that. face: "largest", "all", or a picture of the
-    person to replace. source_face: None, "largest" or a picture, when the source shows several
-    people. start, end: seconds of the target to swap. batch_size: faces a generator call, None for
-    the device's default. codec: None for the container's usual one. crf: quality, None for the
-    default. match_bitrate: the target's own mean bit rate instead. mask: "square" is eq. 12
-    alone, "outline" what of it lies within the face's outline, "face" that without glasses, hands
-    and hair before the face. colour_match: how far, from 0 to 1, the face's mean colour is moved to
-    that of the target's. temporal_smoothing: the weight, from 0 to below 1, of the previous frame
-    in what is changed. checkpoint: None for the packaged one. sign_key, sign_cert: PEM files that
-    sign the C2PA manifest, None for this computer's own. no_provenance: why there is none; it
-    is recorded. resume: go on with what an earlier run of the same settings has finished.
-    segment_frames: how many frames are put in safety at a time. max_memory, max_vram: bytes that
-    the process, and torch on the GPU, may take; None for no limit. hwaccel: device that decodes a
-    target clip, such as "cuda" or "vaapi:/dev/dri/renderD128", to the same frames; None for the
-    software decoder.
-    """
-
-    k_shot: int = 10
-    reference: bool = True
-    face: str | Path = "largest"
-    source_face: str | Path | None = None
-    start: float | None = None
-    end: float | None = None
-    detector: DetectorName = "mediapipe"
-    device: DeviceName = "auto"
-    precision: PrecisionName = "auto"
-    batch_size: int | None = None
-    hwaccel: str | None = None
-    codec: str | None = None
-    crf: int | None = None
-    match_bitrate: bool = False
-    mask: MaskName = "face"
-    colour_match: float = DEFAULT_COLOUR_MATCH
-    temporal_smoothing: float = DEFAULT_TEMPORAL_SMOOTHING
-    checkpoint: Path | None = None
-    overwrite: bool = False
-    resume: bool = True
-    segment_frames: int = 250
-    max_memory: int | None = None
-    max_vram: int | None = None
-    sign_key: Path | None = None
-    sign_cert: Path | None = None
-    no_provenance: str | None = None
+    # fmt: off
+    k_shot: int = option(
+        10,
+        help="Frames to sample per source clip.",
+        group=SOURCE_AND_TARGET, least=1, pixels=True, recorded=True,
+    )
+    source_face: str | Path | None = option(
+        None,
+        help="Face to take when a source shows several people.",
+        group=SOURCE_AND_TARGET, words=("largest",), metavar="largest|PICTURE",
+        unset="refuse several", pixels=True, recorded=True,
+    )
+    face: str | Path = option(
+        "largest",
+        help="Face of the target to replace; PICTURE: the most similar person.",
+        group=SOURCE_AND_TARGET, words=("largest", "all"), metavar="largest|all|PICTURE",
+        pixels=True, recorded=True,
+    )
+    detector: DetectorName = option(
+        "mediapipe",
+        help="Face and landmark detector; face-alignment downloads its weights.",
+        group=SOURCE_AND_TARGET, pixels=True, recorded=True,
+    )
+    checkpoint: Path | None = option(
+        None, help="Generator weights.", group=LOOK, unset="packaged", pixels=True
+    )
+    mask: MaskName = option(
+        "face",
+        help="Where to blend: inside the face contour, excluding occluders; inside the whole "
+        "contour; or over the whole crop.",
+        group=LOOK, pixels=True, recorded=True,
+    )
+    reference: bool = option(
+        True,
+        help="Show the generator a photograph of the source, or only the id embedding.",
+        group=LOOK, pixels=True, recorded=True,
+    )
+    colour_match: float = option(
+        DEFAULT_COLOUR_MATCH,
+        help="Shift of the face to the target's mean skin colour, 0 to 1.",
+        group=LOOK, least=0, greatest=1, pixels=True, recorded=True,
+    )
+    temporal_smoothing: float = option(
+        DEFAULT_TEMPORAL_SMOOTHING,
+        help="Weight of the previous frame, 0 to below 1; follows optical flow.",
+        group=LOOK, least=0, below=1, aliases=("--steadiness",), pixels=True, recorded=True,
+    )
+    start: float | None = option(
+        None,
+        help="Start of the range, in seconds of the target.",
+        group=RANGE, least=0, metavar="SECONDS", unset="first frame", pixels=True, recorded=True,
+    )
+    end: float | None = option(
+        None,
+        help="End of the range, in seconds of the target.",
+        group=RANGE, metavar="SECONDS", unset="last frame", pixels=True, recorded=True,
+    )
+    codec: str | None = option(
+        None,
+        help="h264, hevc, av1, vp9, prores, ffv1, or a hardware encoder that `doctor` lists.",
+        group=ENCODING, unset="by container", pixels=True, recorded=True,
+    )
+    crf: int | None = option(
+        None,
+        help="Constant quality, 0 is best.",
+        group=ENCODING, least=0, unset=str(DEFAULT_CRF), pixels=True, recorded=True,
+    )
+    match_bitrate: bool = option(
+        False,
+        help="Encode at the target's mean bit rate instead of a constant quality.",
+        group=ENCODING, pixels=True, recorded=True,
+    )
+    device: DeviceName = option(
+        "auto",
+        help="Device to use for PyTorch inference.",
+        group=HARDWARE, pixels=True, recorded=True,
+    )
+    precision: PrecisionName = option(
+        "auto",
+        help="Number format of the generator.",
+        group=HARDWARE, pixels=True, recorded=True,
+    )
+    batch_size: int | None = option(
+        None,
+        help="Faces per generator batch.",
+        group=HARDWARE, least=1, unset="by device", pixels=True, recorded=True,
+    )
+    # A device gives the software decoder's samples, or none. Should it ever give others, the frames
+    # around a break show it (`resume.frames_from`).
+    hwaccel: str | None = option(
+        None,
+        help="Decode the target on this device, such as cuda, cuda:1 or vaapi; `doctor` lists "
+        "them.",
+        group=HARDWARE, metavar="DEVICE", unset="the software decoder",
+    )
+    # Queues and batches are made to fit, and a batch of another size is rounded otherwise.
+    max_memory: int | None = option(
+        None,
+        help="Memory limit of the process, such as 2G.",
+        group=HARDWARE, least=1, is_size=True, metavar="SIZE", unset="none", pixels=True,
+    )
+    max_vram: int | None = option(
+        None,
+        help="Memory limit on the GPU, such as 2G.",
+        group=HARDWARE, least=1, is_size=True, metavar="SIZE", unset="none",
+    )
+    sign_key: Path | None = option(
+        None, help="PEM key that signs the C2PA manifest.", group=PROVENANCE, unset="local key"
+    )
+    sign_cert: Path | None = option(
+        None,
+        help="PEM certificate chain of --sign-key, its own certificate first.",
+        group=PROVENANCE, unset="local certificate",
+    )
+    no_provenance: str | None = option(
+        None,
+        help="Write no C2PA manifest and record this reason.",
+        group=PROVENANCE, metavar="REASON", unset="write a manifest", recorded=True,
+    )
+    overwrite: bool = option(False, help="Replace an existing output.", group=OUTPUT)
+    resume: bool = option(
+        True,
+        help="Resume the unfinished work of an interrupted run, or discard it.",
+        group=OUTPUT,
+    )
+    segment_frames: int = option(
+        250,
+        help="Frames per segment; an interruption loses at most one.",
+        group=OUTPUT, least=1, on_command_line=False, pixels=True,
+    )
+    # fmt: on
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if self.match_bitrate and self.crf is not None:
             raise BadOptionError("--crf and --match-bitrate: a quality or a bit rate; give one")
         if not self.match_bitrate and self.crf is None:
             object.__setattr__(self, "crf", DEFAULT_CRF)
-        if self.k_shot < 1:
-            raise BadOptionError(f"k-shot {self.k_shot}; it must be 1 or more")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise BadOptionError(f"batch size {self.batch_size}; it must be 1 or more")
-        if self.segment_frames < 1:
-            raise BadOptionError(f"segments of {self.segment_frames} frames; allowed: 1 or more")
-        if not 0.0 <= self.colour_match <= 1.0:
-            raise BadOptionError(f"colour match {self.colour_match}; allowed: from 0 to 1")
-        if not 0.0 <= self.temporal_smoothing < 1.0:
-            raise BadOptionError(
-                f"temporal_smoothing {self.temporal_smoothing}; allowed: from 0 to below 1"
-            )
-        check_provenance_options(self.sign_key, self.sign_cert, self.no_provenance)
+        _check_provenance(self.sign_key, self.sign_cert, self.no_provenance)
 
-    def quality(self, target: Path) -> Quality:
+    def quality(self, target: Path) -> "Quality":
         """How to encode the result for a clip `target`."""
+        from vidswap.media.codecs import video_bit_rate
+        from vidswap.media.picture_encoder import Quality
+
         if self.match_bitrate:
             return Quality(self.codec, bitrate=video_bit_rate(target))
         return Quality(self.codec, self.crf)
+
+
+def _check_provenance(
+    sign_key: Path | None, sign_cert: Path | None, no_provenance: str | None
+) -> None:
+    if (sign_key is None) != (sign_cert is None):
+        raise BadOptionError("--sign-key and --sign-cert go together; give both or neither")
+    if no_provenance is not None and not no_provenance.strip():
+        raise BadOptionError("--no-provenance needs a reason, which is recorded; give it in words")
+    if no_provenance is not None and sign_key is not None:
+        raise BadOptionError("--no-provenance signs nothing; leave --sign-key and --sign-cert out")
 
 
 @dataclass(frozen=True)
@@ -137,7 +245,7 @@ class SwapCounts:
         self.faces_swapped += n_faces
         self.frames_without_face += n_faces == 0
 
-    def continue_from(self, earlier: SwapCounts) -> None:
+    def continue_from(self, earlier: "SwapCounts") -> None:
         """Take over what an earlier run has counted."""
         self.frames = earlier.frames
         self.faces_swapped = earlier.faces_swapped

@@ -21,18 +21,14 @@ from vidswap.media.packet_file import PacketWriter, setup_of
 from vidswap.media.picture_encoder import PictureEncoder, Quality
 from vidswap.media.segments import SegmentFolder, remove_work
 from vidswap.nets import Nets
+from vidswap.options import names_where
 from vidswap.swap.faces import SwappedFrame
-from vidswap.swap.options import SwapCounts
+from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.state import SwapState, fingerprint
 from vidswap.version import __version__
 
-# They decide where a result goes and how it is signed, not what its frames are. Neither does the
-# decoder: a device gives the software decoder's samples, or none. Should it ever give others, the
-# frames around the break show it (`frames_from`).
-_NO_FACTS = (
-    "overwrite", "resume", "checkpoint", "sign_key", "sign_cert", "no_provenance", "max_vram",
-    "hwaccel",
-)  # fmt: skip
+# Options whose fact is what was made of them, as of "auto" or of a path.
+_TOLD_BY_NETS = frozenset({"checkpoint", "device", "precision"})
 
 
 class SegmentedClip:
@@ -187,7 +183,7 @@ def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
 
 
 def _kept(clip: SegmentedClip | StraightClip) -> str:
-    return f"{clip.frames_kept} frames are finished and kept; rerun the command to resume"
+    return f"{clip.frames_kept} frames are finished and kept; rerun the same command to resume"
 
 
 def frames_from(reader: VideoReader, state: SwapState) -> Iterator[Frame] | None:
@@ -221,8 +217,9 @@ def facts_of(
     """
     facts = {"target": sha256[target], "frames of the source": ", ".join(used)}
     facts |= {f"source {path.name}": digest for path, digest in sha256.items() if path != target}
+    deciding = names_where(SwapOptions, "pixels") - _TOLD_BY_NETS
     for name, value in options.items():
-        if name not in _NO_FACTS:
+        if name in deciding:
             facts[name] = file_sha256(value) if _is_file(value) else str(value)
     return facts | {
         "checkpoint": nets.generator.sha256,

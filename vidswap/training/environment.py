@@ -6,6 +6,8 @@ import os
 import platform
 import sys
 
+from vidswap.runtime.process import configure_process
+
 # glibc gives large blocks back at once, and the next step waits for the kernel to zero them again.
 _ALLOCATOR = (
     "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184:"
@@ -15,19 +17,8 @@ _ALLOCATOR = (
 
 def prepare_process() -> None:
     """Threads and memory as a training process wants them; may start this command again."""
-    _give_numba_as_many_threads()
+    configure_process()
     _restart_with_fast_allocator()
-
-
-def _give_numba_as_many_threads() -> None:
-    """Let numba use as many threads as OpenMP, of which `torchrun` gives each process one.
-
-    By itself it takes every core in every process, and they wait for each other at each kernel:
-    two processes on two cores then do less than half of the images.
-    """
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    if threads.isdecimal():
-        os.environ.setdefault("NUMBA_NUM_THREADS", threads)
 
 
 def _restart_with_fast_allocator() -> None:

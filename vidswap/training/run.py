@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,9 +46,12 @@ from vidswap.training.id_targets import (
 )
 from vidswap.training.identity_loss import IdentityLoss
 from vidswap.training.pair_batch import PairBatch, PairConfig
-from vidswap.training.pairs import PairSampler, prefetched, read_sides
+from vidswap.training.pair_draws import read_sides
+from vidswap.training.pairs import PairSampler, prefetched
 from vidswap.training.records import RunFolder, read_state
 from vidswap.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 SAVE_MINUTES = 8.0  # between two writes of the state
 LOG_STEPS = 50  # between two lines of the log
@@ -227,7 +230,7 @@ class _Run:
             self.folder.write_curves()
         except MissingLibraryError as error:
             # The log has the numbers; a run is not ended for want of a plot.
-            print(f"vidswap: warning: {error}", file=sys.stderr)
+            logger.warning("%s", error)
 
     def _save(self, last: bool) -> None:
         if rank() != 0:
@@ -238,7 +241,7 @@ class _Run:
             # There may be room again by the next time; minutes of training are not thrown away.
             if last:
                 raise
-            print(f"vidswap: warning: {error}", file=sys.stderr)
+            logger.warning("%s", error)
 
 
 @contextmanager

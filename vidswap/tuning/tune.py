@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,55 +27,27 @@ from vidswap.faces.occlusion import visibility_maps
 from vidswap.faces.quality import is_sharp
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
-from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.output import check_output
 from vidswap.media.picture import is_picture, read_picture
-from vidswap.media.sampling import packet_times
+from vidswap.media.sampling import middles, spaced_frames
 from vidswap.models.apgan.checkpoint import AdapterOrigin, is_adapter, save_adapter
 from vidswap.models.apgan.generator import Generator
 from vidswap.models.checkpoint import LoadedGenerator, load_generator
 from vidswap.nets import (
-    DetectorName,
-    DeviceName,
     choose_device,
     load_detector,
 )
-from vidswap.people.source import MIN_FACE_SIZE, SourceReader, face_size
+from vidswap.people.embedding import as_array, face_size
+from vidswap.people.face_selection import person_of
+from vidswap.people.source import MIN_FACE_SIZE, SourceReader, pictures_in
 from vidswap.runtime.processor import cpu_computes_bf16
+from vidswap.tuning.options import TuneOptions as TuneOptions
 from vidswap.tuning.pair_training import PairTuner, TuneConfig
 
 MAX_SHOTS = 400  # aligned faces a side, 0.2 MiB each
 FEW_SHOTS = 10  # of the source; below them there is little to learn from
 SUFFIX = ".safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneOptions:
-    """How to tune.
-
-    minutes: wall time of training, reading not counted. k_shot, face, source_face, detector: as in
-    SwapOptions, but `face` may not be "all". checkpoint: the generator to start from, None for the
-    packaged one. training: the examples, the losses and their weights.
-    """
-
-    minutes: float = 10.0
-    k_shot: int = 10
-    face: str | Path = "largest"
-    source_face: str | Path | None = None
-    detector: DetectorName = "mediapipe"
-    device: DeviceName = "auto"
-    checkpoint: Path | None = None
-    overwrite: bool = False
-    training: TuneConfig = field(default_factory=TuneConfig)
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.minutes) and self.minutes > 0):
-            raise BadOptionError(f"minutes {self.minutes}; it must be more than 0")
-        if self.k_shot < 1:
-            raise BadOptionError(f"k-shot {self.k_shot}; it must be 1 or more")
-        if self.face == "all":
-            raise BadOptionError("--face all: a pair is tuned for one face; give a PICTURE of it")
 
 
 @dataclass(frozen=True)
@@ -136,8 +107,8 @@ def tune_pair(
     compute = torch.bfloat16 if device.type == "cuda" or cpu_computes_bf16() else torch.float32
     identity = source.identity.map(lambda x: x.clone().to(device))  # out of inference mode
     tuner = PairTuner(
-        net, encoder, source_shots, target_shots, identity, options.training, compute,
-        source.photograph,
+        net, encoder, source_shots, target_shots, identity, options.training or TuneConfig(),
+        compute, source.photograph,
     )  # fmt: skip
     minutes, interrupted, losses = _train(tuner, options.minutes, progress)
     origin = AdapterOrigin(
@@ -190,11 +161,11 @@ def read_source_shots(
 
     Small and blurred faces are left out unless there is nothing else. Raises NoFaceInSourceError.
     """
-    reference = identity.embedding[0].cpu().numpy()
+    person = as_array(identity)
     good: list[Shot] = []
     poor: list[Shot] = []
     for frame in _frames(sources):
-        shot, size = _shot_of(reader, frame, reference)
+        shot, size = _shot_of(reader, frame, person)
         if shot is not None:
             usable = size >= MIN_FACE_SIZE and is_sharp(shot.crop)
             (good if usable else poor).append(shot)
@@ -209,39 +180,30 @@ def read_target_shots(reader: SourceReader, target: Path, face: str | Path) -> l
     """Up to MAX_SHOTS faces of a clip, sampled evenly: of each frame the largest, or the person in
     the picture `face`. Raises NoFaceInTargetError.
     """
-    reference = None
-    if face != "largest":
-        picture = Path(face)
-        if not picture.is_file():
-            raise InputNotFoundError(f"--face {face}: neither 'largest' nor a picture that exists")
-        reference = reader.read([picture], choose="largest").identity.embedding[0].cpu().numpy()
-    found = (_shot_of(reader, frame, reference)[0] for frame in evenly(target, MAX_SHOTS))
+    person = person_of(face, reader)
+    found = (_shot_of(reader, frame, person)[0] for frame in spaced_frames(target, MAX_SHOTS))
     shots = [shot for shot in found if shot is not None]
     if not shots:
-        wanted = "no face" if reference is None else "not the person of --face"
+        wanted = "no face" if person is None else "not the person of --face"
         raise NoFaceInTargetError(f"{target}: {wanted} found; there is nothing to tune for")
     return shots
 
 
 def _shot_of(
-    reader: SourceReader, frame: Frame, reference: NDArray[np.float32] | None
+    reader: SourceReader, frame: Frame, person: NDArray[np.float32] | None
 ) -> tuple[Shot | None, float]:
-    """The largest face, or the one nearest to `reference` (128,) if near enough; and its size."""
-    best, nearest = None, SAME_PERSON_DISTANCE
-    for face in reader.faces(frame.rgb):
-        if reference is None:
-            best = face
-            break
-        embedding = reader.embed(frame.rgb, face)[1].embedding[0].cpu().numpy()
-        distance = float(np.linalg.norm(embedding - reference))
-        if distance < nearest:
-            best, nearest = face, distance
-    if best is None:
+    """The largest face, or the one that is `person` (128,); and its size."""
+    faces = reader.faces(frame.rgb)
+    if person is None:
+        face = faces[0] if faces else None
+    else:
+        face = reader.nearest(frame.rgb, faces, person, below=SAME_PERSON_DISTANCE)
+    if face is None:
         return None, 0.0
-    affine = face_affine(best.landmarks)
-    landmarks = warp_points(affine, best.landmarks).astype(np.float32)
+    affine = face_affine(face.landmarks)
+    landmarks = warp_points(affine, face.landmarks).astype(np.float32)
     crop = align_face(frame.rgb, affine)
-    return Shot(crop, landmarks, visibility_maps([crop])[0]), face_size(best)
+    return Shot(crop, landmarks, visibility_maps([crop])[0]), face_size(face)
 
 
 def _frames(sources: Sequence[Path]) -> Iterator[Frame]:
@@ -249,37 +211,15 @@ def _frames(sources: Sequence[Path]) -> Iterator[Frame]:
     pictures: list[Path] = []
     clips: list[Path] = []
     for source in sources:
-        inside = sorted(p for p in source.iterdir() if is_picture(p)) if source.is_dir() else []
-        pictures += inside or ([source] if is_picture(source) else [])
-        if not source.is_dir() and not is_picture(source):
-            clips.append(source)
+        if source.is_dir():
+            pictures += pictures_in(source)
+        else:
+            (pictures if is_picture(source) else clips).append(source)
     share = MAX_SHOTS // (len(clips) + bool(pictures))
-    for index in _middles(len(pictures), MAX_SHOTS - share * len(clips)):
+    for index in middles(len(pictures), MAX_SHOTS - share * len(clips)):
         yield read_picture(pictures[index])
     for clip in clips:
-        yield from evenly(clip, max(1, share))
-
-
-def evenly(clip: Path, count: int) -> Iterator[Frame]:
-    """Up to `count` frames evenly spaced over a clip, one held at a time."""
-    times = packet_times(clip)
-    position: int | None = None
-    with VideoReader(clip) as reader:
-        for index in _middles(len(times.frames), count):
-            pts = times.frames[index]
-            seek = position is None or any(position < key <= pts for key in times.keys)
-            frame = reader.frame_at(pts, seek=seek)
-            if frame is None:
-                return
-            yield frame
-            position = frame.pts
-
-
-def _middles(length: int, parts: int) -> list[int]:
-    """The middle of each of `parts` equal runs of `length` places, without repeats."""
-    return sorted(
-        {(2 * part + 1) * length // (2 * parts) for part in range(parts)} if length else []
-    )
+        yield from spaced_frames(clip, max(1, share))
 
 
 def _check_paths(sources: Sequence[Path], target: Path, output: Path, options: TuneOptions) -> None:

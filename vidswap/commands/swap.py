@@ -1,0 +1,204 @@
+"""The swapping commands of the command line: `run`, `preview` and `tune`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from vidswap.commands.command import PATH, Command, option_in
+from vidswap.commands.messages import warn
+from vidswap.commands.options import options_from
+from vidswap.commands.progress import SwapBar, TuneBar
+from vidswap.commands.report import check_outputs, report_run
+from vidswap.commands.settings import settings_as_toml, settings_option
+from vidswap.options import OUTPUT, RANGE
+from vidswap.swap.options import SwapOptions
+from vidswap.tuning.options import TuneOptions
+
+if TYPE_CHECKING:
+    from vidswap.swap.options import SwapResult
+
+# What of a run shows in one frame.
+PREVIEWED = (
+    "k_shot", "source_face", "face", "detector", "checkpoint", "mask", "reference", "colour_match",
+    "device", "precision", "overwrite",
+)  # fmt: skip
+
+logger = logging.getLogger(__name__)
+
+
+_output, _settings = option_in(OUTPUT), option_in("Settings")
+_output_file = partial(_output, "-o", "--output", type=PATH)
+
+
+@click.command(cls=Command, modules=("vidswap.swap.job",))
+@click.argument("sources", nargs=-1, type=PATH, metavar="SOURCES...")
+@click.argument("target", required=False, type=PATH, metavar="TARGET")
+@_output_file(help="Output file; the suffix selects the container.", needed=True)
+@options_from(SwapOptions)
+@_output("--report", type=PATH, help="Measure the result; write an HTML report.")
+@_output("--dry-run", is_flag=True, help="Show what would be done and lost; do nothing.")
+@_output("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@_output("--quiet", is_flag=True, help="Print no progress and no summary.")
+@settings_option(SwapOptions)
+@_settings("--print-settings", is_flag=True, help="Print the settings as TOML and exit.")
+@click.pass_context
+def run(
+    context: click.Context,
+    /,
+    sources: tuple[Path, ...],
+    target: Path | None,
+    output: Path | None,
+    report: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    print_settings: bool,
+    **settings: Any,
+) -> None:
+    """Swap the face of SOURCES onto the face in TARGET.
+
+    SOURCES are photographs, folders of photographs or clips of one person. TARGET is a clip or a
+    picture, and the output is the same. Rerun the same command to resume an interrupted run.
+    """
+    options = SwapOptions(**_flags_first(context, settings))
+    if print_settings:
+        click.echo(settings_as_toml(options))
+        return
+    target, output = _required(context, sources=sources, target=target, output=output)
+    if dry_run:
+        from vidswap.swap.plan import describe, plan_swap
+
+        plan = plan_swap(sources, target, output, options)
+        click.echo(json.dumps(plan.to_dict(), indent=2) if as_json else describe(plan))
+        return
+    from vidswap.swap.worker import swap_video
+
+    if report is not None:
+        check_outputs([report], [target, output, *sources], options.overwrite)
+    with SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar:
+        result = swap_video(sources, target, output, options, bar.show)
+    _log_result(result)
+    if report is not None:
+        report_run(sources, target, output, report, options, silent=quiet or as_json)
+    for warning in result.warnings:
+        warn(warning, silent=as_json)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+    elif not quiet:
+        click.echo(_summary(result))
+
+
+def _required(context: click.Context, **values: Any) -> tuple[Path, Path]:
+    """Target and output; only --print-settings does without. Raises click.MissingParameter."""
+    for parameter in context.command.params:
+        if parameter.name in values and not values[parameter.name]:
+            raise click.MissingParameter(ctx=context, param=parameter)
+    return values["target"], values["output"]
+
+
+def _flags_first(context: click.Context, settings: dict[str, Any]) -> dict[str, Any]:
+    """A quality by flag takes the place of a bit rate in the file, and the reverse."""
+    given = {
+        name for name in ("crf", "match_bitrate")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }  # fmt: skip
+    if given == {"crf"}:
+        return settings | {"match_bitrate": False}
+    if given == {"match_bitrate"} and settings["match_bitrate"]:
+        return settings | {"crf": None}
+    return settings
+
+
+def _log_result(result: SwapResult) -> None:
+    logger.info("source frames used: %s", ", ".join(result.source_frames_used))
+    for name, reason in result.source_frames_left_out:
+        logger.info("source frame left out: %s: %s", name, reason)
+    stages = ", ".join(f"{name} {took:.2f}" for name, took in result.seconds_by_stage.items())
+    logger.debug("seconds by stage: %s", stages)
+
+
+def _summary(result: SwapResult) -> str:
+    made = result.frames - result.frames_kept
+    rate = made / result.seconds if result.seconds else 0.0
+    lines = [
+        f"{result.output}: {result.frames} frames, {result.faces_swapped} faces swapped, "
+        f"{result.frames_without_face} frames without a face, {result.seconds:.1f} s "
+        f"({rate:.1f} frames/s), peak memory {result.peak_memory_mib:.0f} MiB",
+        f"source: {len(result.source_frames_used)} frame(s) used",
+    ]
+    if result.frames_kept:
+        lines.append(f"resumed after {result.frames_kept} frames of an earlier run")
+    lines += [f"  left out {name}: {reason}" for name, reason in result.source_frames_left_out]
+    return "\n".join(lines)
+
+
+@click.command(cls=Command, modules=("vidswap.swap.preview",))
+@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.argument("target", type=PATH)
+@_output_file(help="PNG to write.", required=True)
+@options_from(SwapOptions, PREVIEWED)
+@option_in(RANGE)(
+    "--at",
+    type=float,
+    metavar="SECONDS",
+    unset="middle",
+    help="Time of the frame, in seconds of the target.",
+)
+@settings_option(SwapOptions)
+def preview(
+    sources: tuple[Path, ...], target: Path, output: Path, at: float | None, **settings: Any
+) -> None:
+    """Swap one frame of TARGET; show it before and after as PNG."""
+    from vidswap.swap.preview import preview_frame
+
+    seconds = preview_frame(sources, target, output, at, SwapOptions(**settings))
+    click.echo(f"{output}: {target} at {seconds:.2f} s, before and after")
+
+
+@click.command(cls=Command, modules=("vidswap.tuning.tune",))
+@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.argument("target", type=PATH)
+@_output_file(help="Checkpoint to write, .safetensors.", required=True)
+@options_from(TuneOptions)
+@_output("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@_output("--quiet", is_flag=True, help="Print no progress and no summary.")
+def tune(
+    sources: tuple[Path, ...],
+    target: Path,
+    output: Path,
+    as_json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Fine-tune the generator to SOURCES and TARGET.
+
+    Give the result to `run --checkpoint`, with the same sources and target. Ctrl-C ends the
+    training early and writes the result so far.
+    """
+    from vidswap.tuning.tune import tune_pair
+
+    options = TuneOptions(**settings)
+    if sys.stderr.isatty() and not (quiet or as_json):
+        click.echo("reading the faces of source and target", err=True)
+    with TuneBar(options.minutes, silent=quiet or as_json) as bar:
+        result = tune_pair(sources, target, output, options, bar.show)
+    for warning in result.warnings:
+        warn(warning, silent=as_json)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+    elif not quiet:
+        stopped = ", interrupted" if result.interrupted else ""
+        click.echo(
+            f"{result.output}: {result.images} images in {result.minutes:.1f} min{stopped}, from "
+            f"{result.source_shots} faces of the source and {result.target_shots} of the target\n"
+            f"use it: vidswap run {' '.join(map(str, sources))} {target} -o OUTPUT "
+            f"--checkpoint {result.output}"
+        )

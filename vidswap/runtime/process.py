@@ -1,0 +1,119 @@
+"""How a process starts: its environment, threads, console and Ctrl-C; imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from types import FrameType
+from typing import NoReturn
+
+INTERRUPTED = 130  # exit code, as shells report SIGINT
+
+# What a user has set stays. All must be set before the library in question is loaded.
+_THREADS = {
+    # Two thread pools share few cores: a pool that spins while it waits starves the other.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # The stages are threads already; a pool inside each call would only contend with them.
+    "OPENCV_FOR_THREADS_NUM": "1",
+}
+_QUIET = {
+    "GLOG_minloglevel": "3",  # mediapipe's native log would write over the progress bar
+    "SVT_LOG": "1",  # errors only; SVT-AV1 writes to stderr by itself
+}
+_RETRY_SECONDS = 0.05
+
+
+def configure_process() -> None:
+    """Set up threads, native logs and the console; call it before torch and OpenCV are imported."""
+    _set_defaults(_THREADS)
+    quiet_native_logs()
+    _give_numba_as_many_threads()
+    if "cv2" in sys.modules:  # too late for its variable
+        sys.modules["cv2"].setNumThreads(1)
+    _escape_what_the_console_cannot_print()
+
+
+def quiet_native_logs() -> None:
+    """Keep quiet the libraries that write to stderr by themselves."""
+    _set_defaults(_QUIET)
+
+
+@contextmanager
+def raising_on_interrupt() -> Iterator[None]:
+    """Within the block SIGINT raises KeyboardInterrupt, but not amid an import: it waits for its
+    end. Raised there it comes out as an ImportError, or leaves half a module behind.
+    """
+    if not _takes_interrupts():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, _raise_interrupt)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGINT, before)
+
+
+def leave_on_interrupt() -> None:
+    """From now on SIGINT ends the process with one line: no work has begun that must be undone."""
+    if _takes_interrupts():
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _takes_interrupts() -> bool:
+    """Whether SIGINT arrives here: not in a thread, nor where it is ignored, as under nohup."""
+    here = threading.current_thread() is threading.main_thread()
+    return here and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    os.write(2, b"vidswap: interrupted; nothing was written\n")
+    os._exit(INTERRUPTED)
+
+
+def _raise_interrupt(_number: int, frame: FrameType | None) -> None:
+    if _is_importing(frame):
+        signal.signal(signal.SIGALRM, _interrupt_again)
+        signal.setitimer(signal.ITIMER_REAL, _RETRY_SECONDS)
+        return
+    raise KeyboardInterrupt
+
+
+def _interrupt_again(_number: int, _frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)  # to whoever handles it now
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _set_defaults(values: dict[str, str]) -> None:
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+
+
+def _give_numba_as_many_threads() -> None:
+    """Let numba use as many threads as OpenMP, of which `torchrun` gives each process one.
+
+    By itself it takes every core in every process, and they wait for each other at each kernel:
+    two processes on two cores then train less than half of the images.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdecimal():
+        os.environ.setdefault("NUMBA_NUM_THREADS", threads)
+
+
+def _escape_what_the_console_cannot_print() -> None:
+    """A file's name in another script than the console's is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
