@@ -246,7 +246,7 @@ def _differences(target: _Clip, swapped: _Clip) -> list[str]:
         )
     if abs(target.rate / swapped.rate - 1.0) > SAME_RATE:
         found.append(
-            f"the clips are of different rates, {target.rate:.5g} and {swapped.rate:.5g} frames a "
+            f"the clips are of different rates, {target.rate:.5g} and {swapped.rate:.5g} frames per "
             "second: only frames shown at one time are compared"
         )
     gap = target.seconds - swapped.seconds
