@@ -11,7 +11,7 @@ import pytest
 from tests.media.clips import make_clip
 from tests.models.test_apgan import small_generator
 from tests.photographs import astronaut, grace_hopper
-from vidswap.models.checkpoint import save_generator
+from vidswap.models.apgan.checkpoint import save_generator
 
 CLIP_FRAMES = 12
 

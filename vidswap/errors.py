@@ -116,3 +116,9 @@ class OutOfMemoryError(VidswapError):
     """Even the smallest piece of work does not fit into the memory."""
 
     exit_code = 19
+
+
+class ForkedProcessError(VidswapError):
+    """A swap in a child forked from a process that has swapped already."""
+
+    exit_code = 20

@@ -14,7 +14,7 @@ from vidswap.faces.pose import head_pose
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.media.probe import probe
 from vidswap.media.sampling import sample_frames
-from vidswap.people.source import SourceReader, face_size
+from vidswap.people.embedding import FaceEmbedder, as_array, face_size
 
 N_SAMPLES = 12  # frames looked at
 
@@ -48,11 +48,11 @@ def describe(path: Path) -> dict[str, Any]:
     facts["sample_aspect_ratio"] = f"{shape.numerator}:{shape.denominator}"
     frames = sample_frames(path, N_SAMPLES)
     people: list[Person] = []
-    with closing(SourceReader.load()) as reader:
+    with closing(FaceEmbedder.load()) as embedder:
         for frame in frames:
             seen: list[Person] = []
-            for face in reader.faces(frame.rgb):
-                embedding = reader.embed(frame.rgb, face)[1].embedding[0].numpy()
+            for face in embedder.faces(frame.rgb):
+                embedding = as_array(embedder.embed(frame.rgb, face)[1])
                 # Two faces of one frame are two people, however alike.
                 person = _known(people, embedding, seen)
                 seen.append(person)

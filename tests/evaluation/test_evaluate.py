@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 from tests.media.clips import make_clip
 from tests.photographs import astronaut, grace_hopper
+from tests.swap.test_bad_input import assert_refused
 from tests.swap_fixtures import moved
 from vidswap.blending.paste import swapped_part
 from vidswap.commands.main import main
@@ -109,14 +110,6 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
-
-
-def assert_refused(result: Result, code: int, *words: str) -> None:
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    assert result.exit_code == code, result.output
-    assert len(lines) == 1 and lines[0].startswith("vidswap: "), result.stderr
-    for word in words:
-        assert word in lines[0]
 
 
 def test_untouched_targets_keep_everything_and_swap_nobody(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,21 @@ import pytest
 
 from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.evaluation.gate import (
-    MEASURES,
     Comparison,
-    Measure,
     check_comparable,
     compare,
     read_report,
 )
+from vidswap.evaluation.held_out import HeldOutQuality
 from vidswap.evaluation.table import comparison_as_text, gate_as_text, report_as_text
+from vidswap.metrics.registry import EVALUATION
+from vidswap.metrics.swap_quality import SwapQuality
 
 GOOD = {"nearer_to_source": 0.9, "retrieval_top1": 0.5, "pose_degrees": 2.0, "fid": 4.0}
 
 
 def report(each: dict[str, list[float | None]] | None = None, **measures: float | None) -> Any:
-    values = dict.fromkeys((m.name for m in MEASURES["held_out"]), 0.5) | GOOD | measures
+    values = dict.fromkeys((m.name for m in EVALUATION["held_out"]), 0.5) | GOOD | measures
     return {
         "judge": "faceres (no part in training)", "judge_sha256": "a" * 64,
         "checkpoint": "new.safetensors", "checkpoint_sha256": "c" * 64, "images_trained": 1000,
@@ -152,8 +154,8 @@ def test_a_report_comes_back_as_written(tmp_path: Path) -> None:
 
 def test_the_table_shows_every_measure_with_its_aim() -> None:
     text = report_as_text(report())
-    for measure in MEASURES["held_out"]:
-        assert measure.label in text
+    for measure in EVALUATION["held_out"]:
+        assert measure.title in text
     row = next(line for line in text.splitlines() if line.startswith("nearer to source"))
     assert "90.0 %" in row and ">= 95.0 % missed" in row
     assert "no part in training" in text and "200 held-out pairs" in text
@@ -171,10 +173,8 @@ def test_the_comparison_names_what_closes_the_gate() -> None:
     assert "passes" in gate_as_text(compare(old, old))
 
 
-def test_measures_are_named_once_and_a_gated_one_has_a_direction() -> None:
-    for measures in MEASURES.values():
-        names = [measure.name for measure in measures]
-        assert len(names) == len(set(names))
-        assert all(m.higher_is_better is not None for m in measures if m.aim is not None)
-    assert Measure("a", "a", "plain", True, aim=1.0).meets_aim(1.0)
-    assert not Measure("a", "a", "plain", False, aim=1.0).meets_aim(1.1)
+def test_every_measure_of_the_registry_is_in_the_report() -> None:
+    for section, quality in (("held_out", HeldOutQuality), ("clips", SwapQuality)):
+        names = [measure.name for measure in EVALUATION[section]]
+        assert names and len(names) == len(set(names))
+        assert set(names) <= {field.name for field in fields(quality)}

@@ -60,7 +60,9 @@ def test_the_draw_is_always_the_same_and_does_not_hang_on_the_order_of_the_index
 
 
 def test_people_with_several_pictures_are_sources_and_bring_another_picture() -> None:
-    for pair in draw_pairs(RECORDS, 10):
+    pairs = draw_pairs(RECORDS, 10)
+    assert len(pairs) == 10
+    for pair in pairs:
         source = RECORDS[pair.source]
         assert source.identity and pair.another is not None and pair.another != pair.source
         assert RECORDS[pair.another].person == source.person

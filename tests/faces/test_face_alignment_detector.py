@@ -93,10 +93,15 @@ def untrained(hub):
     torch.save(FAN(4).state_dict(), hub / WEIGHTS[1])
 
 
-def test_the_real_nets_load_from_the_folder(untrained):
+def test_the_real_nets_load_from_the_folder(untrained, hub):
     detector, finder = load_face_alignment()
-    for detection in detector.detect(np.ascontiguousarray(astronaut()[:48, :48])):
-        assert detection.box.shape == (4,) and 0 <= detection.score <= 1
+    nets = (detector._nets.face_detector.face_detector, finder._nets.face_alignment_net)
+    for net, name in zip(nets, WEIGHTS, strict=True):
+        saved, loaded = torch.load(hub / name), net.state_dict()
+        assert len(saved) > 10 and saved.keys() == loaded.keys()
+        assert all(torch.equal(saved[key], loaded[key]) for key in saved)
+    found = detector.detect(np.ascontiguousarray(astronaut()[:48, :48]))
+    assert isinstance(found, list)
     detector.close()
     finder.close()
 

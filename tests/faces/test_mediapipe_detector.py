@@ -15,7 +15,7 @@ from vidswap.faces import mesh
 from vidswap.faces.align import invert_affine, warp_points
 from vidswap.faces.detection import Detection, Face, box_overlap
 from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
-from vidswap.faces.smoothing import face_size
+from vidswap.faces.smoothing import mesh_diagonal
 
 # Read off the photographs by eye, in pixels: pupils, nose tip, mouth corners.
 COLLINS = {468: (205, 102), 473: (250, 104), 1: (226, 129), 61: (203, 143), 291: (245, 144)}
@@ -38,7 +38,7 @@ def find(rgb, detector, finder) -> Face:
 def test_landmarks_are_where_a_person_sees_them(picture, known, detector, finder):
     face = find(picture(), detector, finder)
     for index, point in known.items():
-        assert np.linalg.norm(face.landmarks[index] - point) < 0.035 * face_size(face.landmarks)
+        assert np.linalg.norm(face.landmarks[index] - point) < 0.035 * mesh_diagonal(face.landmarks)
 
 
 @pytest.mark.parametrize("picture", [astronaut, grace_hopper], ids=["collins", "hopper"])
@@ -53,7 +53,7 @@ def test_landmarks_move_with_the_picture(picture, degrees, zoom, shift, detector
     affine[:, 2] += shift
     moved = cv2.warpAffine(rgb, affine, rgb.shape[1::-1], flags=cv2.INTER_CUBIC)
     back = warp_points(invert_affine(affine), find(moved, detector, finder).landmarks)
-    error = np.linalg.norm(back - face.landmarks, axis=1) / face_size(face.landmarks)
+    error = np.linalg.norm(back - face.landmarks, axis=1) / mesh_diagonal(face.landmarks)
     assert np.median(error) < 0.008
     assert error.max() < 0.04
 
@@ -63,7 +63,7 @@ def test_landmarks_of_the_mirrored_picture_are_the_mirrored_landmarks(detector, 
     face = find(rgb, detector, finder)
     mirrored = find(np.ascontiguousarray(rgb[:, ::-1]), detector, finder)
     x = rgb.shape[1] - 1 - mirrored.landmarks[list(mesh.LEFT_EYE), 0]
-    assert np.abs(x - face.landmarks[list(mesh.RIGHT_EYE), 0]).mean() < 0.012 * face_size(
+    assert np.abs(x - face.landmarks[list(mesh.RIGHT_EYE), 0]).mean() < 0.012 * mesh_diagonal(
         face.landmarks
     )
 
@@ -71,7 +71,7 @@ def test_landmarks_of_the_mirrored_picture_are_the_mirrored_landmarks(detector, 
 def test_the_nose_is_nearer_than_the_ears(detector, finder):
     face = find(astronaut(), detector, finder)
     assert face.landmarks_z is not None
-    assert face.landmarks_z[1] < face.landmarks_z[[234, 454]].min() - 0.2 * face_size(
+    assert face.landmarks_z[1] < face.landmarks_z[[234, 454]].min() - 0.2 * mesh_diagonal(
         face.landmarks
     )
 
@@ -139,11 +139,22 @@ def test_the_face_of_the_frame_before_serves_as_region(detector, finder):
     assert np.abs(followed.landmarks - face.landmarks - (-5, 3)).mean() < 0.5
 
 
-def test_a_face_half_out_of_the_frame_does_no_harm(detector, finder):
-    rgb = np.ascontiguousarray(astronaut()[:, 225:])
-    for detection in detector.detect(rgb):
-        face = finder.landmarks(rgb, detection)
-        assert face is None or np.isfinite(face.landmarks).all()
+@pytest.mark.parametrize("cut", [200, 225])
+def test_a_face_half_out_of_the_frame_is_found_where_it_is(cut, detector, finder):
+    whole = astronaut()
+    (detection,) = detector.detect(whole)
+    seen = finder.landmarks(whole, detection)
+    rgb = np.ascontiguousarray(whole[:, cut:])
+    shift = np.array([cut, 0], np.float32)
+    region = Detection(
+        detection.box - np.tile(shift, 2), detection.keypoints - shift, detection.score
+    )
+    face = finder.landmarks(rgb, region)
+    assert face is not None and np.isfinite(face.landmarks).all()
+    inside = seen.landmarks[:, 0] > cut + 10
+    assert inside.sum() > 150
+    distance = np.linalg.norm(face.landmarks + shift - seen.landmarks, axis=1)[inside]
+    assert distance.mean() < 0.1 * mesh_diagonal(seen.landmarks)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 300, 3), (200, 3, 3), (31, 33, 3)])

@@ -7,7 +7,7 @@ from tests.photographs import astronaut, grace_hopper
 from vidswap.faces import mesh
 from vidswap.faces.align import five_points, warp_points
 from vidswap.faces.points68 import MESH_OF_68, mesh_from_68
-from vidswap.faces.smoothing import face_size
+from vidswap.faces.smoothing import mesh_diagonal
 
 
 @pytest.fixture(params=[astronaut, grace_hopper], ids=["collins", "hopper"])
@@ -23,7 +23,7 @@ def test_the_68_points_are_hit_exactly(landmarks):
 
 def test_the_points_between_come_near_the_real_mesh(landmarks):
     fitted, _ = mesh_from_68(landmarks[MESH_OF_68])
-    error = np.linalg.norm(fitted - landmarks, axis=1)[:468] / face_size(landmarks)
+    error = np.linalg.norm(fitted - landmarks, axis=1)[:468] / mesh_diagonal(landmarks)
     assert error.mean() < 0.012
     for contour in (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.OUTER_LIPS, mesh.INNER_LIPS):
         assert error[list(contour)].max() < 0.02
@@ -32,7 +32,7 @@ def test_the_points_between_come_near_the_real_mesh(landmarks):
 def test_alignment_from_68_points_is_that_of_the_mesh(landmarks):
     fitted, _ = mesh_from_68(landmarks[MESH_OF_68])
     distance = np.linalg.norm(five_points(fitted) - five_points(landmarks), axis=1)
-    assert distance.max() < 0.02 * face_size(landmarks)
+    assert distance.max() < 0.02 * mesh_diagonal(landmarks)
 
 
 def test_irises_are_in_the_middle_of_the_eyes(landmarks):

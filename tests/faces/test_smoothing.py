@@ -5,7 +5,7 @@ import pytest
 
 from vidswap.faces import mesh
 from vidswap.faces.pose import canonical_mesh, eye_opening, mouth_opening
-from vidswap.faces.smoothing import Smoothing, face_size, smooth_landmarks
+from vidswap.faces.smoothing import Smoothing, mesh_diagonal, smooth_landmarks
 
 FPS = 30.0
 NOISE = 0.0008  # face sizes, a coordinate; what the landmark net shows on a still portrait
@@ -18,7 +18,7 @@ def still(n_frames=40, scale=150.0) -> np.ndarray:
 
 
 def with_noise(landmarks, seed=0, amount=NOISE):
-    size = face_size(landmarks[0])
+    size = mesh_diagonal(landmarks[0])
     return landmarks + np.random.default_rng(seed).normal(0, amount * size, landmarks.shape)
 
 

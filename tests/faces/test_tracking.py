@@ -5,9 +5,9 @@ import pytest
 
 from tests.faces.scenes import backdrop, noisy, place
 from vidswap.faces.detection import Face
-from vidswap.faces.smoothing import face_size
+from vidswap.faces.smoothing import mesh_diagonal
 from vidswap.faces.track import is_same_face
-from vidswap.faces.tracking import MAX_DELAY, FaceTracker, FrameFaces
+from vidswap.faces.tracking import MAX_DELAY, FaceTracker, TrackedFrame
 
 FPS = 30.0
 
@@ -20,7 +20,7 @@ def scene(*heads, seed=0, number=0):
     return noisy(frame, number)
 
 
-def track(frames, detector, finder, fps=FPS, **options) -> list[FrameFaces]:
+def track(frames, detector, finder, fps=FPS, **options) -> list[TrackedFrame]:
     tracker = FaceTracker(detector, finder, **options)
     answers = []
     for number, frame in enumerate(frames):
@@ -85,7 +85,7 @@ def test_smoothed_landmarks_shimmer_less_than_those_found(detector, finder):
     found = np.stack([a.faces[0].face.landmarks for a in answers])
     smoothed = np.stack([a.faces[0].landmarks for a in answers])
     assert smoothed.std(axis=0).mean() < 0.6 * found.std(axis=0).mean()
-    assert np.abs(smoothed.mean(axis=0) - found.mean(axis=0)).max() < 0.01 * face_size(found[0])
+    assert np.abs(smoothed.mean(axis=0) - found.mean(axis=0)).max() < 0.01 * mesh_diagonal(found[0])
 
 
 def test_a_gap_of_three_frames_is_bridged_between_its_ends(detector, finder):

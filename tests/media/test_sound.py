@@ -89,6 +89,7 @@ def test_interleaving_keeps_sound_near_its_picture(talking: Path, copied: Copy) 
                 latest[packet.stream.type] = float(packet.pts * packet.time_base)
                 if min(latest.values()) > 0:
                     assert abs(latest["video"] - latest["audio"]) < 0.5
+    assert min(latest.values()) > 1.0
 
 
 def test_subtitles_are_copied_where_the_container_takes_them(

@@ -12,12 +12,16 @@ def portrait(side: int = 128) -> np.ndarray:
     return cv2.resize(astronaut()[:300, 100:400], (side, side), interpolation=cv2.INTER_AREA)
 
 
+def noisy(picture: np.ndarray, noise: float) -> np.ndarray:
+    changed = picture + np.random.default_rng(0).normal(0, noise, picture.shape)
+    return np.clip(changed, 0, 255).astype(np.uint8)
+
+
 @pytest.mark.parametrize("noise", [2.0, 10.0, 40.0])
 def test_ssim_is_that_of_scikit_image(noise: float) -> None:
     metrics = pytest.importorskip("skimage.metrics")
     a = portrait()
-    changed = a + np.random.default_rng(0).normal(0, noise, a.shape)
-    b = np.clip(changed, 0, 255).astype(np.uint8)
+    b = noisy(a, noise)
     expected, whole = metrics.structural_similarity(
         a, b, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
         data_range=255, full=True,
@@ -65,8 +69,7 @@ def test_pictures_of_two_sizes_are_refused() -> None:
 def test_mse_and_psnr_are_those_of_scikit_image(noise: float) -> None:
     metrics = pytest.importorskip("skimage.metrics")
     a = portrait()
-    changed = a + np.random.default_rng(1).normal(0, noise, a.shape)
-    b = np.clip(changed, 0, 255).astype(np.uint8)
+    b = noisy(a, noise)
     assert mse(a, b) == pytest.approx(metrics.mean_squared_error(a, b), rel=1e-5)
     assert psnr(a, b) == pytest.approx(metrics.peak_signal_noise_ratio(a, b), rel=1e-5)
 

@@ -18,15 +18,9 @@ from safetensors.torch import save_file
 from tests.models.test_apgan import identity, pictures, small_generator
 from vidswap.errors import CheckpointError, DiskFullError
 from vidswap.models.adapter import Adapter, apply_changes
+from vidswap.models.apgan.checkpoint import AdapterOrigin, save_adapter, save_generator
 from vidswap.models.apgan.generator import Generator, GeneratorConfig
-from vidswap.models.checkpoint import (
-    AdapterOrigin,
-    LoadedGenerator,
-    default_checkpoint,
-    load_generator,
-    save_adapter,
-    save_generator,
-)
+from vidswap.models.checkpoint import LoadedGenerator, default_checkpoint, load_generator
 
 RANK = 2
 
@@ -140,7 +134,7 @@ def test_the_packaged_generator_is_found_under_any_name(
     path.parent.mkdir()
     about = replace(origin(base), base="renamed.safetensors")
     save_adapter(Adapter(deepcopy(base.net), RANK).tensors(), path, about)
-    monkeypatch.setattr("vidswap.models.checkpoint.default_checkpoint", lambda: base.path)
+    monkeypatch.setattr("vidswap.models.apgan.checkpoint.default_checkpoint", lambda: base.path)
     assert load_generator(path).images_trained == 120
     assert default_checkpoint() != base.path
 
@@ -181,7 +175,7 @@ def test_a_full_disk_leaves_the_old_file(
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("vidswap.models.checkpoint.os.fsync", full)
+    monkeypatch.setattr("vidswap.models.checkpoint_file.os.fsync", full)
     with pytest.raises(DiskFullError, match=r"no space left for .*pair.safetensors"):
         save_adapter({"a.change": torch.zeros(9)}, path, origin(base))
     assert path.read_bytes() == b"precious"
@@ -194,9 +188,9 @@ def test_a_kill_while_saving_leaves_the_old_file(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, torch\n"
         "from pathlib import Path\n"
-        "from vidswap.models import checkpoint as c\n"
+        "from vidswap.models.apgan import checkpoint as c\n"
         "from vidswap.models.apgan.generator import GeneratorConfig\n"
-        "c.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
         "about = c.AdapterOrigin('b', '0', GeneratorConfig(), 1, 1.0, '0')\n"
         "c.save_adapter({'a.change': torch.zeros(9)}, Path(sys.argv[1]), about)\n"
     )

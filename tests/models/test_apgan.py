@@ -5,14 +5,8 @@ from torch import nn
 
 from vidswap.identity.dlib_resnet import STAGE_CHANNELS
 from vidswap.identity.encoder import IdEmbedding
-from vidswap.models.apgan.generator import (
-    AdaLIN,
-    Generator,
-    GeneratorConfig,
-    IdBlock,
-    PeBlock,
-    reference_tensor,
-)
+from vidswap.models.apgan.generator import AdaLIN, Generator, GeneratorConfig, IdBlock, PeBlock
+from vidswap.models.face_net import reference_tensor
 from vidswap.models.instance_norm import NORM_EPSILON, InstanceNorm
 
 SMALL = ((256, 8), (128, 8), (64, 8), (32, 16), (16, 16), (8, 16), (4, 16))

@@ -73,6 +73,12 @@ def only_in(frames: Sequence[int], change: Change) -> Change:
     return lambda index, picture: change(index, picture) if index in frames else picture
 
 
+def lossless(path: Path, picture: Callable[[int], Picture], **given: object) -> Path:
+    """A clip of the pictures by number, exactly as they are."""
+    options = {"size": SIZE, "options": LOSSLESS, "pixel_format": "yuv444p", **given}
+    return make_clip(path, picture=lambda i, w, h: picture(i), **options)  # type: ignore[arg-type]
+
+
 def write(
     path: Path,
     change: Change | None = None,
@@ -83,16 +89,13 @@ def write(
 ) -> Path:
     """A clip of the moving photograph, each frame's face changed before it is moved."""
 
-    def picture(index: int, width: int, height: int) -> Picture:
+    def picture(index: int) -> Picture:
         at = max(0, index - late)
         still = hopper() if change is None else change(at, hopper())
         shown = moved(still, at)
-        if (width, height) != SIZE:
-            shown = cv2.resize(shown, (width, height), interpolation=cv2.INTER_CUBIC)
-        return shown
+        return shown if size == SIZE else cv2.resize(shown, size, interpolation=cv2.INTER_CUBIC)
 
-    options = {"options": LOSSLESS, "pixel_format": "yuv444p", **given}
-    return make_clip(path, picture=picture, size=size, frames=frames, **options)  # type: ignore[arg-type]
+    return lossless(path, picture, size=size, frames=frames, **given)
 
 
 def write_two_people(path: Path, frames: int = 14) -> Path:
@@ -100,14 +103,12 @@ def write_two_people(path: Path, frames: int = 14) -> Path:
     one = cv2.resize(grace_hopper()[40:440, 70:450], (114, 120), interpolation=cv2.INTER_AREA)
     other = cv2.resize(astronaut()[:260, 90:360], (125, 120), interpolation=cv2.INTER_AREA)
 
-    def picture(index: int, width: int, height: int) -> Picture:
-        frame = np.full((height, width, 3), 90, np.uint8)
+    def picture(index: int) -> Picture:
+        frame = np.full((SIZE[1], SIZE[0], 3), 90, np.uint8)
         share = index / (frames - 1)
         left, right = round(10 + 190 * share), round(190 - 180 * share)
         frame[60:180, left : left + one.shape[1]] = one
         frame[40:160, right : right + other.shape[1]] = other
         return frame
 
-    return make_clip(
-        path, picture=picture, size=SIZE, frames=frames, options=LOSSLESS, pixel_format="yuv444p"
-    )
+    return lossless(path, picture, frames=frames)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -97,10 +99,27 @@ def test_the_worst_and_best_frames_are_kept_and_lie_apart() -> None:
 
 def test_no_more_pictures_are_held_the_longer_a_clip_is() -> None:
     keeper = MomentKeeper(2)
-    for index in range(2000):
+    crops: list[weakref.ref[np.ndarray]] = []
+    most: dict[int, int] = {}
+    for index in range(1, 1001):
+        item = frame(index)
+        assert item.face is not None
+        crops.append(weakref.ref(item.face.crops[0]))
+        keeper.add(item, {"seam": float(index % 97)}, None)
+        del item
+        if index % 500 == 0:
+            most[index] = sum(crop() is not None for crop in crops)
+    assert 0 < most[500] <= 2 * 2 + 2
+    assert most[1000] == most[500]
+
+
+def test_two_moments_never_lie_closer_than_they_should() -> None:
+    keeper = MomentKeeper(6)
+    for index in range(300):
         keeper.add(frame(index), {"seam": float(index % 97)}, None)
-    assert sum(map(len, keeper._kept.values())) <= 4 and len(keeper._span) <= 2
-    assert APART > 0
+    for kind in ("worst", "best"):
+        seconds = sorted(m.seconds for m in keeper.moments() if m.kind == kind)
+        assert len(seconds) > 3 and np.diff(seconds).min() >= APART
 
 
 def test_a_frame_is_the_worse_the_further_its_curves_are_from_perfect() -> None:

@@ -31,7 +31,7 @@ from vidswap.nets import Nets, load_nets
 from vidswap.people.source import SourceReader
 from vidswap.runtime.memory import QUEUE_DEPTH
 from vidswap.swap.options import SwapCounts, SwapOptions
-from vidswap.swap.stages import swap_frames
+from vidswap.swap.path import swap_frames
 
 
 @pytest.fixture(scope="module")
@@ -160,9 +160,7 @@ def test_the_generator_is_shown_the_source_unless_told_otherwise(
 
     def swapped(with_nets: Nets, reference: bool) -> np.ndarray:
         options = SwapOptions(reference=reference, colour_match=0.0)
-        (after,) = swap_frames(
-            [frame], source.identity, with_nets, options, photograph=source.photograph
-        )
+        (after,) = swap_frames([frame], source, with_nets, options)
         return after.rgb.astype(int)
 
     before = swapped(plain, True)
@@ -199,9 +197,7 @@ def test_what_lies_before_the_face_keeps_its_pixels(nets: Nets, source_picture: 
     def changed(mask: MaskName) -> np.ndarray:
         frame = Frame.from_rgb(picture)
         options = SwapOptions(mask=mask, colour_match=0.0)
-        (after,) = swap_frames(
-            [frame], source.identity, nets, options, photograph=source.photograph
-        )
+        (after,) = swap_frames([frame], source, nets, options)
         return (after.rgb != picture).any(axis=2)
 
     kept, all_of_it = changed("face"), changed("outline")

@@ -151,11 +151,28 @@ def test_a_hand_has_the_colour_of_the_face(landmarks: np.ndarray) -> None:
         np.testing.assert_allclose(np.median(found, axis=0), colour, rtol=0.25)
 
 
-def test_landmarks_beyond_the_border_are_no_error(landmarks: np.ndarray) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("shift", "beside"),
+    [
+        ((120, 0), np.s_[:, :150]),
+        ((-120, -110), np.s_[:, 110:]),
+        ((0, 140), np.s_[:150, :]),
+    ],
+)
+def test_a_face_partly_beyond_the_border_gets_the_part_of_an_occluder_that_is_inside(
+    kind: str, shift: tuple[int, int], beside: tuple[slice, slice], landmarks: np.ndarray
+) -> None:
     picture = portrait(256, landmarks)
-    for shift in ((120, 0), (-120, -110), (0, 140)):
-        for kind in KINDS:
-            add_occluder(picture, landmarks + np.float32(shift), np.random.default_rng(1), kind)
+    for seed in range(4):
+        painted, mask = add_occluder(
+            picture, landmarks + np.float32(shift), np.random.default_rng(seed), kind
+        )
+        assert painted.shape == picture.shape and painted.dtype == np.uint8
+        assert mask.shape == (256, 256) and mask.min() >= 0 and mask.max() <= 1 + 1e-6
+        assert (painted[mask == 0] <= picture[mask == 0]).all()  # the same, or in shadow
+        if kind in ("glasses", "sunglasses", "face mask"):  # others reach beyond the face
+            assert mask.max() > 0.5 and mask[beside].max() == 0
 
 
 def test_the_chances_of_the_kinds_add_up_to_one() -> None:
@@ -204,8 +221,11 @@ def test_noise_has_the_stated_level() -> None:
 def test_warmer_light_is_redder_and_less_blue() -> None:
     grey = np.full((64, 64, 3), 128, np.uint8)
     config = DegradationConfig(gamma=0, temperature=1, scaling=0, blur=0, noise=0, jpeg=0)
+    gains = []
     for seed in range(5):
         red, green, blue = degrade(grey, np.random.default_rng(seed), config)[0, 0].astype(int)
         assert green == 128
         assert (red - 128) == pytest.approx(128 - blue, abs=1)
         assert abs(red - 128) <= 128 * config.temperature_shift + 1
+        gains.append(red - 128)
+    assert min(gains) < -2 and max(gains) > 2  # colder and warmer

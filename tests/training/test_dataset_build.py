@@ -26,7 +26,7 @@ from vidswap.training.data.face_shards import (
     read_landmarks,
 )
 from vidswap.training.data.material import clip_frames, find_material
-from vidswap.training.pairs import mirrored_mesh
+from vidswap.training.pair_draws import mirrored_mesh
 
 # ArcFace's points in its 112-pixel template, and where the dataset's crop has them.
 ARCFACE = np.array(

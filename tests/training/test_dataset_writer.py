@@ -92,7 +92,9 @@ def test_small_faces_are_stored_near_their_own_resolution() -> None:
 @pytest.mark.skipif(not EXAMPLE.is_dir(), reason="needs a dataset made elsewhere")
 def test_the_stored_side_is_that_of_a_dataset_made_elsewhere() -> None:
     with (EXAMPLE / "index.csv").open(newline="") as lines:
-        rows = [r for r in csv.DictReader(lines) if int(r["pixels"]) > 128]
+        # Frames of clips there are stored whole up to a larger upsampling.
+        rows = [r for r in csv.DictReader(lines) if int(r["pixels"]) > 128 and r["kind"] != "clip"]
+    assert len(rows) > 1000
     differences = [stored_side(float(r["upsampling"])) - int(r["pixels"]) for r in rows]
     # Borderline cases aside, as the upsampling is rounded there.
     assert np.mean(np.array(differences) == 0) > 0.99

@@ -8,7 +8,8 @@ from vidswap.faces import mesh
 from vidswap.training.data.face_shards import FaceRecord
 from vidswap.training.keep import keep_map
 from vidswap.training.pair_batch import PairConfig
-from vidswap.training.pairs import PairSampler, eye_openings, mirrored_mesh, prefetched
+from vidswap.training.pair_draws import eye_openings, mirrored_mesh
+from vidswap.training.pairs import PairSampler, prefetched
 
 MESH_INDEX = np.array(
     sorted(

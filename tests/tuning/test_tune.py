@@ -18,10 +18,11 @@ from tests.photographs import astronaut, grace_hopper
 from tests.swap.test_bad_input import assert_refused
 from vidswap.commands.main import main
 from vidswap.errors import BadOptionError
-from vidswap.models.checkpoint import load_generator, save_adapter
+from vidswap.models.apgan.checkpoint import save_adapter
+from vidswap.models.checkpoint import load_generator
 from vidswap.people.source import SourceReader
 from vidswap.tuning.pair_examples import ExampleMaker, Examples
-from vidswap.tuning.tune import TuneOptions, evenly, read_source_shots, tune_pair
+from vidswap.tuning.tune import TuneOptions, read_source_shots, tune_pair
 
 MOMENT = 1e-4  # minutes: one step
 
@@ -103,7 +104,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("vidswap.models.checkpoint.os.fsync", full)
+    monkeypatch.setattr("vidswap.models.checkpoint_file.os.fsync", full)
     monkeypatch.setattr("vidswap.tuning.tune._train", lambda *_: (0.1, False, {}))
     result = tune(
         source_picture, target_clip, "-o", out, "--minutes", MOMENT, "--checkpoint", untrained,
@@ -195,13 +196,6 @@ def test_a_tuned_checkpoint_is_not_tuned_again(
     again = out.with_name("again.safetensors")
     result = tune(source_picture, target_clip, "-o", again, "--checkpoint", out)
     assert_refused(result, 11, "pair.safetensors", "was tuned itself")
-
-
-def test_frames_are_spread_evenly_over_a_clip(target_clip: Path) -> None:
-    frames = list(evenly(target_clip, 4))
-    steps = np.diff([f.seconds for f in frames])
-    assert len(frames) == 4 and steps == pytest.approx(np.full(3, steps[0]))
-    assert len(list(evenly(target_clip, 400))) == 12
 
 
 def test_only_faces_of_the_source_s_person_are_learnt(

@@ -79,7 +79,7 @@ def run(
         plan = plan_swap(sources, target, output, options)
         click.echo(json.dumps(plan.to_dict(), indent=2) if as_json else describe(plan))
         return
-    from vidswap.swap.job import swap_video
+    from vidswap.swap.worker import swap_video
 
     if report is not None:
         check_outputs([report], [target, output, *sources], options.overwrite)

@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 from vidswap.errors import InputNotFoundError, VidswapError
 from vidswap.evaluation.judge import Judge
 from vidswap.faces.align import align_face, face_affine
-from vidswap.faces.detection import Face, box_overlap
+from vidswap.faces.detection import Face
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
-from vidswap.metrics.flow import LEAST_OVERLAP, fixed_square, flow_quality, square_affine
+from vidswap.metrics.flow import FlowArea, flow_quality
 from vidswap.metrics.geometry import meshes_in_one_region
+from vidswap.metrics.summaries import mean_of_known
 from vidswap.metrics.swap_quality import FrameEmbeddings, SwapQuality, measure_frame, summarise
 from vidswap.nets import Nets
 from vidswap.people.source import SourceReader
 from vidswap.swap.job import read_source
 from vidswap.swap.options import SwapOptions
-from vidswap.swap.stages import swap_frames
+from vidswap.swap.path import swap_frames
 
 Picture = NDArray[np.uint8]
 SHEET_MOMENTS = 5
@@ -112,9 +113,7 @@ def evaluate_pair(
 
     # A reader of its own: the swap's nets are busy in the pipeline's threads.
     with closing(SourceReader.load()) as reader:
-        swapped = swap_frames(
-            remembered(), source_face.identity, nets, options, photograph=source_face.photograph
-        )
+        swapped = swap_frames(remembered(), source_face, nets, options)
         frames = ((originals[i].rgb, after.rgb) for i, after in enumerate(swapped))
         seen = watch(frames, reader, every)
     if not seen.pairs:
@@ -138,12 +137,9 @@ def evaluate_pair(
 def watch(frames: Iterator[tuple[Picture, Picture]], reader: SourceReader, every: int) -> ClipFaces:
     """Go through a clip's frames before and after the swap.
 
-    The flow's area is fixed by the first face and watched until the face, looked for at every
-    `every`-th frame, has left it (IV.C).
+    A face is searched in every `every`-th frame, and the flow's area taken from all of them.
     """
-    seen = ClipFaces()
-    square: NDArray[np.float64] | None = None
-    left = False
+    seen, area = ClipFaces(), FlowArea()
     for index, (before, after) in enumerate(frames):
         if index % every == 0:
             faces = reader.faces(before)
@@ -151,11 +147,9 @@ def watch(frames: Iterator[tuple[Picture, Picture]], reader: SourceReader, every
                 pair = measured_pair(before, after, faces[0], reader)
                 seen.lost += pair is None
                 seen.pairs += [pair] if pair else []
-                square = fixed_square(faces[0].box) if square is None else square
-            if square is not None:
-                left |= not faces or box_overlap(faces[0].box, square) < LEAST_OVERLAP
-        if square is not None and not left:
-            affine = square_affine(square)
+            area.look(faces[0].box if faces else None)
+        affine = area.affine
+        if affine is not None:
             seen.areas.append((align_face(before, affine), align_face(after, affine)))
     return seen
 
@@ -189,8 +183,7 @@ def picture_row(source: Picture, pairs: Sequence[MeasuredPair]) -> Picture:
 
 def mean_quality(qualities: Sequence[SwapQuality]) -> dict[str, float]:
     """Each measure's mean over the clips, those left out in which it is not defined."""
-    means = {}
-    for name in (f.name for f in fields(SwapQuality)):
-        known = [v for q in qualities if not np.isnan(v := float(getattr(q, name)))]
-        means[name] = float(np.mean(known)) if known else float("nan")
-    return means
+    return {
+        field.name: mean_of_known(float(getattr(quality, field.name)) for quality in qualities)
+        for field in fields(SwapQuality)
+    }

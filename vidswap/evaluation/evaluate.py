@@ -31,6 +31,7 @@ from vidswap.evaluation.judge import Judge, load_judge
 from vidswap.evaluation.pairs import N_PAIRS
 from vidswap.media.output import writing_errors
 from vidswap.media.picture import write_picture
+from vidswap.metrics.report_metrics import FID_NET, FLOW_NET
 from vidswap.metrics.swap_quality import SwapQuality
 from vidswap.nets import DeviceName, Nets, PrecisionName, load_nets
 from vidswap.people.source import SourceReader
@@ -46,8 +47,6 @@ HELD_OUT_SHEET = "held-out.png"
 CLIPS_SHEET = "clips.png"
 SHEET_PAIRS, SHEET_COLUMNS = 40, 4
 _SHEET_SEED = 0
-FEATURE_NET = "dlib ResNet, pooled 256-d (took part in training)"
-FLOW_NET = "OpenCV DIS, medium preset"
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = No
         "version": __version__,
         "judge": judge.stated,
         "judge_sha256": judge.sha256,
-        "feature_net": FEATURE_NET,
+        "feature_net": FID_NET,
         "flow_net": FLOW_NET,
         "mask": options.mask,
     }
@@ -154,7 +153,7 @@ def _held_out(
 ) -> tuple[Report, Picture]:
     """The report's part on held-out faces: measures, and each pair's own values; and the sheet."""
     swaps, seconds = swap_held_out(faces, nets, mask)
-    reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
+    reader = SourceReader.of(nets)
     quality, each = measure_held_out(faces, swaps, judge, reader, seconds)
     triples = list(zip(faces.sources, faces.targets, swaps, strict=True))
     return {"measures": asdict(quality), "each": each}, held_out_sheet(triples)

@@ -1,4 +1,4 @@
-"""The measures of an evaluation, their aims, and when a new checkpoint counts as worse."""
+"""When a new checkpoint counts as worse than an older one."""
 
 from __future__ import annotations
 
@@ -11,79 +11,13 @@ from typing import Any, Literal
 import numpy as np
 
 from vidswap.errors import BadOptionError, InputNotFoundError
+from vidswap.metrics.measure import Change, Measure, change_of
+from vidswap.metrics.registry import EVALUATION, SECTIONS, Section
 
 Report = dict[str, Any]
-Section = Literal["held_out", "clips"]
-Verdict = Literal["better", "same", "worse", ""]
+Verdict = Change | Literal[""]
 
-SECTIONS: tuple[Section, ...] = ("held_out", "clips")
 STANDARD_ERRORS = 2.0
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One number of a report.
-
-    `higher_is_better` is None where it only is there to compare with. A change within `tolerance`
-    is none. A measure with an `aim` is part of the gate.
-    """
-
-    name: str
-    label: str
-    unit: Literal["share", "plain", "degrees", "percent", "seconds"]
-    higher_is_better: bool | None
-    tolerance: float = 0.0
-    aim: float | None = None
-
-    def meets_aim(self, value: float) -> bool:
-        """Whether `value` is as good as the aim; True where there is no aim."""
-        if self.aim is None:
-            return True
-        return value >= self.aim if self.higher_is_better else value <= self.aim
-
-
-HELD_OUT_MEASURES = (
-    Measure("nearer_to_source", "nearer to source than to target", "share", True, 0.01, 0.95),
-    Measure("nearer_without_glasses", "... where neither wears glasses", "share", True, 0.01),
-    Measure("retrieval_top1", "retrieval among all sources, top-1", "share", True, 0.01, 0.60),
-    Measure("retrieval_top5", "retrieval among all sources, top-5", "share", True, 0.01),
-    Measure("retrieval_with_targets", "... and all targets, top-1", "share", True, 0.01),
-    Measure("retrieval_other_top1", "by another picture, top-1", "share", True, 0.02),
-    Measure("retrieval_other_top5", "by another picture, top-5", "share", True, 0.02),
-    Measure("judge_top1", "(that picture itself, unswapped)", "share", None),
-    Measure("cosine_to_source", "cosine to source", "plain", True, 0.005),
-    Measure("cosine_to_target", "cosine to target", "plain", False, 0.005),
-    Measure("target_to_source", "(untouched target to source)", "plain", None),
-    Measure("pose_degrees", "pose", "degrees", False, 0.1, 2.5),
-    Measure("expression_percent", "expression, % of eye distance", "percent", False, 0.1),
-    Measure("face_lost", "no face found again", "share", False, 0.005, 0.01),
-    Measure("ssim", "SSIM to target", "plain", True, 0.005),
-    Measure("ssim_outside", "SSIM to target outside the face", "plain", True, 0.002, 0.98),
-    Measure("fid", "FID to targets (dlib's features)", "plain", False, 0.2),
-    Measure("fid_of_sources", "(of the sources to the targets)", "plain", None),
-    Measure("seconds_per_image", "generator, seconds an image", "seconds", None),
-)
-CLIP_MEASURES = (
-    Measure("nearer_to_source", "nearer to source than to target", "share", True, 0.01, 0.95),
-    Measure("nearer_than_frame", "... than to its own frame", "share", True, 0.01),
-    Measure("cosine_to_source", "cosine to source", "plain", True, 0.005),
-    Measure("cosine_to_target", "cosine to target", "plain", False, 0.005),
-    Measure("target_to_source", "(untouched target to source)", "plain", None),
-    Measure("pose_degrees", "pose", "degrees", False, 0.1, 2.5),
-    Measure("expression_percent", "expression, % of eye distance", "percent", False, 0.1),
-    Measure("eye_correlation", "eye opening, correlation", "plain", True, 0.01, 0.93),
-    Measure("mouth_correlation", "mouth opening, correlation", "plain", True, 0.01, 0.93),
-    Measure("ssim", "SSIM to target, aligned crop", "plain", True, 0.005),
-    Measure("face_lost", "no face found again", "share", False, 0.005, 0.01),
-    Measure("flow_warp_target", "(flow warp error of the target)", "plain", None),
-    Measure("flow_warp_swap", "flow warp error of the swap", "plain", False, 0.001),
-    Measure("flow_warp_ratio", "flow warp error, swap over target", "plain", False, 0.01, 1.15),
-    Measure("endpoint_error", "flow endpoint error, pixels", "plain", False, 0.02),
-)
-MEASURES: dict[Section, tuple[Measure, ...]] = {
-    "held_out": HELD_OUT_MEASURES,
-    "clips": CLIP_MEASURES,
-}
 
 
 @dataclass(frozen=True)
@@ -99,8 +33,7 @@ class Comparison:
     @property
     def fails(self) -> bool:
         """Whether this alone closes the gate: worse than before, and short of the aim."""
-        gated = self.measure.aim is not None
-        return gated and self.verdict == "worse" and not self.measure.meets_aim(self.new)
+        return self.verdict == "worse" and not self.measure.keeps_limit(self.new)
 
 
 def compare(old: Report, new: Report) -> list[Comparison]:
@@ -109,23 +42,28 @@ def compare(old: Report, new: Report) -> list[Comparison]:
         _compare(old[section], new[section], section, measure)
         for section in SECTIONS
         if section in new
-        for measure in MEASURES[section]
+        for measure in EVALUATION[section]
     ]
 
 
 def _compare(old: Report, new: Report, section: Section, measure: Measure) -> Comparison:
-    values = [number(part["measures"].get(measure.name)) for part in (old, new)]
-    gain = values[1] - values[0]
-    verdict: Verdict = ""
+    before, now = (number(part["measures"].get(measure.name)) for part in (old, new))
+    return Comparison(section, measure, before, now, _verdict(old, new, measure, before, now))
+
+
+def _verdict(old: Report, new: Report, measure: Measure, before: float, now: float) -> Verdict:
+    """What became of a measure; empty where there is nothing to judge."""
     known = measure.name in old["measures"]  # not so where it is newer than the report
-    if known and measure.higher_is_better is not None and not all(map(math.isnan, values)):
-        gain = gain if measure.higher_is_better else -gain
-        noise = STANDARD_ERRORS * _standard_error(old, new, measure.name)
-        least = max(measure.tolerance, noise)
-        # What was measured before and cannot be now is worse, whatever it was.
-        verdict = "worse" if gain < -least or math.isnan(values[1]) else "same"
-        verdict = "better" if gain > least or math.isnan(values[0]) else verdict
-    return Comparison(section, measure, values[0], values[1], verdict)
+    if not known or measure.better == "neither" or (math.isnan(before) and math.isnan(now)):
+        return ""
+    # What could be measured before and cannot be now is worse, whatever it was.
+    if math.isnan(now):
+        return "worse"
+    if math.isnan(before):
+        return "better"
+    noise = max(measure.tolerance, STANDARD_ERRORS * _standard_error(old, new, measure.name))
+    change = now - before
+    return change_of(change, change - noise, change + noise, measure.better)
 
 
 def _standard_error(old: Report, new: Report, name: str) -> float:

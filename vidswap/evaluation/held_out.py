@@ -17,21 +17,22 @@ from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.blending.warping import Shot, reference_view
 from vidswap.evaluation.clips import meshes_alike
-from vidswap.evaluation.judge import Crops, Judge, crops_to_tensor
+from vidswap.evaluation.judge import Crops, Judge
 from vidswap.evaluation.pairs import held_out_pairs
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Face
 from vidswap.faces.mesh import FACE_OVAL
 from vidswap.faces.occlusion import GLASSES, occlusions, visibility_maps
-from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
+from vidswap.identity.encoder import IdentityEncoder
 from vidswap.metrics.fid import frechet_distance
 from vidswap.metrics.geometry import expression_percent, pose_degrees
 from vidswap.metrics.identity import nearer_to_source, paired_cosines, retrieval_ranks
 from vidswap.metrics.image import ssim
-from vidswap.models.apgan.generator import reference_tensor
+from vidswap.metrics.summaries import mean_of_known
 from vidswap.nets import Nets
+from vidswap.people.embedding import embed_crops
 from vidswap.people.source import SourceReader
-from vidswap.swap.stages import run_generator
+from vidswap.swap.generation import swap_crops
 from vidswap.training.data.face_shards import (
     iterate_faces,
     read_index,
@@ -143,11 +144,11 @@ def swap_held_out(
     seconds: list[float] = []
     for start in range(0, len(faces.targets), BATCH):
         part = slice(start, start + BATCH)
-        identity = embed(nets.encoder, faces.sources[part])
+        identity = embed_crops(nets.encoder, faces.sources[part])
         maps = [draw_boundary_map(points) for points in faces.landmarks[part]]
-        views = reference_views(faces, part) if nets.generator.net.config.reference else None
+        views = reference_views(faces, part) if nets.generator.net.takes.reference else None
         began = time.perf_counter()
-        batch = generate_crops(nets, faces.targets[part], maps, identity, views)
+        batch = swap_crops(nets, faces.targets[part], maps, identity, views)
         seconds.append((time.perf_counter() - began) / len(batch))
         outputs += batch
     blended = [
@@ -172,31 +173,6 @@ def reference_views(faces: HeldOutFaces, part: slice = slice(None)) -> list[NDAr
         reference_view(shot, target, points=faces.mesh_index)
         for shot, target in zip(shots, onto, strict=True)
     ]
-
-
-def embed(encoder: IdentityEncoder, crops: Crops) -> IdEmbedding:
-    """The id embeddings of crops, one source a row."""
-    device = next(encoder.parameters()).device
-    with torch.inference_mode():
-        identity: IdEmbedding = encoder(crops_to_tensor(crops, device))
-    return identity
-
-
-def generate_crops(
-    nets: Nets,
-    targets: Crops,
-    maps: Crops,
-    identity: IdEmbedding,
-    views: Crops | None = None,
-) -> list[NDArray[np.uint8]]:
-    """One generator call with a source of its own for each target: Y (256, 256, 3) uint8 each."""
-    given = crops_to_tensor(targets, nets.device).to(nets.dtype)
-    boundary = (crops_to_tensor(maps, nets.device) / 2.0 + 0.5).to(nets.dtype)
-    references = None if views is None else reference_tensor(torch.from_numpy(np.stack(views)))
-    with torch.inference_mode():
-        output = run_generator(nets, given, boundary, identity, references).float()
-        pixels = ((output + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def blend_crop(
@@ -279,7 +255,7 @@ def measure_held_out(
             [ssim(a, b, w) for a, b, w in zip(faces.targets, swaps, outside, strict=True)]
         ),
     }
-    means = {name: _mean(values) for name, values in each.items()}
+    means = {name: mean_of_known(values) for name, values in each.items()}
     pooled = pooled_features(reader.encoder, faces.targets)
     quality = HeldOutQuality(
         pairs=n,
@@ -329,7 +305,7 @@ def _geometry(
 
 def pooled_features(encoder: IdentityEncoder, crops: Crops) -> NDArray[np.float32]:
     """dlib's pooled vector (N, 256) of each crop."""
-    rows = [embed(encoder, crops[i : i + BATCH]).vector for i in range(0, len(crops), BATCH)]
+    rows = [embed_crops(encoder, crops[i : i + BATCH]).vector for i in range(0, len(crops), BATCH)]
     features: NDArray[np.float32] = torch.cat(rows).cpu().numpy()
     return features
 
@@ -337,8 +313,3 @@ def pooled_features(encoder: IdentityEncoder, crops: Crops) -> NDArray[np.float3
 def _within(ranks: NDArray[np.number], k: int) -> NDArray[np.float64]:
     """One where a rank is below k, zero where it is not, NaN where there is none."""
     return np.where(np.isnan(ranks), np.nan, ranks < k)
-
-
-def _mean(values: NDArray[np.floating]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

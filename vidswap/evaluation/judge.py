@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vidswap.errors import MissingWeightsError
 from vidswap.identity.encoder import IdentityEncoder
+from vidswap.people.embedding import crops_to_tensor
 from vidswap.training.graph_readers import read_tfjs
 from vidswap.training.id_targets import arcface_crop
 
@@ -81,12 +82,6 @@ def load_judge(path: Path | None) -> Judge:
         return embedding
 
     return Judge(path.stem, _sha256(path), False, graph_embedding)
-
-
-def crops_to_tensor(crops: Crops, device: torch.device | None = None) -> Tensor:
-    """Crops (S, S, 3) uint8 as the nets take them: (B, 3, S, S) float in [-1, 1]."""
-    stacked = torch.from_numpy(np.stack(crops)).to(device)
-    return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def _sha256(path: Path) -> str:

@@ -6,11 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from vidswap.evaluation.gate import MEASURES, SECTIONS, Comparison, Measure, Section, number
+from vidswap.evaluation.gate import Comparison, number
+from vidswap.metrics.measure import Measure, sign_of
+from vidswap.metrics.registry import EVALUATION, SECTIONS, Section
 
 Report = dict[str, Any]
 
 _LABEL_WIDTH, _WIDTH = 38, 10
+_TWO_DECIMALS = ("degrees", "% of eye distance")
 _TITLES: dict[Section, str] = {"held_out": "held-out pairs", "clips": "clips"}
 # Columns of the table of clips: a short heading for a measure.
 _CLIP_COLUMNS = {
@@ -38,10 +41,10 @@ def report_as_text(report: Report) -> str:
     for section in (s for s in SECTIONS if s in report):
         part = report[section]
         lines += ["", _title(section, part).ljust(_LABEL_WIDTH) + "value".rjust(_WIDTH) + "  aim"]
-        for measure in MEASURES[section]:
+        for measure in EVALUATION[section]:
             value = number(part["measures"].get(measure.name))
             shown = written(measure, value).rjust(_WIDTH)
-            lines.append(measure.label.ljust(_LABEL_WIDTH) + shown + _aim(measure, value))
+            lines.append(measure.title.ljust(_LABEL_WIDTH) + shown + _aim(measure, value))
         if section == "clips":
             lines += ["", *_clip_lines(part)]
     return "\n".join(lines)
@@ -61,14 +64,14 @@ def comparison_as_text(old: Report, new: Report, comparisons: Sequence[Compariso
         verdict = comparison.verdict.ljust(7)
         failed = "  GATE" if comparison.fails else ""
         aim = _aim(measure, comparison.new)
-        line = measure.label.ljust(_LABEL_WIDTH) + "".join(numbers)
+        line = measure.title.ljust(_LABEL_WIDTH) + "".join(numbers)
         lines.append(f"{line}  {verdict}{aim}{failed}".rstrip())
     return "\n".join(lines)
 
 
 def gate_as_text(comparisons: Sequence[Comparison]) -> str:
     """One line: whether the new checkpoint passes, and if not, because of what."""
-    failed = [f"{_TITLES[c.section]}: {c.measure.label}" for c in comparisons if c.fails]
+    failed = [f"{_TITLES[c.section]}: {c.measure.title}" for c in comparisons if c.fails]
     if not failed:
         return "the new checkpoint passes: no gated measure is worse and short of its aim"
     return f"the new checkpoint is worse, and short of the aim, in {'; '.join(failed)}"
@@ -80,7 +83,7 @@ def written(measure: Measure, value: float) -> str:
         return "-"
     if measure.unit == "share":
         return f"{100.0 * value:.1f} %"
-    if measure.unit in ("degrees", "percent"):
+    if measure.unit in _TWO_DECIMALS:
         return f"{value:.2f}"
     return f"{value:.3f}"
 
@@ -109,16 +112,15 @@ def _title(section: Section, part: Report) -> str:
 
 
 def _aim(measure: Measure, value: float) -> str:
-    if measure.aim is None:
+    if measure.limit is None:
         return ""
-    sign = ">=" if measure.higher_is_better else "<="
-    met = "met" if measure.meets_aim(value) else "missed"
-    return f"  {sign} {written(measure, measure.aim)} {met}"
+    met = "met" if measure.keeps_limit(value) else "missed"
+    return f"  {sign_of(measure.better)} {written(measure, measure.limit)} {met}"
 
 
 def _clip_lines(part: Report) -> list[str]:
     """A row for each clip, and the mean."""
-    by_name = {measure.name: measure for measure in MEASURES["clips"]}
+    by_name = {measure.name: measure for measure in EVALUATION["clips"]}
     width = max(len(name) for name in [*part["names"], "mean"]) + 2
     lines = [" " * width + "".join(h.rjust(9) for h in _CLIP_COLUMNS.values())]
     for i, name in enumerate(part["names"]):

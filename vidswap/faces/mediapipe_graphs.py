@@ -175,7 +175,7 @@ def _load_mediapipe() -> tuple[Any, Any]:
         from mediapipe.python.solution_base import SolutionBase
     except ImportError as error:
         raise MissingLibraryError(
-            f"mediapipe cannot be imported ({error}); pip install mediapipe==0.10.9"
+            f"mediapipe cannot be imported ({error}); `vidswap doctor` suggests a fix"
         ) from error
 
     def parse(text: str) -> Any:

@@ -32,7 +32,7 @@ _REST = np.setdiff1d(np.arange(mesh.N_LANDMARKS), (*_EYES, *_MOUTH))
 
 @dataclass(frozen=True)
 class Smoothing:
-    """Widths of the filter: `seconds` in time, the others in face sizes (see `face_size`).
+    """Widths of the filter: `seconds` in time, the others in face sizes (see `mesh_diagonal`).
 
     `motion` is how far a head may have moved, and `shape` how far a feature may have changed, for
     a neighbouring frame to still count as the same.
@@ -48,7 +48,7 @@ class Smoothing:
         return 2.5 * self.seconds
 
 
-def face_size(landmarks: NDArray[np.floating]) -> float:
+def mesh_diagonal(landmarks: NDArray[np.floating]) -> float:
     """The diagonal of the box around all landmarks (N, 2), in their unit; more than zero."""
     return max(float(np.hypot(*np.ptp(landmarks, axis=0))), 1e-6)
 
@@ -66,7 +66,7 @@ def smooth_landmarks(
     """
     points = np.asarray(landmarks[..., 0] + 1j * landmarks[..., 1], np.complex128)
     here = points[centre]
-    size = face_size(landmarks[centre])
+    size = mesh_diagonal(landmarks[centre])
     nearness = np.exp(-0.5 * ((seconds - seconds[centre]) / smoothing.seconds) ** 2)
 
     anchors = here[RIGID_POINTS]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vidswap.faces.align import face_affine, scale_affine
 from vidswap.faces.detection import Face, FloatArray, Image
-from vidswap.faces.smoothing import Smoothing, face_size, smooth_landmarks
+from vidswap.faces.smoothing import Smoothing, mesh_diagonal, smooth_landmarks
 
 MIN_FOUND = 3  # frames in which a face must be found unless its shot is shorter
 UNNAMED = -1  # the number of a track that has not been reported yet
@@ -126,11 +126,11 @@ class Track:
         A face that was moving is expected to have moved on, or to have stopped.
         """
         last = self.last()
-        size = face_size(last.face.landmarks)
+        size = mesh_diagonal(last.face.landmarks)
         step = _centre(observation.face) - _centre(last.face)
         expected = self._velocity() * (observation.seconds - last.seconds)
         distance = min(np.hypot(*(step - expected)), np.hypot(*step)) / size
-        growth = abs(np.log(face_size(observation.face.landmarks) / size))
+        growth = abs(np.log(mesh_diagonal(observation.face.landmarks) / size))
         return float(
             distance + growth + appearance_difference(self.appearance, observation.appearance)
         )
@@ -171,7 +171,7 @@ class Track:
 def is_same_face(one: Face, other: Face) -> bool:
     """Whether two meshes of one frame lie on the same face."""
     distance = np.hypot(*(one.landmarks - other.landmarks).T).mean()
-    size = max(face_size(one.landmarks), face_size(other.landmarks))
+    size = max(mesh_diagonal(one.landmarks), mesh_diagonal(other.landmarks))
     return bool(distance < SAME_FACE_DISTANCE * size)
 
 
@@ -200,7 +200,7 @@ def appearance_difference(one: FloatArray, other: FloatArray) -> float:
 
 def is_next(one: Observation, other: Observation) -> bool:
     """Whether two observations of neighbouring frames can be the same face, moved a little."""
-    size, other_size = face_size(one.face.landmarks), face_size(other.face.landmarks)
+    size, other_size = mesh_diagonal(one.face.landmarks), mesh_diagonal(other.face.landmarks)
     return bool(
         np.hypot(*(_centre(one.face) - _centre(other.face))) < MAX_JUMP * size
         and 1 / MAX_GROWTH < other_size / size < MAX_GROWTH

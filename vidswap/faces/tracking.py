@@ -31,7 +31,7 @@ from vidswap.faces.track import (
     observed,
 )
 
-__all__ = ["FaceTracker", "FrameFaces", "TrackedFace"]
+__all__ = ["FaceTracker", "TrackedFace", "TrackedFrame"]
 
 DETECT_EVERY = 0.2  # seconds between two runs of the detector while all faces are followed
 MAX_BRIDGE = 0.3  # seconds for which a lost face is waited for
@@ -41,7 +41,7 @@ REMEMBER = 5.0  # seconds for which a person who left the shot may come back
 
 
 @dataclass(frozen=True, eq=False)
-class FrameFaces:
+class TrackedFrame:
     """All faces of the frame that was given to the tracker with this `index`."""
 
     index: int
@@ -79,12 +79,12 @@ class FaceTracker:
         self._n_tracks = 0
         self._last_detection: float | None = None
 
-    def update(self, index: int, rgb: Image, seconds: float) -> list[FrameFaces]:
+    def update(self, index: int, rgb: Image, seconds: float) -> list[TrackedFrame]:
         """Take the next frame, (H, W, 3) uint8 RGB shown at `seconds`; give the frames now ready.
 
         The frame is held, not copied, until it is given back: do not write into it meanwhile.
         """
-        answers: list[FrameFaces] = []
+        answers: list[TrackedFrame] = []
         if self._cuts.is_cut(rgb):
             answers = self.flush()
         frame = HeldFrame(self._n_frames, index, rgb, seconds)
@@ -97,7 +97,7 @@ class FaceTracker:
             answers.append(self._answer(self._held.popleft()))
         return answers
 
-    def flush(self) -> list[FrameFaces]:
+    def flush(self) -> list[TrackedFrame]:
         """End all tracks and give back the frames still held."""
         answers = [self._answer(frame) for frame in self._held]
         self._held.clear()
@@ -216,7 +216,7 @@ class FaceTracker:
         waited = newest.seconds - oldest.seconds
         return newest.number - oldest.number >= self._max_delay or waited >= self._max_bridge
 
-    def _answer(self, frame: HeldFrame) -> FrameFaces:
+    def _answer(self, frame: HeldFrame) -> TrackedFrame:
         newest = self._n_frames - 1
         faces = []
         for track in self._tracks:
@@ -232,7 +232,7 @@ class FaceTracker:
                     self._gone.append(track)
             track.forget_before(frame.seconds - self._smoothing.window)
         self._gone = [t for t in self._gone if frame.seconds - t.last().seconds <= REMEMBER]
-        return FrameFaces(frame.index, faces)
+        return TrackedFrame(frame.index, faces)
 
 
 def _covers(face: Face, detection: Detection) -> bool:

@@ -1,5 +1,6 @@
 """One decoded frame: its pixels as a viewer sees them, its time and its colour tags."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from vidswap.media.colour import ColourTags
 from vidswap.media.orientation import Box, Orientation
-from vidswap.media.planes import to_rgb, write_box
+from vidswap.media.planes import to_rgb, write_boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,22 +80,37 @@ class Frame:
         other sample keeps its decoded value. Chroma shared with an unchanged neighbour changes.
         Raises ValueError where the box leaves the frame or the shapes do not fit.
         """
-        left, top, right, bottom = box
-        if not (0 <= left < right <= self.width and 0 <= top < bottom <= self.height):
-            raise ValueError(f"box {box} is not inside the frame of {self.width}x{self.height}")
+        left, top, right, bottom = self._checked(box)
         if rgb.shape != (bottom - top, right - left, 3) or rgb.dtype != np.uint8:
             raise ValueError(f"box {box} needs uint8 pixels of its size, got {rgb.shape}")
         pixels = self.rgb.copy()
         pixels[top:bottom, left:right] = rgb
+        return self.with_boxes([box], pixels)
+
+    def with_boxes(self, boxes: Sequence[Box], pixels: npt.NDArray[np.uint8]) -> "Frame":
+        """This frame with the pixels of all `boxes` taken from `pixels`, as `with_pixels` does.
+
+        boxes: as there; they may overlap. pixels: the whole frame (H, W, 3) uint8, upright, equal
+        to `rgb` outside the boxes; the new frame keeps it. However many boxes, the frame is copied
+        once. Raises ValueError as `with_pixels` does.
+        """
+        if pixels.shape != self.rgb.shape or pixels.dtype != np.uint8:
+            raise ValueError(f"pixels need shape {self.rgb.shape} uint8, got {pixels.shape}")
         turn = self._orientation
-        coded = write_box(
+        coded = write_boxes(
             self._coded,
-            turn.coded_box(box, (self.width, self.height)),
+            [turn.coded_box(self._checked(box), (self.width, self.height)) for box in boxes],
             turn.coded(self.rgb),
             turn.coded(pixels),
             self.height,
         )
         return replace(self, rgb=pixels, _coded=coded)
+
+    def _checked(self, box: Box) -> Box:
+        left, top, right, bottom = box
+        if not (0 <= left < right <= self.width and 0 <= top < bottom <= self.height):
+            raise ValueError(f"box {box} is not inside the frame of {self.width}x{self.height}")
+        return box
 
     def coded(self) -> av.VideoFrame:
         """Planes as the clip's codec has them: turned, in its pixel format. Do not write to it."""

@@ -5,6 +5,7 @@ sample whose pixels were not changed keeps the very value that was decoded.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -230,24 +231,41 @@ def _sample_bytes(pixel_format: av.VideoFormat, index: int) -> int:
     return sum(-(-part.bits // 8) for part in parts)
 
 
-def write_box(
+def write_boxes(
     coded: av.VideoFrame,
-    box: Box,
+    boxes: Sequence[Box],
     before: npt.NDArray[np.uint8],
     after: npt.NDArray[np.uint8],
     viewer_height: int,
 ) -> av.VideoFrame:
-    """A copy of `coded` in which the pixels of `box` that differ between two pictures are new.
+    """A copy of `coded` in which the pixels of `boxes` that differ between two pictures are new.
 
-    `before` and `after` are the whole frame's R'G'B' (H, W, 3) in coded orientation; `box` is in
-    coded pixels. Luma changes only where a pixel does, chroma only where one of the pixels it
-    covers does. A format without a writer is converted as a whole first (`writable_format`).
+    `before` and `after` are the whole frame's R'G'B' (H, W, 3) in coded orientation; `boxes` are in
+    coded pixels and may overlap. Luma changes only where a pixel does, chroma only where one of the
+    pixels it covers does. The frame is copied once; the rest of the work grows with the area of the
+    boxes. A format without a writer is converted as a whole first (`writable_format`).
     """
     pixel_format = writable_format(coded)
     if pixel_format != coded.format.name:
         coded = converted(coded, pixel_format, viewer_height)
     target = writable_copy(coded)
     layout = _layout(pixel_format)
+    affine = _affine(layout, coded, viewer_height) if layout else None
+    for box in boxes:
+        _write_box(coded, target, layout, affine, box, before, after)
+    return target
+
+
+def _write_box(
+    coded: av.VideoFrame,
+    target: av.VideoFrame,
+    layout: _Layout | None,
+    affine: npt.NDArray[np.float32] | None,
+    box: Box,
+    before: npt.NDArray[np.uint8],
+    after: npt.NDArray[np.uint8],
+) -> None:
+    """Write one box of `after` into `target`; without a layout the format is packed."""
     across, down = layout.span if layout else (1, 1)
     left, top = box[0] - box[0] % across, box[1] - box[1] % down
     right = min(box[2] + -box[2] % across, coded.width)
@@ -257,16 +275,14 @@ def write_box(
     # Three ORs: a reduction over an axis of length three takes ten times as long.
     differs = old != new
     changed = differs[..., 0] | differs[..., 1] | differs[..., 2]
-    if layout is None:
+    if layout is None or affine is None:
         _write_packed(target, (left, top), new, changed)
-        return target
-    affine = _affine(layout, coded, viewer_height)
+        return
     if _is_hdr(coded):
         codes = _hdr_codes(coded, layout, (left, top), old, new, affine)
     else:
         codes = np.asarray(cv2.transform(new.astype(np.float32), affine), dtype=np.float32)
     _write_components(target, layout, (left, top), codes, changed)
-    return target
 
 
 def _is_hdr(coded: av.VideoFrame) -> bool:

@@ -1,5 +1,6 @@
 """Frames evenly spaced over a clip, without decoding all of it."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -62,26 +63,42 @@ def sample_frames(path: Path, count: int) -> list[Frame]:
     A clip of N frames gives the middle frames of `count` equal parts. A picture gives itself.
     Raises InputNotFoundError or NotAVideoError.
     """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    return list(spaced_frames(path, count))
+
+
+def spaced_frames(path: Path, count: int) -> Iterator[Frame]:
+    """The frames of `sample_frames`, one in memory at a time."""
     if is_picture(path):
-        return [read_picture(path)]
+        yield read_picture(path)
+        return
     times = packet_times(path)
-    wanted = _middles(times.frames, count)
-    found: list[Frame] = []
     with VideoReader(path) as reader:
-        position: int | None = None
-        for pts in wanted:
-            seek = position is None or any(position < key <= pts for key in times.keys)
-            frame = reader.frame_at(pts, seek=seek)
-            if frame is None:
-                break
-            found.append(frame)
-            position = frame.pts
-    return found
+        wanted = [times.frames[index] for index in middles(len(times.frames), count)]
+        yield from frames_at(reader, wanted, times.keys)
 
 
-def _middles(times: tuple[int, ...], count: int) -> list[int]:
-    """The middle of each of `count` equal runs of `times`, without repeats."""
-    indices = {(2 * part + 1) * len(times) // (2 * count) for part in range(count)}
-    return [times[index] for index in sorted(indices)]
+def frames_at(reader: VideoReader, wanted: Iterable[int], keys: Sequence[int]) -> Iterator[Frame]:
+    """The frames of the times `wanted`, which rise; ends where the clip breaks off.
+
+    keys: times of the key frames. The reader seeks only where one lies between two frames.
+    """
+    position: int | None = None
+    for pts in wanted:
+        seek = position is None or any(position < key <= pts for key in keys)
+        frame = reader.frame_at(pts, seek=seek)
+        if frame is None:
+            return
+        position = frame.pts
+        yield frame
+
+
+def middles(length: int, parts: int) -> list[int]:
+    """The middle of each of `parts` equal runs of `length` places, without repeats.
+
+    Raises ValueError for fewer than one part.
+    """
+    if parts < 1:
+        raise ValueError(f"the count must be at least 1, got {parts}")
+    if length == 0:
+        return []
+    return sorted({(2 * part + 1) * length // (2 * parts) for part in range(parts)})

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.faces.align import scale_affine
+from vidswap.faces.detection import box_overlap
+from vidswap.metrics.summaries import mean_of_known
 
 Frames = Sequence[NDArray[np.uint8]]
 Flow = NDArray[np.float32]
@@ -72,7 +74,9 @@ def flow_quality(targets: Frames, swaps: Frames) -> FlowQuality:
 
 def mean_flow(steps: Sequence[FlowStep]) -> FlowQuality:
     """Means over the steps of a clip, those left out in which nothing was visible."""
-    return FlowQuality(*(_mean([getattr(step, name) for step in steps]) for name in _STEP_NAMES))
+    return FlowQuality(
+        *(mean_of_known(getattr(step, name) for step in steps) for name in _STEP_NAMES)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,6 +224,30 @@ def square_affine(square: NDArray[np.floating], size: int = SIZE) -> NDArray[np.
     return scale_affine(shift, size / float(right - left))
 
 
+class FlowArea:
+    """The area in which a clip's flow is measured (IV.C).
+
+    Fixed by the first face, and watched until the face has left it or is lost.
+    """
+
+    def __init__(self) -> None:
+        self._square: NDArray[np.float64] | None = None
+        self.left = False
+
+    def look(self, face_box: NDArray[np.floating] | None) -> None:
+        """Take in the box of the face in the next frame that was searched, None for no face."""
+        if self._square is None:
+            self._square = None if face_box is None else fixed_square(face_box)
+        elif face_box is None or box_overlap(face_box, self._square) < LEAST_OVERLAP:
+            self.left = True
+
+    @property
+    def affine(self) -> NDArray[np.float64] | None:
+        """The affine (2, 3), frame pixels to the area's; None before the first face and once it
+        has left."""
+        return None if self._square is None or self.left else square_affine(self._square)
+
+
 def _seen_mean(difference: NDArray[np.float32], seen: NDArray[np.bool_]) -> float:
     """Mean over the visible pixels, in [0, 1] of the pixel range; NaN where nothing is visible."""
     if not seen.any():
@@ -250,8 +278,3 @@ def _pixels(height: int, width: int) -> tuple[Flow, Flow]:
     x.setflags(write=False)
     y.setflags(write=False)
     return x, y
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Direction = Literal["higher", "lower", "neither"]
+from vidswap.metrics.measure import Direction, keeps
+
 Picture = NDArray[np.uint8]
 
 
@@ -39,7 +40,7 @@ class Figure:
         """Whether the limit is met; None where there is no limit or no value."""
         if self.limit is None or self.value is None or self.better == "neither":
             return None
-        return self.value >= self.limit if self.better == "higher" else self.value <= self.limit
+        return keeps(self.value, self.limit, self.better)
 
 
 @dataclass(frozen=True)

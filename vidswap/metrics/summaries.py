@@ -6,6 +6,7 @@ The leading axes are those of a bootstrap; a result is NaN where no frame has a 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,14 @@ from vidswap.metrics.geometry import pearson
 
 Rows = NDArray[np.float64]
 
-LEAST_DEVIATION = (
-    0.015  # in eye widths or face heights; what moves less is the landmark net's noise
-)
+# In eye widths or face heights; what moves less is the landmark net's noise.
+LEAST_DEVIATION = 0.015
+
+
+def mean_of_known(values: Iterable[float]) -> float:
+    """The mean of the values that are not NaN; NaN where there is none."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def means(rows: Rows) -> Rows:

@@ -2,98 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.errors import InputNotFoundError
-from vidswap.faces.align import align_face, face_affine
 from vidswap.faces.tracking import TrackedFace
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
-from vidswap.identity.encoder import IdentityEncoder
-from vidswap.nets import Nets
-from vidswap.people.source import SourceReader, embed_crop
+from vidswap.people.embedding import FaceEmbedder, FaceNets
+from vidswap.people.source import SourceReader
+
+ChooserState = dict[int, float]  # a number per track id; plain data, safe to copy and pickle
 
 
 class FaceChooser:
-    """Chooses among the tracked faces of each frame; a choice holds as long as the track does."""
+    """Chooses among the tracked faces of each frame; this one takes all of them.
+
+    The contract of every chooser:
+
+    - `choose` is called once per frame, in order. It returns some of the faces it was given, the
+      very objects, each at most once; none is a valid answer. Callers rely on no order but that
+      the first face is the best match.
+    - The choice belongs to the track, not to the frame: a face once chosen is chosen in every frame
+      in which its `track_id` appears. A new track, such as after a cut, is judged anew.
+    - Nothing is remembered but `state()`: a chooser of the same kind that `restore`s it makes the
+      same choices from there on.
+    """
 
     def choose(self, rgb: NDArray[np.uint8], faces: Sequence[TrackedFace]) -> list[TrackedFace]:
-        """The faces of this frame to swap."""
+        """The faces to swap of a frame (H, W, 3) uint8 RGB."""
         return list(faces)
 
-    def state(self) -> Any:
-        """What another chooser of the same kind needs to go on from here; do not write to it."""
-        return None
+    def state(self) -> ChooserState:
+        """A copy of what is remembered of each track."""
+        return {}
 
-    def restore(self, state: Any) -> None:
-        """Go on from another chooser's `state()`."""
+    def restore(self, state: Mapping[int, float]) -> None:
+        """Go on from the `state()` of a chooser of the same kind."""
 
     @staticmethod
-    def of(face: str | Path, nets: Nets) -> FaceChooser:
-        """The chooser for `--face`: "largest", "all", or a picture of the person."""
+    def of(face: str | Path, nets: FaceNets) -> FaceChooser:
+        """The chooser for `--face`: "largest", "all", or a picture of the person.
+
+        Raises InputNotFoundError and NoFaceInSourceError.
+        """
         if face == "all":
             return FaceChooser()
-        if face == "largest":
-            return LargestFace()
-        picture = Path(face)
-        if not picture.is_file():
-            raise InputNotFoundError(
-                f"--face {face}: neither 'largest' nor 'all' nor a picture that exists"
-            )
-        reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
-        reference = reader.read([picture], choose="largest").identity.embedding[0].cpu().numpy()
-        return NearestFace(reference, nets.encoder)
+        reader = SourceReader.of(nets)
+        person = person_of(face, reader, ("largest", "all"))
+        return LargestFace() if person is None else NearestFace(person, reader)
 
 
 class LargestFace(FaceChooser):
-    """The largest face; it is kept until its track ends, even if another grows larger."""
+    """The largest face, until its track ends, even if another grows larger.
+
+    State: the track that is kept, with the area of its face when it was chosen, in square pixels.
+    """
 
     def __init__(self) -> None:
-        self._track: int | None = None
+        self._kept: ChooserState = {}
 
-    def state(self) -> Any:
-        return self._track
+    def state(self) -> ChooserState:
+        return dict(self._kept)
 
-    def restore(self, state: Any) -> None:
-        self._track = state
+    def restore(self, state: Mapping[int, float]) -> None:
+        self._kept = dict(state)
 
     def choose(self, rgb: NDArray[np.uint8], faces: Sequence[TrackedFace]) -> list[TrackedFace]:
-        kept = [f for f in faces if f.track_id == self._track]
+        kept = [face for face in faces if face.track_id in self._kept]
         if kept:
             return kept
         largest = sorted(faces, key=_area)[-1:]
-        self._track = largest[0].track_id if largest else None
+        self._kept = {face.track_id: _area(face) for face in largest}
         return largest
 
 
 class NearestFace(FaceChooser):
-    """The face nearest to a reference embedding (128,), if it is near enough to be that person."""
+    """The face nearest to a person's embedding (128,), if it is near enough to be that person.
 
-    def __init__(self, reference: NDArray[np.float32], encoder: IdentityEncoder) -> None:
-        self._reference, self._encoder = reference, encoder
-        self._distances: dict[int, float] = {}
+    State: of every track seen, the distance of its first face to the person.
+    """
 
-    def state(self) -> Any:
-        return self._distances
+    def __init__(self, person: NDArray[np.float32], embedder: FaceEmbedder) -> None:
+        self._person, self._embedder = person, embedder
+        self._distances: ChooserState = {}
 
-    def restore(self, state: Any) -> None:
+    def state(self) -> ChooserState:
+        return dict(self._distances)
+
+    def restore(self, state: Mapping[int, float]) -> None:
         self._distances = dict(state)
 
     def choose(self, rgb: NDArray[np.uint8], faces: Sequence[TrackedFace]) -> list[TrackedFace]:
         for face in faces:
             if face.track_id not in self._distances:
-                self._distances[face.track_id] = self._distance(rgb, face)
+                self._distances[face.track_id] = self._embedder.distance(
+                    rgb, face.landmarks, self._person
+                )
         near = [f for f in faces if self._distances[f.track_id] < SAME_PERSON_DISTANCE]
         return sorted(near, key=lambda f: self._distances[f.track_id])[:1]
 
-    def _distance(self, rgb: NDArray[np.uint8], face: TrackedFace) -> float:
-        crop = align_face(rgb, face_affine(face.landmarks))
-        embedding = embed_crop(self._encoder, crop).embedding[0].cpu().numpy()
-        return float(np.linalg.norm(embedding - self._reference))
+
+def person_of(
+    face: str | Path, reader: SourceReader, keywords: Sequence[str] = ("largest",)
+) -> NDArray[np.float32] | None:
+    """The embedding (128,) of the person in the picture that `--face` names.
+
+    keywords: what `face` may be instead of a picture; then there is no person to look for, None.
+    Raises InputNotFoundError and NoFaceInSourceError.
+    """
+    if face in keywords:
+        return None
+    picture = Path(face)
+    if not picture.is_file():
+        allowed = " nor ".join(repr(keyword) for keyword in keywords)
+        raise InputNotFoundError(f"--face {face}: neither {allowed} nor a picture that exists")
+    return reader.person_in(picture)
 
 
 def _area(face: TrackedFace) -> float:

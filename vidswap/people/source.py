@@ -7,30 +7,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vidswap.blending.warping import Shot, covered_part
 from vidswap.errors import InputNotFoundError, NoFaceInSourceError, SeveralFacesError
-from vidswap.faces.align import align_face, face_affine, warp_points
-from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder
+from vidswap.faces.align import face_affine, warp_points
+from vidswap.faces.detection import Face
 from vidswap.faces.occlusion import visibility_maps
 from vidswap.faces.pose import eye_openings, head_pose, mouth_opening
 from vidswap.faces.quality import is_sharp
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
-from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
+from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.frame import Frame
 from vidswap.media.picture import is_picture, read_picture
 from vidswap.media.sampling import sample_frames
-from vidswap.nets import DetectorName, load_detector
+from vidswap.people.embedding import (
+    FaceEmbedder,
+    as_array,
+    embed_crop,
+    face_size,
+    without_bystanders,
+)
+
+__all__ = ["SourceIdentity", "SourceReader", "SourceShot", "embed_crop", "face_size"]
 
 MAX_YAW, MAX_PITCH = 40.0, 30.0  # degrees; beyond them half the face is hidden
 MIN_FACE_SIZE = 40  # pixels between the farthest landmarks
 OPEN_EYE = 0.25  # of its width: an eye below this is half shut
 AS_VISIBLE = 0.03  # of the inner face: so much more found before it does not tell two shots apart
 INNER_FACE = 0.7  # of the outline: where hair beside the face says nothing about the shot
-# A face smaller than this share of the largest is a bystander, not a second candidate.
-BYSTANDER_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -56,23 +61,8 @@ class SourceIdentity:
     photograph: Shot  # the one that a generator may be shown
 
 
-class SourceReader:
+class SourceReader(FaceEmbedder):
     """Reads sources with one detector, landmark finder and identity encoder."""
-
-    def __init__(
-        self, detector: FaceDetector, landmark_finder: LandmarkFinder, encoder: IdentityEncoder
-    ) -> None:
-        self.detector, self.landmark_finder, self.encoder = detector, landmark_finder, encoder
-
-    @classmethod
-    def load(cls, detector: DetectorName = "mediapipe") -> SourceReader:
-        """A reader with nets of its own, on the CPU; `close` frees them."""
-        return cls(*load_detector(detector), IdentityEncoder())
-
-    def close(self) -> None:
-        """Free the detector's native graphs."""
-        self.detector.close()
-        self.landmark_finder.close()
 
     def read(
         self, sources: Sequence[Path], k_shot: int = 10, choose: str | Path | None = None
@@ -86,7 +76,7 @@ class SourceReader:
 
         Raises NoFaceInSourceError and SeveralFacesError.
         """
-        reference = self._reference(choose)
+        reference = self.person_in(choose) if isinstance(choose, Path) else None
         shots: list[SourceShot] = []
         left_out: list[tuple[str, str]] = []
         for name, frame in _source_frames(sources, k_shot):
@@ -104,20 +94,12 @@ class SourceReader:
             )
         return _mean_identity(shots, left_out, _names(sources))
 
-    def faces(self, rgb: NDArray[np.uint8]) -> list[Face]:
-        """All faces of a picture, the largest first."""
-        found = (self.landmark_finder.landmarks(rgb, d) for d in self.detector.detect(rgb))
-        return sorted((f for f in found if f is not None), key=face_size, reverse=True)
+    def person_in(self, picture: Path) -> NDArray[np.float32]:
+        """The embedding (128,) of the largest face in a picture.
 
-    def embed(self, rgb: NDArray[np.uint8], face: Face) -> tuple[NDArray[np.uint8], IdEmbedding]:
-        """The aligned crop of a face and its id embedding."""
-        crop = align_face(rgb, face_affine(face.landmarks))
-        return crop, embed_crop(self.encoder, crop)
-
-    def _reference(self, choose: str | Path | None) -> NDArray[np.float32] | None:
-        if not isinstance(choose, Path):
-            return None
-        return self.read([choose], choose="largest").identity.embedding[0].cpu().numpy()
+        Raises InputNotFoundError and NoFaceInSourceError.
+        """
+        return as_array(self.read([picture], choose="largest").identity)
 
     def _choose(
         self,
@@ -127,11 +109,9 @@ class SourceReader:
         choose: str | Path | None,
         reference: NDArray[np.float32] | None,
     ) -> Face:
-        candidates = [f for f in faces if face_size(f) >= BYSTANDER_SHARE * face_size(faces[0])]
         if reference is not None:
-            embeddings = [self.embed(rgb, f)[1].embedding[0].cpu().numpy() for f in faces]
-            distances = [float(np.linalg.norm(e - reference)) for e in embeddings]
-            return faces[int(np.argmin(distances))]
+            return self.nearest(rgb, faces, reference) or faces[0]
+        candidates = without_bystanders(faces)
         if len(candidates) > 1 and choose is None:
             raise SeveralFacesError(
                 f"{name}: {len(candidates)} faces; choose one with --source-face largest "
@@ -149,23 +129,7 @@ class SourceReader:
             flaw = f"extreme pose (yaw {pose.yaw:.0f}, pitch {pose.pitch:.0f} degrees)"
         elif not is_sharp(crop):
             flaw = "blurred"
-        embedding = identity.embedding[0].cpu().numpy()
-        return SourceShot(name, face, crop, embedding, identity, flaw)
-
-
-def embed_crop(encoder: IdentityEncoder, crop: NDArray[np.uint8]) -> IdEmbedding:
-    """The id embedding, a batch of one, of an aligned crop (256, 256, 3) uint8 RGB."""
-    device = next(encoder.parameters()).device
-    tensor = torch.from_numpy(crop).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1.0
-    with torch.inference_mode():
-        identity: IdEmbedding = encoder(tensor)
-    return identity
-
-
-def face_size(face: Face) -> float:
-    """The longer side of the box around a face, in pixels."""
-    left, top, right, bottom = face.box
-    return float(max(right - left, bottom - top))
+        return SourceShot(name, face, crop, as_array(identity), identity, flaw)
 
 
 def _mean_identity(
@@ -227,15 +191,20 @@ def _photograph(shots: Sequence[SourceShot]) -> Shot:
     return Shot(shots[best].crop, meshes[best], visibilities[best])
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder, by name. Raises InputNotFoundError where there is none."""
+    pictures = sorted(path for path in folder.iterdir() if is_picture(path))
+    if not pictures:
+        raise InputNotFoundError(f"{folder}: the folder holds no picture")
+    return pictures
+
+
 def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, Frame]]:
     for source in sources:
         if not source.exists():
             raise InputNotFoundError(f"{source}: no such file or folder")
         if source.is_dir():
-            pictures = sorted(p for p in source.iterdir() if p.is_file() and is_picture(p))
-            if not pictures:
-                raise InputNotFoundError(f"{source}: the folder holds no picture")
-            for picture in pictures:
+            for picture in pictures_in(source):
                 yield picture.name, read_picture(picture)
         elif is_picture(source):
             yield source.name, read_picture(source)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from vidswap.errors import BadOptionError
 from vidswap.metrics.bootstrap import block_interval
-from vidswap.metrics.record import Direction, Report
+from vidswap.metrics.measure import Change, change_of
+from vidswap.metrics.record import Report
 from vidswap.metrics.registry import METRICS, Metric
 from vidswap.report.figures import BLOCK_SECONDS
 from vidswap.report.verdict import Verdict, noun_of, verdict_of
@@ -27,6 +28,11 @@ Outcome = Literal["better", "worse", "within the noise", "not compared"]
 
 MOST_SWAPS = 6  # that a page can tell apart
 _ALWAYS_RANKED = ("cosine_to_source",)  # it has no limit, but it is what a swap is for
+_OUTCOMES: dict[Change, Outcome] = {
+    "better": "better",
+    "same": "within the noise",
+    "worse": "worse",
+}
 _TURNED: dict[Outcome, Outcome] = {"better": "worse", "worse": "better"}
 _POINTS: dict[Outcome, float] = {"better": 1.0, "worse": -1.0, "within the noise": 0.0}
 _SAME_SCORE = 1e-9
@@ -61,24 +67,18 @@ class RankedSwap:
     verdict: Verdict
 
 
-@dataclass(frozen=True)
-class Measure:
-    """What was compared. ranked: whether the places rest on it."""
-
-    name: str
-    title: str
-    unit: str
-    better: Direction
-    ranked: bool
-
-
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Swaps of `target`, best first; the differences are of every pair, the better placed first."""
+    """Swaps of `target`, best first.
+
+    measures: of the registry, those that some swap has a value for. ranked: the names of those that
+    the places rest on. differences: of every pair, the better placed first.
+    """
 
     target: str
     swaps: tuple[RankedSwap, ...]
-    measures: tuple[Measure, ...]
+    measures: tuple[Metric, ...]
+    ranked: frozenset[str]
     differences: tuple[Difference, ...]
     sentence: str
 
@@ -120,7 +120,7 @@ def compare(reports: Sequence[Report]) -> Comparison:
     swaps = tuple(
         RankedSwap(names[i], places[i], scores[i], reports[i], verdicts[i]) for i in order
     )
-    measures = _measures_of(reports, ranked)
+    measures = _measures_of(reports)
     differences = tuple(
         _seen_from(found, measure.name, order, a, b)
         for measure in measures
@@ -128,8 +128,8 @@ def compare(reports: Sequence[Report]) -> Comparison:
         for b in range(a + 1, len(order))
     )
     return Comparison(
-        file_name(reports[0].target), swaps, measures, differences,
-        _sentence(swaps, measures, differences),
+        file_name(reports[0].target), swaps, measures, ranked, differences,
+        _sentence(swaps, [m for m in measures if m.name in ranked], differences),
     )  # fmt: skip
 
 
@@ -198,26 +198,21 @@ def _names_of(reports: Sequence[Report]) -> list[str]:
     ]
 
 
-def _ranked_names(reports: Sequence[Report]) -> set[str]:
+def _ranked_names(reports: Sequence[Report]) -> frozenset[str]:
     limited = {f.name for r in reports for f in r.figures if f.limit is not None}
-    return {
+    return frozenset(
         metric.name
         for metric in METRICS
         if metric.columns
         and metric.better != "neither"
         and (metric.name in limited or metric.name in _ALWAYS_RANKED)
-    }
-
-
-def _measures_of(reports: Sequence[Report], ranked: set[str]) -> tuple[Measure, ...]:
-    """The registry's figures that some report has a value for."""
-    known = {metric.name for metric in METRICS}
-    valued = known & {f.name for r in reports for f in r.figures if f.value is not None}
-    return tuple(
-        Measure(f.name, f.title, f.unit, f.better, f.name in ranked)
-        for f in reports[0].figures
-        if f.name in valued
     )
+
+
+def _measures_of(reports: Sequence[Report]) -> tuple[Metric, ...]:
+    """The metrics that some report has a value for."""
+    valued = {f.name for r in reports for f in r.figures if f.value is not None}
+    return tuple(metric for metric in METRICS if metric.name in valued)
 
 
 def _difference(metric: Metric, reports: Sequence[Report], i: int, j: int) -> Difference:
@@ -233,14 +228,13 @@ def _difference(metric: Metric, reports: Sequence[Report], i: int, j: int) -> Di
     value, interval, frames = difference_of(metric, reports[i], reports[j])
     if value is None:
         return without("no value over the frames that both have", frames)
-    outcome: Outcome = "within the noise"
-    if interval is not None and not interval[0] <= 0.0 <= interval[1]:
-        outcome = "better" if (value > 0) == (metric.better == "higher") else "worse"
+    low, high = interval or (0.0, 0.0)
+    outcome = _OUTCOMES[change_of(value, low, high, metric.better)]
     return Difference(metric.name, i, j, value, interval, frames, outcome)
 
 
 def _score(
-    i: int, count: int, found: dict[tuple[str, int, int], Difference], ranked: set[str]
+    i: int, count: int, found: dict[tuple[str, int, int], Difference], ranked: frozenset[str]
 ) -> float:
     """The mean over sections, of the mean over their measures, of the mean over the others."""
     sections: dict[str, list[float]] = {}
@@ -277,13 +271,13 @@ def _seen_from(
 
 
 def _sentence(
-    swaps: Sequence[RankedSwap], measures: Sequence[Measure], differences: Sequence[Difference]
+    swaps: Sequence[RankedSwap], ranked: Sequence[Metric], differences: Sequence[Difference]
 ) -> str:
     """Who comes first and by what, against the next."""
     firsts = [swap.name for swap in swaps if swap.place == 1]
     if len(firsts) > 1:
         return f"No clear winner: {joined(firsts)} share the first place."
-    titles = {m.name: m.title for m in measures if m.ranked}
+    titles = {metric.name: metric.title for metric in ranked}
     next_one = [d for d in differences if (d.first, d.second) == (0, 1) and d.name in titles]
     parts = []
     for outcome in ("better", "worse"):

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vidswap.metrics.measure import Measure
 from vidswap.metrics.record import Curve, Moment, Report
-from vidswap.report.compare import Comparison, Difference, Measure, RankedSwap
+from vidswap.report.compare import Comparison, Difference, RankedSwap
 from vidswap.report.html import curve_page, render, write_text
 from vidswap.report.page import names_first, summary_text
 from vidswap.report.pictures import film_strip
@@ -131,7 +132,7 @@ def _sections(comparison: Comparison) -> list[tuple[str, list[dict[str, Any]]]]:
             "name": measure.name,
             "unit": measure.unit,
             "better": "to compare with" if measure.better == "neither" else measure.better,
-            "ranked": measure.ranked,
+            "ranked": measure.name in comparison.ranked,
             "cells": [_cell(comparison, measure, n) for n in range(len(comparison.swaps))],
         }
         rows.setdefault(section_of(measure.name), []).append(row)

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.errors import BadOptionError, InputNotFoundError
+from vidswap.errors import BadOptionError
 from vidswap.faces.align import align_face, face_affine, invert_affine, warp_points
-from vidswap.faces.detection import Face, box_overlap
+from vidswap.faces.detection import Face
 from vidswap.faces.mesh import FACE_OVAL
 from vidswap.faces.tracking import FaceTracker, TrackedFace
-from vidswap.metrics.flow import LEAST_OVERLAP, fixed_square, square_affine
+from vidswap.metrics.flow import FlowArea, square_affine
 from vidswap.metrics.geometry import meshes_in_one_region
 from vidswap.metrics.onnx_nets import POSE_BOX
-from vidswap.people.face_selection import FaceChooser, LargestFace, NearestFace
+from vidswap.people.face_selection import FaceChooser, LargestFace, NearestFace, person_of
 from vidswap.people.source import SourceReader
 from vidswap.report.frames import FramePair
 from vidswap.runtime.stage_clock import StageClock
@@ -31,8 +31,8 @@ _POSE_CROP = 224  # pixels
 
 
 @dataclass(frozen=True, eq=False)
-class FlowArea:
-    """The flow's fixed area of both clips, and the affine (2, 3) from it to the aligned crop."""
+class AreaPictures:
+    """The flow's area of both clips, and the affine (2, 3) from it to the aligned crop."""
 
     pictures: Two
     to_crop: Affine
@@ -62,7 +62,7 @@ class MeasuredFrame:
     index: int
     seconds: float
     face: PairedFace | None
-    area: FlowArea | None
+    area: AreaPictures | None
 
 
 def chooser_of(face: str | Path, reader: SourceReader) -> FaceChooser:
@@ -70,15 +70,10 @@ def chooser_of(face: str | Path, reader: SourceReader) -> FaceChooser:
 
     Raises InputNotFoundError, BadOptionError.
     """
-    if face == "largest":
-        return LargestFace()
     if face == "all":
         raise BadOptionError("a report is about one face: give --face largest or a picture")
-    picture = Path(face)
-    if not picture.is_file():
-        raise InputNotFoundError(f"--face {face}: neither 'largest' nor a picture that exists")
-    reference = reader.read([picture], choose="largest").identity.embedding[0].cpu().numpy()
-    return NearestFace(reference, reader.encoder)
+    person = person_of(face, reader)
+    return LargestFace() if person is None else NearestFace(person, reader)
 
 
 class FaceWatch:
@@ -99,7 +94,7 @@ class FaceWatch:
     ) -> None:
         self._pairs, self._reader, self._chooser = pairs, reader, chooser
         self._clock, self._heads = clock, heads
-        self._square: NDArray[np.float64] | None = None
+        self._flow_area = FlowArea()
         self.tracks: list[tuple[int, float]] = []
         self.crowded = 0
         self.flow_ended: float | None = None
@@ -143,23 +138,18 @@ class FaceWatch:
             heads = self._upright(pair, tracked.face) if self._heads else None
         return PairedFace(tracked.track_id, *meshes, crops, outline, heads)
 
-    def _area(self, pair: FramePair, tracked: TrackedFace | None) -> FlowArea | None:
+    def _area(self, pair: FramePair, tracked: TrackedFace | None) -> AreaPictures | None:
         """The flow's area, until the face has left it (AP-GAN, IV.C)."""
-        if self.flow_ended is not None or (self._square is None and tracked is None):
-            return None
-        if tracked is None:
+        self._flow_area.look(None if tracked is None else tracked.face.box)
+        if self._flow_area.left and self.flow_ended is None:
             self.flow_ended = pair.seconds
-            return None
-        box = tracked.face.box
-        if self._square is None:
-            self._square = fixed_square(box)
-        elif box_overlap(box, self._square) < LEAST_OVERLAP:
-            self.flow_ended = pair.seconds
+        affine = self._flow_area.affine
+        if affine is None or tracked is None:
             return None
         with self._clock("crops"):
-            affine = square_affine(self._square)
             pictures = (align_face(pair.target, affine), align_face(pair.swapped, affine))
-        return FlowArea(pictures, _joined(invert_affine(affine), face_affine(tracked.landmarks)))
+        to_crop = _joined(invert_affine(affine), face_affine(tracked.landmarks))
+        return AreaPictures(pictures, to_crop)
 
     def _upright(self, pair: FramePair, face: Face) -> Two:
         corners = np.asarray(face.box, np.float64).reshape(2, 2)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from vidswap.metrics.bootstrap import block_interval
 from vidswap.metrics.faults import flicker, swapped_frames
-from vidswap.metrics.record import Curve, Direction, Figure
+from vidswap.metrics.measure import Direction
+from vidswap.metrics.record import Curve, Figure
 from vidswap.metrics.registry import Metric
 from vidswap.metrics.summaries import followed
 from vidswap.report.rows import Columns

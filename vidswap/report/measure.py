@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.errors import BadOptionError, InputNotFoundError, VidswapError
-from vidswap.media.picture import is_picture
 from vidswap.metrics.bootstrap import LEVEL, RESAMPLES
 from vidswap.metrics.fid import frechet_of_moments
 from vidswap.metrics.record import Report
 from vidswap.metrics.registry import with_limits
 from vidswap.nets import one_core
+from vidswap.people.source import pictures_in
 from vidswap.provenance.verify import Verification, verify_file
 from vidswap.report.faces import FaceWatch, chooser_of
 from vidswap.report.figures import ClipFacts, add_derived, curves_of, figures_of
@@ -180,10 +180,8 @@ def _gallery(folder: Path, nets: ReportNets) -> NDArray[np.float32]:
     """Embeddings (M, D) of the people in a folder's photographs, one a picture."""
     if not folder.is_dir():
         raise InputNotFoundError(f"{folder}: no such folder; give a folder of photographs")
-    pictures = sorted(path for path in folder.iterdir() if is_picture(path))
+    pictures = pictures_in(folder)
     crops = [nets.reader.read([path], choose="largest").crops[0] for path in pictures]
-    if not crops:
-        raise InputNotFoundError(f"{folder}: the folder holds no picture")
     return np.concatenate([nets.embed([crop]) for crop in crops])
 
 

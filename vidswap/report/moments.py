@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vidswap.metrics.flow import FlowStep
 from vidswap.metrics.record import Moment
 from vidswap.metrics.registry import metric
-from vidswap.report.faces import FlowArea, MeasuredFrame
+from vidswap.report.faces import AreaPictures, MeasuredFrame
 from vidswap.report.rows import Row
 
 APART = 0.4  # seconds; two moments closer than that show the same
@@ -140,7 +140,7 @@ def _moment(
 
 
 def _in_crop(
-    error: NDArray[np.float32] | None, area: FlowArea | None, size: int
+    error: NDArray[np.float32] | None, area: AreaPictures | None, size: int
 ) -> NDArray[np.float32] | None:
     """The flow's error map laid onto the aligned crop; 0 outside the flow's area."""
     if error is None or area is None:

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidswap.digest import file_sha256
-from vidswap.evaluation.judge import Crops, Judge, crops_to_tensor, load_judge
+from vidswap.evaluation.judge import Crops, Judge, load_judge
 from vidswap.identity.encoder import IdentityEncoder, dlib_crop
 from vidswap.metrics.onnx_nets import OnnxNet, PoseNet
 from vidswap.metrics.perceptual import VggConv5, load_vgg
+from vidswap.metrics.report_metrics import FID_NET, FLOW_NET
+from vidswap.people.embedding import crops_to_tensor
 from vidswap.people.source import SourceReader
 from vidswap.training.id_targets import arcface_crop
 
 DIPD_STAGE = 2  # of dlib's five: (128, 8, 8), as far from its input and its end as VGG's conv5
 DIPD_NET = "dlib ResNet, third stage (took part in training)"
-FID_NET = "dlib ResNet, pooled 256-d (took part in training)"
 MESH_NET = "MediaPipe attention mesh (drew the generator's boundary map)"
-FLOW_NET = "OpenCV DIS, medium preset"
 _ARCFACE_SIDE = 112  # pixels, where a net does not say its own
 
 

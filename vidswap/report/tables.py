@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidswap.errors import BadOptionError
+from vidswap.metrics.measure import Direction, keeps
 from vidswap.metrics.record import Figure, Report
 
 # A report's form; it grows by one when a key changes its meaning or goes.
@@ -98,10 +99,8 @@ def check_limits(report: Report, limits: Sequence[str]) -> list[BrokenLimit]:
     for expression in limits:
         name, sign, limit = parse_limit(expression, list(figures))
         figure = figures[name]
-        kept = figure.value is not None and (
-            figure.value >= limit if sign == ">=" else figure.value <= limit
-        )
-        if not kept:
+        better: Direction = "higher" if sign == ">=" else "lower"
+        if figure.value is None or not keeps(figure.value, limit, better):
             broken.append(BrokenLimit(name, sign, limit, figure.value, figure.absent))
     return broken
 

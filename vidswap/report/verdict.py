@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from vidswap.metrics.measure import sign_of
 from vidswap.metrics.record import Figure, Report
 from vidswap.metrics.registry import METRICS
 from vidswap.report.tables import check_limits
@@ -237,6 +238,6 @@ def broken_limits(report: Report) -> list[str]:
         return [first_lower(verdict.headline)]
     expressions = []
     for check in verdict.of("broken"):
-        sign = ">=" if check.figure.better == "higher" else "<="
-        expressions.append(f"{check.figure.name}{sign}{check.figure.limit!r}")
+        figure = check.figure
+        expressions.append(f"{figure.name}{sign_of(figure.better)}{figure.limit!r}")
     return [str(broken) for broken in check_limits(report, expressions)]

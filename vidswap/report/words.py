@@ -6,20 +6,20 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from vidswap.metrics import registry
+from vidswap.metrics import report_metrics
 from vidswap.metrics.record import Figure
-from vidswap.metrics.registry import Metric
+from vidswap.metrics.report_metrics import Metric
 
 NO_VALUE = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 
 _SECTIONS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
-    ("Whose face it is", registry.IDENTITY),
-    ("What of the target is kept", registry.ATTRIBUTES),
-    ("Likeness to the target", registry.LIKENESS),
-    ("Over time", registry.TEMPORAL),
-    ("Realism and faults", registry.REALISM),
-    ("Verification", registry.VERIFICATION),
+    ("Whose face it is", report_metrics.IDENTITY),
+    ("What of the target is kept", report_metrics.ATTRIBUTES),
+    ("Likeness to the target", report_metrics.LIKENESS),
+    ("Over time", report_metrics.TEMPORAL),
+    ("Realism and faults", report_metrics.REALISM),
+    ("Verification", report_metrics.VERIFICATION),
 )
 _OTHER = "Other"
 _SECTION_OF = {metric.name: title for title, metrics in _SECTIONS for metric in metrics}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-from vidswap.digest import file_sha256
 from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.media.codecs import codec_for, container_for
 from vidswap.media.decoder import VideoReader
@@ -26,103 +24,39 @@ from vidswap.media.picture import (
     write_picture,
 )
 from vidswap.media.picture_encoder import Quality
-from vidswap.nets import Nets, load_nets
+from vidswap.nets import Nets
 from vidswap.people.source import SourceIdentity, SourceReader
-from vidswap.provenance.manifest import SwapFacts
 from vidswap.provenance.record import (
     Provenance,
-    files_used,
     recorded_settings,
-    signing_key,
 )
 from vidswap.runtime.interrupts import interrupts_put_off
 from vidswap.runtime.memory import (
     MIB,
     MemoryPlan,
     frame_bytes,
-    limit_vram,
     peak_memory_bytes,
-    peak_memory_mib,
     plan_memory,
 )
 from vidswap.runtime.stage_clock import StageClock
-from vidswap.swap.options import SwapCounts, SwapOptions, SwapResult
-from vidswap.swap.resume import SegmentedClip, StraightClip, facts_of, telling_what_is_kept
-from vidswap.swap.stages import swap_frames, swap_segments
+from vidswap.swap.options import SwapCounts, SwapOptions
+from vidswap.swap.path import swap_frames, swap_segments
+from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
 from vidswap.version import __version__
 
 Progress = Callable[[SwapCounts], None]
 
 
-def swap_video(
-    sources: Sequence[str | Path],
-    target: str | Path,
-    output: str | Path,
-    options: SwapOptions | None = None,
-    progress: Progress | None = None,
-) -> SwapResult:
-    """Put the sources' identity on the target's face and write the result.
+def read_source(
+    nets: Nets, sources: Sequence[str | Path], options: SwapOptions | None = None
+) -> SourceIdentity:
+    """The k-shot identity of the sources: photographs, folders of them or clips of one person.
 
-    `sources` are photographs, folders of them or clips of one person; `target` is a clip or a
-    picture, and `output` then is one too. `progress` is called after every frame. When no face was
-    found in the target the output is the target unchanged, and a warning says so.
-
-    Raises a VidswapError for everything a caller can mend; then no output is left.
+    Raises InputNotFoundError, NoFaceInSourceError, SeveralFacesError.
     """
     options = options or SwapOptions()
-    target, output = Path(target), Path(output)
-    started = time.monotonic()
-    clock = StageClock()
-    source_paths = [Path(s) for s in sources]
-    picture = check_paths(source_paths, target, output, options)
-    key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
-    with ExitStack() as stack:
-        with clock("load"):
-            nets = load_nets(
-                options.checkpoint, options.detector, options.device, options.precision
-            )
-        stack.callback(nets.close)
-        limit_vram(options.max_vram, nets.device)
-        with clock("source"):
-            source = read_source(nets, source_paths, options)
-        files = files_used(source_paths, source.used)
-        with clock("hash"):
-            sha256 = {path: file_sha256(path) for path in (target, *files)}
-        checkpoint, settings = nets.generator.sha256, recorded_settings(asdict(options))
-        facts = SwapFacts(target, files, sha256, __version__, checkpoint, settings)
-        with clock("sign"):
-            provenance = Provenance(output, facts, key, options.no_provenance)
-        stack.enter_context(provenance)
-        work = {} if picture else facts_of(target, sha256, source.used, asdict(options), nets)
-        job = SwapJob(nets, source, options, clock, progress, provenance, work)
-        warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
-    counts = job.counts
-    return SwapResult(
-        output=str(output),
-        frames=counts.frames,
-        faces_swapped=counts.faces_swapped,
-        frames_without_face=counts.frames_without_face,
-        frames_kept=job.frames_kept,
-        seconds=time.monotonic() - started,
-        seconds_by_stage=clock.seconds(),
-        peak_memory_mib=peak_memory_mib(),
-        device=str(nets.device),
-        precision=str(nets.dtype).removeprefix("torch."),
-        checkpoint=nets.generator.path.name,
-        checkpoint_sha256=nets.generator.sha256,
-        source_frames_used=source.used,
-        source_frames_left_out=source.left_out,
-        warnings=tuple(warnings),
-        manifest=provenance.label,
-        signed_by=provenance.signer if provenance.label else None,
-        no_provenance=options.no_provenance,
-    )
-
-
-def read_source(nets: Nets, sources: Sequence[Path], options: SwapOptions) -> SourceIdentity:
-    """The k-shot identity of the sources, with the nets of a job."""
     reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
-    return reader.read(sources, options.k_shot, options.source_face)
+    return reader.read([Path(source) for source in sources], options.k_shot, options.source_face)
 
 
 class SwapJob:
@@ -198,9 +132,8 @@ class SwapJob:
     def _swap_segments(self, clip: SegmentedClip | StraightClip, plan: MemoryPlan) -> None:
         self.frames_kept = clip.frames_kept
         swapped = swap_segments(
-            clip.frames, self.source.identity, self.nets, self.options, self.counts, self.clock,
-            photograph=self.source.photograph, segment_frames=self.options.segment_frames,
-            begin=clip.begin, plan=plan,
+            clip.frames, self.source, self.nets, self.options, self.counts, self.clock,
+            segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
         )  # fmt: skip
         with closing(swapped):
             for item in swapped:
@@ -221,8 +154,7 @@ class SwapJob:
         """Swap a picture; returns warnings."""
         provenance = self._provenance(output)
         (frame,) = swap_frames(
-            [read_picture(target)], self.source.identity, self.nets, self.options, self.counts,
-            self.clock, photograph=self.source.photograph,
+            [read_picture(target)], self.source, self.nets, self.options, self.counts, self.clock
         )  # fmt: skip
         self._report()
         with self.clock("encode"):

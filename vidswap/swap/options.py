@@ -238,3 +238,15 @@ class SwapCounts:
     frames: int = 0
     faces_swapped: int = 0
     frames_without_face: int = 0
+
+    def add(self, n_faces: int) -> None:
+        """Count a finished frame."""
+        self.frames += 1
+        self.faces_swapped += n_faces
+        self.frames_without_face += n_faces == 0
+
+    def continue_from(self, earlier: "SwapCounts") -> None:
+        """Take over what an earlier run has counted."""
+        self.frames = earlier.frames
+        self.faces_swapped = earlier.faces_swapped
+        self.frames_without_face = earlier.frames_without_face

@@ -6,10 +6,8 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
@@ -30,6 +28,15 @@ from vidswap.runtime.memory import MemoryPlan
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.job import check_paths, memory_plan_of, read_source
 from vidswap.swap.options import SwapOptions
+from vidswap.swap.plan_records import (
+    EnginePlan,
+    Estimate,
+    OutputPlan,
+    SourcePlan,
+    StreamPlan,
+    SwapPlan,
+    TargetPlan,
+)
 from vidswap.swap.plan_text import colour_words, describe, size_words
 from vidswap.swap.plan_trial import (
     FacesFound,
@@ -52,107 +59,6 @@ _SIGNING_SPEED = 100e6  # bytes a second, docs/provenance.md
 _BROKEN_OFF = 0.5  # seconds that a clip must be shorter than its header says
 _DROPPED_STREAM = re.compile(r"stream (\d+) \((.*)\)$")
 _LOSSLESS = {"ffv1": None, "libx264": 0}  # and the crf at which it is
-
-
-@dataclass(frozen=True)
-class StreamPlan:
-    """What becomes of a stream: "encoded", "copied", "written again" or "dropped", and why."""
-
-    index: int
-    kind: str
-    codec: str
-    language: str | None
-    fate: str
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class TargetPlan:
-    """The target. frames, seconds: of the range; size and turn as in `MediaInfo`.
-
-    decoder: name of the device that decodes it, None for the software decoder.
-    """
-
-    path: str
-    kind: str
-    codec: str
-    pixel_format: str
-    width: int
-    height: int
-    rotation: int
-    mirrored: bool
-    scan: str
-    fps: float
-    variable_rate: bool
-    frames: int
-    seconds: float
-    decoder: str | None = None
-
-
-@dataclass(frozen=True)
-class OutputPlan:
-    """The output. samples: what becomes of those outside the face. signed_by: None: no manifest."""
-
-    path: str
-    encoder: str
-    pixel_format: str
-    colour: str
-    samples: str
-    provenance: str
-    signed_by: str | None
-
-
-@dataclass(frozen=True)
-class SourcePlan:
-    """Frames by file that make the identity, and those left out with the reason."""
-
-    used: tuple[tuple[str, int], ...]
-    left_out: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class EnginePlan:
-    """What computes: as `SwapResult` names it, with the faces of one generator call.
-
-    memory: bytes that the process is expected to need at its peak; None for a picture.
-    """
-
-    device: str
-    device_name: str
-    precision: str
-    batch_size: int
-    memory: int | None
-    checkpoint: str
-    checkpoint_sha256: str
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What the run takes: seconds in all, bytes of the output, of all that is held at its end."""
-
-    seconds: float
-    seconds_from: str
-    bytes: int
-    bytes_from: str
-    bytes_held: int
-    bytes_free: int
-
-
-@dataclass(frozen=True)
-class SwapPlan:
-    """What `swap_video` would do with the same arguments; `warnings` as in its result."""
-
-    target: TargetPlan
-    output: OutputPlan
-    streams: tuple[StreamPlan, ...]
-    sources: SourcePlan
-    faces: FacesFound
-    engine: EnginePlan
-    estimate: Estimate
-    warnings: tuple[str, ...] = field(default=())
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def plan_swap(

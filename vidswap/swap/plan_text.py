@@ -13,7 +13,7 @@ from vidswap.media.colour import FULL_RANGE, ColourTags, known_matrix, known_ran
 from vidswap.media.probe import MediaInfo
 
 if TYPE_CHECKING:
-    from vidswap.swap.plan import SwapPlan
+    from vidswap.swap.plan_records import SwapPlan
 
 _MAX_STREAMS, _MAX_WARNINGS, _MAX_LEFT_OUT = 8, 5, 3  # lines
 _MATRICES = {1: "BT.709", 4: "FCC", 5: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}

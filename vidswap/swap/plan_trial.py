@@ -25,7 +25,7 @@ from vidswap.people.face_selection import FaceChooser
 from vidswap.people.source import SourceIdentity, SourceReader, face_size
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.options import SwapCounts, SwapOptions
-from vidswap.swap.stages import swap_frames
+from vidswap.swap.path import swap_frames
 
 N_SAMPLES = 12  # frames of the target in which faces are looked for
 RUN_FRAMES = 24  # frames in a row that are swapped and encoded to measure
@@ -195,15 +195,7 @@ def trial_run(
     stretch = islice(reader, RUN_FRAMES)
     first = list(islice(stretch, 1))  # decodes from the key frame before it, which is not counted
     begun = time.monotonic()
-    for frame in swap_frames(
-        chain(first, stretch),
-        source.identity,
-        nets,
-        options,
-        counts,
-        clock,
-        photograph=source.photograph,
-    ):
+    for frame in swap_frames(chain(first, stretch), source, nets, options, counts, clock):
         with clock("encode"):
             packets += [(p.size, p.is_keyframe) for p in encoder.encode(frame)]
     with clock("encode"):
@@ -222,16 +214,14 @@ def trial_run(
 def warm_up(sampled: Sampled, source: SourceIdentity, nets: Nets, options: SwapOptions) -> None:
     """Swap a frame twice: what compiles itself at its first use must not be measured."""
     for frame in sampled.frames[:1]:
-        for _ in swap_frames(
-            [frame, frame], source.identity, nets, options, photograph=source.photograph
-        ):
+        for _ in swap_frames([frame, frame], source, nets, options):
             pass
 
 
 def timed_picture(frame: Frame, source: SourceIdentity, nets: Nets, options: SwapOptions) -> float:
     """Seconds that the swap of a picture takes."""
     begun = time.monotonic()
-    for _ in swap_frames([frame], source.identity, nets, options, photograph=source.photograph):
+    for _ in swap_frames([frame], source, nets, options):
         pass
     return time.monotonic() - begun
 

@@ -18,7 +18,7 @@ from vidswap.media.probe import probe
 from vidswap.nets import load_nets
 from vidswap.swap.job import marks_of, read_source
 from vidswap.swap.options import SwapCounts, SwapOptions
-from vidswap.swap.stages import swap_frames
+from vidswap.swap.path import swap_frames
 
 
 def preview_frame(
@@ -37,9 +37,7 @@ def preview_frame(
     ) as nets:
         source = read_source(nets, sources, options)
         counts = SwapCounts()
-        (after,) = swap_frames(
-            [frame], source.identity, nets, options, counts, photograph=source.photograph
-        )
+        (after,) = swap_frames([frame], source, nets, options, counts)
         marks = marks_of(replace(options, start=at), nets) if counts.faces_swapped else None
     side_by_side = np.concatenate([frame.rgb, after.rgb], axis=1)
     write_picture(output, side_by_side, marks, overwrite=options.overwrite)

@@ -22,8 +22,8 @@ from vidswap.media.picture_encoder import PictureEncoder, Quality
 from vidswap.media.segments import SegmentFolder, remove_work
 from vidswap.nets import Nets
 from vidswap.options import names_where
+from vidswap.swap.faces import SwappedFrame
 from vidswap.swap.options import SwapCounts, SwapOptions
-from vidswap.swap.stages import SwappedFrame
 from vidswap.swap.state import SwapState, fingerprint
 from vidswap.version import __version__
 
@@ -122,7 +122,7 @@ class SegmentedClip:
         state = SwapState.from_bytes(content) if self._joinable() else None
         if state is not None and (frames := frames_from(self._reader, state)) is not None:
             return state, frames
-        self.warnings.append("the work kept from an earlier run cannot be gone on with; made anew")
+        self.warnings.append("the work of an earlier run cannot be resumed; starting over")
         self._folder.drop_all()
         self._reader.go_to(None)
         return None, self._reader
@@ -169,7 +169,7 @@ class StraightClip:
 
 @contextmanager
 def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
-    """Add to what ends a run early that the same command goes on, where work is kept."""
+    """Add to the error that ends a run early that a rerun resumes, where work is kept."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -239,10 +239,10 @@ def _is_file(value: Any) -> bool:
 
 def _kept_work(folder: SegmentFolder) -> list[str]:
     lines = [
-        f"unfinished work with other settings ({differences}) is kept in {path}; --no-resume "
-        "removes it"
+        f"unfinished work with other settings ({differences}) is kept in {path}; remove "
+        "it with --no-resume"
         for path, differences in folder.others()
     ]
     if folder.lost:
-        lines.append(f"{folder.lost} segment(s) of an earlier run are damaged and made again")
+        lines.append(f"{folder.lost} segment(s) of an earlier run are damaged; swapping them again")
     return lines

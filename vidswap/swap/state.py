@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import pickle
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vidswap.blending.temporal_smoothing import SmoothedMoment
-from vidswap.faces.tracking import FaceTracker
 from vidswap.media.frame import Frame
-from vidswap.people.face_selection import FaceChooser
 from vidswap.swap.options import SwapCounts
 
 # All that a state is made of. Pickle would otherwise run whatever a file beside the output says.
 _ALLOWED = {
     ("vidswap.swap.state", "SwapState"),
+    ("vidswap.swap.options", "SwapCounts"),
     ("vidswap.faces.track", "Track"),
     ("vidswap.faces.track", "Observation"),
     ("vidswap.faces.detection", "Face"),
@@ -39,8 +37,8 @@ class SwapState:
 
     next_index: of the first frame that the tracker has not seen. held: time (pts) and CRC-32 of
     the frames it has seen and not given back, which have to be decoded again. following, chosen:
-    the tracker's and the chooser's own states. smoothing: by track. counts: frames, faces swapped
-    and frames without a face so far. damage: what is known of the clip's.
+    the tracker's and the chooser's own states. smoothing: by track. counts: those so far.
+    damage: what is known of the clip's.
     """
 
     next_index: int
@@ -48,26 +46,13 @@ class SwapState:
     following: Mapping[str, Any]
     chosen: Any
     smoothing: Mapping[int, SmoothedMoment] = field(default_factory=dict)
-    counts: tuple[int, int, int] = (0, 0, 0)
+    counts: SwapCounts = field(default_factory=SwapCounts)
     damage: str | None = None
-
-    @classmethod
-    def of(
-        cls, next_index: int, held: Iterable[Frame], tracker: FaceTracker, chooser: FaceChooser
-    ) -> SwapState:
-        """The state of detection and tracking; the later stages add theirs."""
-        return cls(
-            next_index,
-            tuple((frame.pts, fingerprint(frame)) for frame in held),
-            copy.deepcopy(tracker.state()),
-            copy.deepcopy(chooser.state()),
-        )
 
     @classmethod
     def at_the_end(cls, counts: SwapCounts, damage: str | None) -> SwapState:
         """That of a swap whose last frame is done."""
-        so_far = (counts.frames, counts.faces_swapped, counts.frames_without_face)
-        return cls(counts.frames, (), {}, None, counts=so_far, damage=damage)
+        return cls(counts.frames, (), {}, None, counts=replace(counts), damage=damage)
 
     @property
     def is_at_the_end(self) -> bool:

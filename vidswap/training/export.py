@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from vidswap.errors import InputNotFoundError
+from vidswap.models.apgan.checkpoint import save_generator
 from vidswap.models.apgan.generator import Generator
-from vidswap.models.checkpoint import save_generator
 from vidswap.models.spectral import without_spectral_norm
 from vidswap.training.config import config_from_json
 from vidswap.training.records import STATE_FILE, read_state

@@ -46,7 +46,8 @@ from vidswap.training.id_targets import (
 )
 from vidswap.training.identity_loss import IdentityLoss
 from vidswap.training.pair_batch import PairBatch, PairConfig
-from vidswap.training.pairs import PairSampler, prefetched, read_sides
+from vidswap.training.pair_draws import read_sides
+from vidswap.training.pairs import PairSampler, prefetched
 from vidswap.training.records import RunFolder, read_state
 from vidswap.training.trainer import Trainer
 

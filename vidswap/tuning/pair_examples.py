@@ -38,7 +38,7 @@ from vidswap.blending.warping import (
 from vidswap.faces import mesh
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.pose import canonical_mesh
-from vidswap.models.apgan.generator import reference_tensor
+from vidswap.models.face_net import reference_tensor
 from vidswap.training.keep import keep_map
 from vidswap.training.pair_batch import PairConfig
 

@@ -27,20 +27,20 @@ from vidswap.faces.occlusion import visibility_maps
 from vidswap.faces.quality import is_sharp
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
-from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.output import check_output
 from vidswap.media.picture import is_picture, read_picture
-from vidswap.media.sampling import packet_times
-from vidswap.models.checkpoint import (
-    AdapterOrigin,
-    LoadedGenerator,
-    is_adapter,
-    load_generator,
-    save_adapter,
+from vidswap.media.sampling import middles, spaced_frames
+from vidswap.models.apgan.checkpoint import AdapterOrigin, is_adapter, save_adapter
+from vidswap.models.apgan.generator import Generator
+from vidswap.models.checkpoint import LoadedGenerator, load_generator
+from vidswap.nets import (
+    choose_device,
+    load_detector,
 )
-from vidswap.nets import choose_device, load_detector
-from vidswap.people.source import MIN_FACE_SIZE, SourceReader, face_size
+from vidswap.people.embedding import as_array, face_size
+from vidswap.people.face_selection import person_of
+from vidswap.people.source import MIN_FACE_SIZE, SourceReader, pictures_in
 from vidswap.runtime.processor import cpu_computes_bf16
 from vidswap.tuning.options import TuneOptions as TuneOptions
 from vidswap.tuning.pair_training import PairTuner, TuneConfig
@@ -98,7 +98,7 @@ def tune_pair(
     source_paths, target, output = [Path(s) for s in sources], Path(target), Path(output)
     _check_paths(source_paths, target, output, options)
     device = choose_device(options.device)
-    base = _load_base(options.checkpoint, device)
+    base, net = _load_base(options.checkpoint, device)
     with closing(SourceReader(*load_detector(options.detector), IdentityEncoder())) as reader:
         source = reader.read(source_paths, options.k_shot, options.source_face)
         source_shots = read_source_shots(reader, source_paths, source.identity)
@@ -107,14 +107,14 @@ def tune_pair(
     compute = torch.bfloat16 if device.type == "cuda" or cpu_computes_bf16() else torch.float32
     identity = source.identity.map(lambda x: x.clone().to(device))  # out of inference mode
     tuner = PairTuner(
-        base.net, encoder, source_shots, target_shots, identity, options.training or TuneConfig(),
+        net, encoder, source_shots, target_shots, identity, options.training or TuneConfig(),
         compute, source.photograph,
     )  # fmt: skip
     minutes, interrupted, losses = _train(tuner, options.minutes, progress)
     origin = AdapterOrigin(
         base=base.path.name,
         base_sha256=base.sha256,
-        config=base.net.config,
+        config=net.config,
         images=tuner.images,
         minutes=minutes,
         shots_sha256=_digest(source_shots),
@@ -161,11 +161,11 @@ def read_source_shots(
 
     Small and blurred faces are left out unless there is nothing else. Raises NoFaceInSourceError.
     """
-    reference = identity.embedding[0].cpu().numpy()
+    person = as_array(identity)
     good: list[Shot] = []
     poor: list[Shot] = []
     for frame in _frames(sources):
-        shot, size = _shot_of(reader, frame, reference)
+        shot, size = _shot_of(reader, frame, person)
         if shot is not None:
             usable = size >= MIN_FACE_SIZE and is_sharp(shot.crop)
             (good if usable else poor).append(shot)
@@ -180,39 +180,30 @@ def read_target_shots(reader: SourceReader, target: Path, face: str | Path) -> l
     """Up to MAX_SHOTS faces of a clip, sampled evenly: of each frame the largest, or the person in
     the picture `face`. Raises NoFaceInTargetError.
     """
-    reference = None
-    if face != "largest":
-        picture = Path(face)
-        if not picture.is_file():
-            raise InputNotFoundError(f"--face {face}: neither 'largest' nor a picture that exists")
-        reference = reader.read([picture], choose="largest").identity.embedding[0].cpu().numpy()
-    found = (_shot_of(reader, frame, reference)[0] for frame in evenly(target, MAX_SHOTS))
+    person = person_of(face, reader)
+    found = (_shot_of(reader, frame, person)[0] for frame in spaced_frames(target, MAX_SHOTS))
     shots = [shot for shot in found if shot is not None]
     if not shots:
-        wanted = "no face" if reference is None else "not the person of --face"
+        wanted = "no face" if person is None else "not the person of --face"
         raise NoFaceInTargetError(f"{target}: {wanted} found; there is nothing to tune for")
     return shots
 
 
 def _shot_of(
-    reader: SourceReader, frame: Frame, reference: NDArray[np.float32] | None
+    reader: SourceReader, frame: Frame, person: NDArray[np.float32] | None
 ) -> tuple[Shot | None, float]:
-    """The largest face, or the one nearest to `reference` (128,) if near enough; and its size."""
-    best, nearest = None, SAME_PERSON_DISTANCE
-    for face in reader.faces(frame.rgb):
-        if reference is None:
-            best = face
-            break
-        embedding = reader.embed(frame.rgb, face)[1].embedding[0].cpu().numpy()
-        distance = float(np.linalg.norm(embedding - reference))
-        if distance < nearest:
-            best, nearest = face, distance
-    if best is None:
+    """The largest face, or the one that is `person` (128,); and its size."""
+    faces = reader.faces(frame.rgb)
+    if person is None:
+        face = faces[0] if faces else None
+    else:
+        face = reader.nearest(frame.rgb, faces, person, below=SAME_PERSON_DISTANCE)
+    if face is None:
         return None, 0.0
-    affine = face_affine(best.landmarks)
-    landmarks = warp_points(affine, best.landmarks).astype(np.float32)
+    affine = face_affine(face.landmarks)
+    landmarks = warp_points(affine, face.landmarks).astype(np.float32)
     crop = align_face(frame.rgb, affine)
-    return Shot(crop, landmarks, visibility_maps([crop])[0]), face_size(best)
+    return Shot(crop, landmarks, visibility_maps([crop])[0]), face_size(face)
 
 
 def _frames(sources: Sequence[Path]) -> Iterator[Frame]:
@@ -220,37 +211,15 @@ def _frames(sources: Sequence[Path]) -> Iterator[Frame]:
     pictures: list[Path] = []
     clips: list[Path] = []
     for source in sources:
-        inside = sorted(p for p in source.iterdir() if is_picture(p)) if source.is_dir() else []
-        pictures += inside or ([source] if is_picture(source) else [])
-        if not source.is_dir() and not is_picture(source):
-            clips.append(source)
+        if source.is_dir():
+            pictures += pictures_in(source)
+        else:
+            (pictures if is_picture(source) else clips).append(source)
     share = MAX_SHOTS // (len(clips) + bool(pictures))
-    for index in _middles(len(pictures), MAX_SHOTS - share * len(clips)):
+    for index in middles(len(pictures), MAX_SHOTS - share * len(clips)):
         yield read_picture(pictures[index])
     for clip in clips:
-        yield from evenly(clip, max(1, share))
-
-
-def evenly(clip: Path, count: int) -> Iterator[Frame]:
-    """Up to `count` frames evenly spaced over a clip, one held at a time."""
-    times = packet_times(clip)
-    position: int | None = None
-    with VideoReader(clip) as reader:
-        for index in _middles(len(times.frames), count):
-            pts = times.frames[index]
-            seek = position is None or any(position < key <= pts for key in times.keys)
-            frame = reader.frame_at(pts, seek=seek)
-            if frame is None:
-                return
-            yield frame
-            position = frame.pts
-
-
-def _middles(length: int, parts: int) -> list[int]:
-    """The middle of each of `parts` equal runs of `length` places, without repeats."""
-    return sorted(
-        {(2 * part + 1) * length // (2 * parts) for part in range(parts)} if length else []
-    )
+        yield from spaced_frames(clip, max(1, share))
 
 
 def _check_paths(sources: Sequence[Path], target: Path, output: Path, options: TuneOptions) -> None:
@@ -266,15 +235,17 @@ def _check_paths(sources: Sequence[Path], target: Path, output: Path, options: T
     check_output(output, options.overwrite)
 
 
-def _load_base(checkpoint: Path | None, device: torch.device) -> LoadedGenerator:
+def _load_base(checkpoint: Path | None, device: torch.device) -> tuple[LoadedGenerator, Generator]:
     if checkpoint is not None and is_adapter(checkpoint):
         raise CheckpointError(f"{checkpoint}: was tuned itself; give the generator it came from")
     base = load_generator(checkpoint, device)
+    if not isinstance(base.net, Generator):
+        raise CheckpointError(f"{base.path}: holds {base.net.name!r}; only AP-GAN can be tuned")
     if base.size != SIZE:
         raise CheckpointError(
             f"{base.path}: makes pictures of {base.size} pixels; tuning needs {SIZE}"
         )
-    return base
+    return base, base.net
 
 
 def _digest(shots: Iterable[Shot]) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vidswap.identity.dlib_resnet import EMBEDDING_SIZE, POOLED_SIZE, STAGE_CHANNELS
 from vidswap.identity.encoder import IdEmbedding
+from vidswap.models.face_net import FaceBatch, FaceNet, NetInputs
 from vidswap.models.instance_norm import InstanceNorm
 from vidswap.models.normalisation import (
     NORM_EPSILON,
@@ -160,8 +161,10 @@ class Down(nn.Module):
         return y
 
 
-class Generator(nn.Module):
+class Generator(FaceNet):
     """U-Net G: target face, boundary map and id embedding to the swapped face."""
+
+    name = "apgan"
 
     id_mean: Tensor
     id_std: Tensor
@@ -215,6 +218,22 @@ class Generator(nn.Module):
         self.register_buffer("id_std", torch.ones(n_id))
         if config.spectral_norm:
             add_spectral_norm(self)
+
+    @property
+    def size(self) -> int:
+        """Side of its pictures, 128 or 256."""
+        return self.config.size
+
+    @property
+    def takes(self) -> NetInputs:
+        """Boundary map and id embedding; a reference where it was made for one."""
+        return NetInputs(boundary_map=True, id_embedding=True, reference=self.config.reference)
+
+    def swap(self, batch: FaceBatch) -> Tensor:
+        """Y of a batch, which must have boundary maps and an identity."""
+        assert batch.boundary_maps is not None and batch.identity is not None
+        y: Tensor = self(batch.targets, batch.boundary_maps, batch.identity, batch.references)
+        return y
 
     def _id_block(self, in_channels: int, resolution: int) -> IdBlock:
         config = self.config
@@ -303,16 +322,6 @@ class Generator(nn.Module):
             r: self.id_mapping[str(r)](vector, features[STAGE_OF_RESOLUTION[r]])
             for r in self.core_resolutions
         }
-
-
-def reference_tensor(views: Tensor) -> Tensor:
-    """Views (B, H, W, 4) uint8, RGB and mask, as the generator takes them: (B, 4, H, W) in [-1, 1].
-
-    Colours are multiplied by the mask, so that nothing is shown where it is zero.
-    """
-    channels = views.permute(0, 3, 1, 2).float() / 255.0
-    mask = channels[:, 3:]
-    return torch.cat([(2.0 * channels[:, :3] - 1.0) * mask, mask], dim=1)
 
 
 def _upsample(x: Tensor) -> Tensor:

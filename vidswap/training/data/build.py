@@ -22,7 +22,7 @@ from vidswap.faces.pose import head_pose
 from vidswap.faces.quality import is_sharp
 from vidswap.media.picture import read_picture
 from vidswap.nets import load_detector
-from vidswap.people.source import BYSTANDER_SHARE, face_size
+from vidswap.people.embedding import face_size, find_faces, without_bystanders
 from vidswap.training.data.face_shards import HELD_OUT_FILE
 from vidswap.training.data.material import (
     IDENTITY_RULES,
@@ -195,8 +195,7 @@ class _Builder:
     def _of_picture(
         self, item: Material, name: str, rgb: NDArray[np.uint8]
     ) -> Iterator[AlignedFace]:
-        found = (self.landmark_finder.landmarks(rgb, d) for d in self.detector.detect(rgb))
-        faces = sorted((f for f in found if f is not None), key=face_size, reverse=True)
+        faces = find_faces(rgb, self.detector, self.landmark_finder)
         self.tally.faces_found += len(faces)
         if not faces:
             self.tally.reject(NO_FACE, name)
@@ -205,7 +204,7 @@ class _Builder:
         if self.options.all_faces:
             # Which of several people the name belongs to is not known.
             identity = identity if len(faces) == 1 else ""
-        elif len(faces) > 1 and face_size(faces[1]) >= BYSTANDER_SHARE * face_size(faces[0]):
+        elif len(without_bystanders(faces)) > 1:
             self.tally.reject(SEVERAL, name)
             return
         else:

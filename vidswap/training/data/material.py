@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vidswap.errors import InputNotFoundError
 from vidswap.media.decoder import VideoReader
 from vidswap.media.picture import PICTURE_SUFFIXES, is_picture
-from vidswap.media.sampling import packet_times
+from vidswap.media.sampling import frames_at, packet_times
 
 IdentityRule = Literal["folder", "file", "none"]
 IDENTITY_RULES: tuple[IdentityRule, ...] = ("folder", "file", "none")
@@ -162,12 +162,6 @@ def clip_frames(
         wanted = seconds[0] + length * (np.arange(count) + 0.5) / count
         # The frame that is on the screen at that time.
         indices = np.searchsorted(seconds, wanted + 1e-6, side="right") - 1
-        position: int | None = None
-        for index in dict.fromkeys(indices.tolist()):
-            pts = times.frames[index]
-            seek = position is None or any(position < key <= pts for key in times.keys)
-            found = reader.frame_at(pts, seek=seek)
-            if found is None:
-                return
-            position = found.pts
+        rising = dict.fromkeys(times.frames[index] for index in indices.tolist())
+        for found in frames_at(reader, rising, times.keys):
             yield found.seconds - float(seconds[0]), found.rgb

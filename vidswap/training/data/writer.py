@@ -25,6 +25,7 @@ from vidswap.errors import OutputExistsError
 from vidswap.faces import mesh
 from vidswap.faces.align import CROP_SIZE
 from vidswap.media.output import check_output, writing_errors
+from vidswap.metrics.geometry import LEFT_BROW, RIGHT_BROW
 from vidswap.training.data.face_shards import (
     HELD_OUT_FILE,
     INDEX_COLUMNS,
@@ -43,13 +44,11 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # of every zip entry: the same pictures give the
 _COLUMNS = (*INDEX_COLUMNS, "pixels", "upsampling", "yaw", "pitch", "source")
 
 _NOSE_WINGS = (2, 98, 327)
-_RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
-_LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 # The mesh points that are kept of every face, in the order of the landmarks' columns.
 MESH_INDEX = np.array(
     [
         *mesh.RIGHT_EYE, *mesh.LEFT_EYE, *mesh.OUTER_LIPS, *mesh.INNER_LIPS, *mesh.NOSE_BRIDGE,
-        *_NOSE_WINGS, *_RIGHT_BROW, *_LEFT_BROW, *mesh.FACE_OVAL, *mesh.RIGHT_IRIS,
+        *_NOSE_WINGS, *RIGHT_BROW, *LEFT_BROW, *mesh.FACE_OVAL, *mesh.RIGHT_IRIS,
         *mesh.LEFT_IRIS,
     ],
     np.int16,

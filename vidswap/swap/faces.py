@@ -1,0 +1,115 @@
+"""What passes from stage to stage: frames with their faces, and whose identity each face gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.blending.paste import MaskName, swapped_part
+from vidswap.blending.warping import Shot
+from vidswap.faces.tracking import TrackedFace
+from vidswap.identity.encoder import IdEmbedding
+from vidswap.media.frame import Frame
+from vidswap.people.face_selection import FaceChooser
+from vidswap.swap.state import SwapState
+
+
+class FaceSource(Protocol):
+    """Whose face a face gets; `vidswap.people.source.SourceIdentity` is one."""
+
+    @property
+    def identity(self) -> IdEmbedding:
+        """The k-shot id embedding, a batch of one."""
+
+    @property
+    def photograph(self) -> Shot | None:
+        """The picture that a generator may be shown, None for none."""
+
+
+@dataclass(frozen=True, eq=False)
+class SourceFace:
+    """A `FaceSource` of an id embedding (a batch of one) and perhaps a photograph."""
+
+    identity: IdEmbedding
+    photograph: Shot | None = None
+
+
+@runtime_checkable
+class FaceAssigner(Protocol):
+    """Says of every tracked face of a frame, in order of frames, whose face it gets."""
+
+    def assign(
+        self, rgb: NDArray[np.uint8], faces: Sequence[TrackedFace]
+    ) -> list[tuple[TrackedFace, FaceSource]]:
+        """The faces of this frame to swap, each with its source; the others are left alone."""
+
+    def state(self) -> Any:
+        """What another assigner of the same kind needs to continue from here."""
+
+    def restore(self, state: Any) -> None:
+        """Continue from another assigner's `state()`."""
+
+
+class OneSource:
+    """The assigner of a run with one source: every chosen face gets it."""
+
+    def __init__(self, chooser: FaceChooser, source: FaceSource) -> None:
+        self._chooser, self._source = chooser, source
+        self.state, self.restore = chooser.state, chooser.restore
+
+    def assign(
+        self, rgb: NDArray[np.uint8], faces: Sequence[TrackedFace]
+    ) -> list[tuple[TrackedFace, FaceSource]]:
+        """The chosen faces of this frame, all with the one source."""
+        return [(face, self._source) for face in self._chooser.choose(rgb, faces)]
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedFace:
+    """A face ready for the generator: the affine AM, F_t and B_t, (256, 256, 3) uint8 each.
+
+    `landmarks` (478, 2) are in pixels of the crop; `track` is the person's number in the clip;
+    `source` is whose face it gets; `reference` (256, 256, 4) uint8 is the source's face warped onto
+    it, where the generator takes one; `visibility` (128, 128) is as `visibility_maps` has it.
+    """
+
+    affine: NDArray[np.float64]
+    landmarks: NDArray[np.floating]
+    crop: NDArray[np.uint8]
+    boundary_map: NDArray[np.uint8]
+    source: FaceSource
+    track: int = 0
+    reference: NDArray[np.uint8] | None = None
+    visibility: NDArray[np.float32] | None = None
+
+    def swapped_part(self, mask: MaskName) -> NDArray[np.float32]:
+        """How much of the crop is replaced (256, 256), in [0, 1]."""
+        return swapped_part(self.landmarks, mask, self.visibility)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameFaces:
+    """Frame `index` of a clip and its faces, with the generator's answers Y once they are there.
+
+    Where a segment ends with the frame, `ending` collects what the next one begins with: each
+    stage that remembers something adds its part, by the names of `SwapState`'s fields.
+    """
+
+    frame: Frame
+    index: int
+    faces: list[AlignedFace]
+    swapped: list[NDArray[np.uint8]] = field(default_factory=list)
+    ending: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SwappedFrame:
+    """A finished frame; where a segment ends after it, the state that the next begins with."""
+
+    frame: Frame
+    n_faces: int
+    state: SwapState | None = None

@@ -1,0 +1,109 @@
+"""The path of a frame through a swap, stage by stage (AP-GAN, Fig. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import TypeVar
+
+from vidswap.identity.encoder import IdEmbedding
+from vidswap.media.frame import Frame
+from vidswap.nets import Nets
+from vidswap.people.face_selection import FaceChooser
+from vidswap.runtime.interrupts import interrupts_put_off
+from vidswap.runtime.memory import MemoryPlan, ShrinkingBatches, plan_memory
+from vidswap.runtime.overlap import Overlapped
+from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap import stages
+from vidswap.swap.faces import FaceAssigner, FaceSource, OneSource, SourceFace, SwappedFrame
+from vidswap.swap.options import SwapCounts, SwapOptions
+from vidswap.swap.state import SwapState
+
+T = TypeVar("T")
+
+
+def swap_frames(
+    frames: Iterable[Frame],
+    source: FaceSource | FaceAssigner | IdEmbedding,
+    nets: Nets,
+    options: SwapOptions | None = None,
+    counts: SwapCounts | None = None,
+    clock: StageClock | None = None,
+) -> Iterator[Frame]:
+    """Swap a stream of frames of one clip, in order; one frame out for each frame in.
+
+    `source` is what `read_source` returns, or an id embedding (a batch of one), which shows the
+    generator no photograph; `options.face` says which faces get it. A `FaceAssigner` gives every
+    face a source of its own. Stages run in threads of their own; close the iterator to stop them
+    early. At most a few batches of frames are held at any time.
+    """
+    swapped = swap_segments(frames, source, nets, options, counts, clock, segment_frames=None)
+    with closing(swapped):
+        for item in swapped:
+            yield item.frame
+
+
+def swap_segments(
+    frames: Iterable[Frame],
+    source: FaceSource | FaceAssigner | IdEmbedding,
+    nets: Nets,
+    options: SwapOptions | None = None,
+    counts: SwapCounts | None = None,
+    clock: StageClock | None = None,
+    *,
+    segment_frames: int | None,
+    begin: SwapState | None = None,
+    plan: MemoryPlan | None = None,
+) -> Generator[SwappedFrame]:
+    """As `swap_frames`, with the state of the swap after every `segment_frames` frames or so.
+
+    With `begin`, one of these states, frames go in from the first that it holds, and come out from
+    the first after it, as they would have had the swap never been interrupted. `plan` is by
+    default that of no limit.
+    """
+    options, counts, clock = options or SwapOptions(), counts or SwapCounts(), clock or StageClock()
+    assigner = _assigner(source, nets, options)
+    plan = plan or plan_memory(None, options.batch_size, nets.device, 0, 0)
+    batches = ShrinkingBatches(plan.batch_size)
+    if begin is not None:
+        counts.continue_from(begin.counts)
+        if begin.is_at_the_end:
+            return
+    shows_reference = options.reference and nets.generator.net.takes.reference
+    with ExitStack() as stack:
+
+        def overlapped(items: Iterable[T], name: str) -> Overlapped[T]:
+            """Run the stages so far in a thread of their own."""
+            return stack.enter_context(Overlapped(items, plan.queue_depth, name))
+
+        with interrupts_put_off():
+            decoded = overlapped(clock.timed("decode", frames), "decode")
+            found = overlapped(
+                stages.find_faces(decoded, nets, assigner, clock, segment_frames, begin), "faces"
+            )
+            if shows_reference or options.mask == "face":
+                seen = stages.find_occlusions(found, clock)
+                if shows_reference:
+                    seen = stages.warp_references(seen, clock)
+                found = overlapped(seen, "warp")
+            generated = overlapped(stages.generate(found, nets, batches, clock), "generate")
+            matched = stages.match_colour(generated, options.colour_match, options.mask, clock)
+            smoothed = stages.smooth(matched, options.temporal_smoothing, clock, begin)
+            blended = overlapped(stages.blend(smoothed, options.mask, clock), "blend")
+        for frame, item in blended:  # which the caller encodes
+            counts.add(len(item.faces))
+            state = None
+            if item.ending is not None:
+                state = SwapState(**item.ending, counts=replace(counts))
+            yield SwappedFrame(frame, len(item.faces), state)
+
+
+def _assigner(
+    source: FaceSource | FaceAssigner | IdEmbedding, nets: Nets, options: SwapOptions
+) -> FaceAssigner:
+    if isinstance(source, IdEmbedding):
+        source = SourceFace(source)
+    if isinstance(source, FaceAssigner):
+        return source
+    return OneSource(FaceChooser.of(options.face, nets), source)

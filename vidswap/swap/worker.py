@@ -1,0 +1,147 @@
+"""A worker holds its nets and takes one swap after another; `swap_video` is one swap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from vidswap.digest import file_sha256
+from vidswap.nets import Nets, load_nets
+from vidswap.provenance.manifest import SwapFacts
+from vidswap.provenance.record import Provenance, files_used, recorded_settings, signing_key
+from vidswap.runtime.forked import nets_run_here
+from vidswap.runtime.memory import limit_vram, peak_memory_mib
+from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.job import Progress, SwapJob, check_paths, read_source
+from vidswap.swap.options import SwapOptions, SwapResult
+from vidswap.swap.request import SwapRequest
+from vidswap.swap.resume import facts_of
+from vidswap.version import __version__
+
+
+class Worker:
+    """Runs swaps one after another; nets stay loaded while requests ask for the same ones.
+
+    Use as a context manager, or call `close`. For several at a time give each process a worker of
+    its own, started with "spawn": a forked child of a process that has swapped is refused.
+    """
+
+    def __init__(self) -> None:
+        self._nets: Nets | None = None
+        self._wanted: object = None
+
+    def run(self, request: SwapRequest, progress: Progress | None = None) -> SwapResult:
+        """Do one swap. `progress` is called after every frame.
+
+        When no face was found in the target the output is the target unchanged, and a warning says
+        so. Raises a VidswapError for everything a caller can mend; then no output is left, and the
+        worker takes further requests.
+        """
+        options, target, output = request.options, request.target, request.output
+        sources = list(request.sources)
+        started = time.monotonic()
+        clock = StageClock()
+        picture = check_paths(sources, target, output, options)
+        key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
+        with clock("load"):
+            nets = self.nets(options)
+        limit_vram(options.max_vram, nets.device)
+        with clock("source"):
+            source = read_source(nets, sources, options)
+        files = files_used(sources, source.used)
+        with clock("hash"):
+            sha256 = {path: file_sha256(path) for path in (target, *files)}
+        checkpoint, settings = nets.generator.sha256, recorded_settings(asdict(options))
+        facts = SwapFacts(target, files, sha256, __version__, checkpoint, settings)
+        with ExitStack() as stack:
+            with clock("sign"):
+                provenance = Provenance(output, facts, key, options.no_provenance)
+            stack.enter_context(provenance)
+            work = {} if picture else facts_of(target, sha256, source.used, asdict(options), nets)
+            job = SwapJob(nets, source, options, clock, progress, provenance, work)
+            warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
+        counts = job.counts
+        return SwapResult(
+            output=str(output),
+            frames=counts.frames,
+            faces_swapped=counts.faces_swapped,
+            frames_without_face=counts.frames_without_face,
+            frames_kept=job.frames_kept,
+            seconds=time.monotonic() - started,
+            seconds_by_stage=clock.seconds(),
+            peak_memory_mib=peak_memory_mib(),
+            device=str(nets.device),
+            precision=str(nets.dtype).removeprefix("torch."),
+            checkpoint=nets.generator.path.name,
+            checkpoint_sha256=nets.generator.sha256,
+            source_frames_used=source.used,
+            source_frames_left_out=source.left_out,
+            warnings=tuple(warnings),
+            manifest=provenance.label,
+            signed_by=provenance.signer if provenance.label else None,
+            no_provenance=options.no_provenance,
+        )
+
+    def nets(self, options: SwapOptions) -> Nets:
+        """The nets for these options: those of the request before where they are the same.
+
+        Raises BadOptionError, CheckpointError, MissingWeightsError, ForkedProcessError.
+        """
+        nets_run_here()
+        file = options.checkpoint
+        known = file is not None and file.is_file()
+        version = (file.stat().st_mtime_ns, file.stat().st_size) if file and known else None
+        wanted = (file, version, options.detector, options.device, options.precision)
+        if self._nets is None or wanted != self._wanted:
+            self.close()
+            self._nets = load_models(options)
+            self._wanted = wanted
+        return self._nets
+
+    def close(self) -> None:
+        """Free the nets. The worker can be used again; it then loads them anew."""
+        if self._nets is not None:
+            self._nets.close()
+        self._nets = self._wanted = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def load_models(options: SwapOptions | None = None) -> Nets:
+    """Load every net that a swap with these options needs; `close` them after use.
+
+    Raises BadOptionError, CheckpointError, MissingWeightsError, ForkedProcessError.
+    """
+    nets_run_here()
+    options = options or SwapOptions()
+    return load_nets(options.checkpoint, options.detector, options.device, options.precision)
+
+
+def swap_video(
+    sources: Sequence[str | Path],
+    target: str | Path,
+    output: str | Path,
+    options: SwapOptions | None = None,
+    progress: Progress | None = None,
+) -> SwapResult:
+    """Put the sources' identity on the target's face and write the result.
+
+    `sources` are photographs, folders of them or clips of one person; `target` is a clip or a
+    picture, and `output` then is one too. One request of a `Worker`, which says what is raised.
+    """
+    with Worker() as worker:
+        return worker.run(SwapRequest.of(sources, target, output, options), progress)
