@@ -3,6 +3,7 @@
 #   make demo                      swap a face in a clip of an animated portrait
 #   make test                      the tests; test-slow and test-gpu are the ones it leaves out
 #   make lint                      ruff and mypy
+#   make docs                      the documentation as a site, in site/
 #   make clean                     remove .venv and everything that can be made again
 #
 # PYTHON=/path/to/python3.12       the interpreter; default: python3.12 or python3.11
@@ -27,15 +28,19 @@ PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input 
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 DEMO_STAMP := $(VENV)/.ready-demo
 TEST_STAMP := $(VENV)/.ready-test
+DOCS_STAMP := $(VENV)/.ready-docs
+NEXT := echo "next: $(VENV)/bin/vidswap run source.jpg target.mp4 -o out.mp4"
 
-.PHONY: demo test test-slow test-gpu lint clean check
+.PHONY: demo test test-slow test-gpu lint docs clean check
 .DELETE_ON_ERROR:
 
 demo: check $(DEMO_STAMP)
 	@$(VENV)/bin/python -m pipelines.demo
+	@$(NEXT)
 
 test: check $(TEST_STAMP)
 	@$(VENV)/bin/python -m pytest $(TEST_FLAGS)
+	@$(NEXT)
 
 test-slow: check $(TEST_STAMP)
 	@$(VENV)/bin/python -m pytest -m slow $(TEST_FLAGS)
@@ -48,8 +53,12 @@ lint: check $(TEST_STAMP)
 	@$(VENV)/bin/ruff format --check $(PYTHON_CODE)
 	@$(VENV)/bin/mypy
 
+docs: check $(DOCS_STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # Nothing is downloaded before this has passed.
@@ -58,13 +67,21 @@ check:
 		"install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -m pipelines.check_system
 
-$(DEMO_STAMP): requirements.txt pyproject.toml | check
+$(VENV)/bin/python: | check
 	@echo "setting up $(VENV); the first time takes a few minutes" >&2
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+
+$(DEMO_STAMP): requirements.txt pyproject.toml | $(VENV)/bin/python
 	@$(PIP) -r requirements.txt
 	@$(PIP) --no-deps --editable .
+	@$(VENV)/bin/python -m pipelines.headless_opencv
 	@touch $@
 
-$(TEST_STAMP): requirements-test.txt $(DEMO_STAMP) | check
+$(TEST_STAMP): requirements-test.txt $(DEMO_STAMP)
 	@$(PIP) -r requirements.txt -r requirements-test.txt
+	@$(VENV)/bin/python -m pipelines.headless_opencv
+	@touch $@
+
+$(DOCS_STAMP): requirements-docs.txt | $(VENV)/bin/python
+	@$(PIP) -r requirements-docs.txt
 	@touch $@

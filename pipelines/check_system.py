@@ -22,14 +22,6 @@ def complaint() -> str:
         return (
             f"Python's venv module is incomplete; on Debian: apt-get install python{version}-venv"
         )
-    # Not before: these modules are written for the Pythons above.
-    from vidswap.errors import MissingLibraryError
-    from vidswap.faces.system_libraries import check_system_libraries
-
-    try:
-        check_system_libraries()
-    except MissingLibraryError as error:
-        return str(error)
     return ""
 
 

@@ -1,13 +1,13 @@
-"""The main job on clips made on the spot: two portraits, animated, one swapped onto the other.
+"""Animate two packaged portraits and swap the face of one onto the clip of the other.
 
     python -m pipelines.demo -o demo
 
-The portraits show people who do not exist; they come with the package.
+The portraits show people who do not exist.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +34,10 @@ from vidswap.swap.preview import read_frame
 
 Image = NDArray[np.uint8]
 
-MOMENTS = (0.10, 0.45, 0.80)  # of the clip, shown in the side-by-side picture
+MOMENTS = (0.10, 0.32, 0.80)  # parts of the clip, shown in the side-by-side picture
 PANEL_SIZE = (480, 360)
 HEADING_HEIGHT = 36
-SOURCE, TARGET = "clara", "nora"
+SOURCE, TARGET = "clara", "mei"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class DemoResult:
     default=Path("demo"),
     show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for clips and picture; what an earlier demo left there is replaced.",
+    help="Folder for the clips and the picture; an earlier demo there is replaced.",
 )
 @click.option(
     "--target",
@@ -71,10 +71,18 @@ class DemoResult:
     type=click.Choice(portrait_names()),
     default=SOURCE,
     show_default=True,
-    help="The portrait whose face it gets.",
+    help="The portrait whose face is taken.",
 )
-@click.option("--seconds", default=5.0, show_default=True, type=click.FloatRange(min=0.2))
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Default: the packaged one.")
+@click.option(
+    "--seconds",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(min=0.2),
+    help="Length of the clips.",
+)
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Generator weights. [default: packaged]"
+)
 @click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
 def main(
     output: Path, source: str, target: str, seconds: float, checkpoint: Path | None, debug: bool
@@ -128,11 +136,13 @@ def run_demo(
     return DemoResult(swapped, picture, before, after)
 
 
-def side_by_side(clips: Iterable[Path], seconds: float) -> Image:
+def side_by_side(
+    clips: Iterable[Path], seconds: float, moments: Sequence[float] = MOMENTS
+) -> Image:
     """Source, target and result in columns, moments of the clips in rows."""
     headings = [_heading(text) for text in ("source", "target", "result")]
     columns = [
-        np.concatenate([heading, *(_panel(clip, share * seconds) for share in MOMENTS)], axis=0)
+        np.concatenate([heading, *(_panel(clip, share * seconds) for share in moments)], axis=0)
         for heading, clip in zip(headings, clips, strict=True)
     ]
     return np.concatenate(columns, axis=1)

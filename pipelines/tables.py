@@ -37,7 +37,7 @@ def table_iv(
 ) -> Iterator[AblationRow]:
     """Train `job.images` images a row in folders below `job.run`, and evaluate each.
 
-    Every row starts from the same seed; a row that was begun goes on. Raises BadOptionError when
+    Every row starts from the same seed; an unfinished row resumes. Raises BadOptionError when
     the job has no number of images.
     """
     if job.images is None:

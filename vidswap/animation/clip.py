@@ -1,6 +1,6 @@
 """Clips of animated portraits, with a tune as sound: material for demo, benchmarks and tests.
 
-Four portraits of people who do not exist come with the package (`portraits/README.md`).
+Five portraits of people who do not exist come with the package (`portraits/README.md`).
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ class Program(CommandGroup):
             fail(str(error), error.exit_code)
         except KeyboardInterrupt as error:
             _show_traceback(ctx)
-            fail(f"interrupted; {error or 'nothing was written'}", INTERRUPTED)
+            fail(f"interrupted; {str(error) or 'nothing was written'}", INTERRUPTED)
 
 
 @contextmanager

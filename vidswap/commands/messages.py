@@ -45,7 +45,7 @@ def logging_to(talk: Talk) -> Iterator[None]:
     if talk.log_file is not None:
         handlers.append(_file_handler(talk.log_file, min(console.level, logging.INFO)))
     logger = logging.getLogger("vidswap")
-    before = logger.level, logger.propagate
+    level, propagate = logger.level, logger.propagate
     logger.setLevel(min(handler.level for handler in handlers))
     logger.propagate = False  # absl, once mediapipe has loaded it, would print everything again
     for name in LIBRARIES:
@@ -58,7 +58,8 @@ def logging_to(talk: Talk) -> Iterator[None]:
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
-        logger.level, logger.propagate = before
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def log_failure(error: BaseException) -> None:

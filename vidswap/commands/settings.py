@@ -12,17 +12,10 @@ import click
 
 from vidswap.commands.command import PATH, Decorator, option_in
 from vidswap.errors import BadOptionError, InputNotFoundError
-from vidswap.options import Option, groups, options_of
-from vidswap.runtime.sizes import format_size, parse_size
+from vidswap.options import Option, groups, options_of, plain_value
+from vidswap.runtime.sizes import format_size
 
 _WIDTH = 78
-_KINDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text in quotes",
-    Path: "a path in quotes",
-}
 
 
 def read_settings(file: Path, owner: type) -> dict[str, Any]:
@@ -40,7 +33,7 @@ def read_settings(file: Path, owner: type) -> dict[str, Any]:
             raise BadOptionError(f"{file}: unknown setting {key}; allowed: {names}")
         if each.name in values:
             raise BadOptionError(f"{file}: {key} is set twice; set it once")
-        values[each.name] = _value(each, raw, f"{file}: {key} = {_toml(raw)}")
+        values[each.name] = plain_value(each, raw, f"{file}: {key} = {_toml(raw)}")
     return values
 
 
@@ -69,7 +62,7 @@ def settings_option(owner: type) -> Decorator:
     """Decorator that adds --settings; what the file says takes the place of the defaults."""
 
     def read(context: click.Context, _: click.Parameter, file: Path | None) -> None:
-        if file is not None:
+        if file is not None and not context.resilient_parsing:
             context.default_map = {**(context.default_map or {}), **read_settings(file, owner)}
 
     return option_in("Settings")(
@@ -89,25 +82,6 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 def _keys(each: Option) -> tuple[str, ...]:
     return (each.key, *(alias.removeprefix("--") for alias in each.text.aliases))
-
-
-def _value(each: Option, raw: Any, where: str) -> Any:
-    """The value as the dataclass takes it. Raises BadOptionError that begins with `where`."""
-    if each.text.is_size:
-        if isinstance(raw, str):
-            try:
-                return parse_size(raw)
-            except BadOptionError as error:
-                raise BadOptionError(f"{where}; write it as 800M, 2G or 1.5G") from error
-    elif each.kind is Path and isinstance(raw, str):
-        return raw if raw in each.text.words else Path(raw)
-    elif each.kind is float and type(raw) is int:
-        raw = float(raw)
-    if type(raw) is not each.kind:
-        raise BadOptionError(f"{where}; it must be {each.allowed or _KINDS[each.kind]}")
-    if not each.allows(raw):
-        raise BadOptionError(f"{where}; it must be {each.allowed}")
-    return raw
 
 
 def _help(each: Option) -> list[str]:

@@ -135,7 +135,7 @@ def _summary(result: SwapResult) -> str:
         f"source: {len(result.source_frames_used)} frame(s) used",
     ]
     if result.frames_kept:
-        lines.append(f"went on after {result.frames_kept} frames that an earlier run finished")
+        lines.append(f"resumed after {result.frames_kept} frames of an earlier run")
     lines += [f"  left out {name}: {reason}" for name, reason in result.source_frames_left_out]
     return "\n".join(lines)
 

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidswap.errors import MissingLibraryError
 from vidswap.faces.system_libraries import check_system_libraries
+from vidswap.runtime.interrupts import interrupts_put_off
 from vidswap.runtime.process import quiet_native_logs
 
 MESH_SIZE = 192  # pixels, side of the landmark net's input
@@ -129,10 +131,27 @@ def _start(graph: str, size: int, options: dict[str, float]) -> Any:
     The first picture, a black one, makes it load its net, so that this is silenced as well.
     """
     solution_base, parse = _load_mediapipe()
-    with _silenced_stderr():
+    with _silenced_stderr(), interrupts_put_off():
         started = solution_base(graph_config=parse(graph), calculator_params=options)
         started.process(np.zeros((size, size, 3), np.uint8))
-    return started
+    return _Uninterrupted(started)
+
+
+class _Uninterrupted:
+    """A started graph. It calls back into Python from C++, through which no KeyboardInterrupt may
+    pass: the process would be aborted.
+    """
+
+    def __init__(self, started: Any) -> None:
+        self._started = started
+
+    def process(self, picture: NDArray[np.uint8]) -> Any:
+        with interrupts_put_off():
+            return self._started.process(picture)
+
+    def close(self) -> None:
+        with interrupts_put_off():
+            self._started.close()
 
 
 def _load_mediapipe() -> tuple[Any, Any]:
@@ -156,7 +175,7 @@ def _load_mediapipe() -> tuple[Any, Any]:
         from mediapipe.python.solution_base import SolutionBase
     except ImportError as error:
         raise MissingLibraryError(
-            f"mediapipe cannot be imported ({error}); pip install mediapipe==0.10.9"
+            f"mediapipe cannot be imported ({error}); `vidswap doctor` suggests a fix"
         ) from error
 
     def parse(text: str) -> Any:

@@ -78,10 +78,14 @@ def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def _raise_interrupt(_number: int, frame: FrameType | None) -> None:
     if _is_importing(frame):
-        signal.signal(signal.SIGALRM, _raise_interrupt)
+        signal.signal(signal.SIGALRM, _interrupt_again)
         signal.setitimer(signal.ITIMER_REAL, _RETRY_SECONDS)
         return
     raise KeyboardInterrupt
+
+
+def _interrupt_again(_number: int, _frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)  # to whoever handles it now
 
 
 def _is_importing(frame: FrameType | None) -> bool:

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self, get_type_hints
+from typing import Any, Self
 
 from vidswap.errors import BadOptionError
+from vidswap.options import options_of, plain_value
 from vidswap.swap.options import SwapOptions
-
-_KEYWORDS = ("largest", "all")  # of options that are a keyword or a path
 
 
 @dataclass(frozen=True)
@@ -72,18 +71,15 @@ class SwapRequest:
 
 
 def options_from(given: Any) -> SwapOptions:
-    """Options from plain values by name; paths may be text. Raises BadOptionError."""
+    """Options from plain values by name; paths are text. Raises BadOptionError, naming the key."""
     if not isinstance(given, Mapping):
         raise BadOptionError("'options' of a swap request is an object of names and values")
-    hints = get_type_hints(SwapOptions)
-    values = {}
-    for name, value in given.items():
-        if name not in hints:
-            raise BadOptionError(f"option {name!r}; allowed: {', '.join(hints)}")
-        if isinstance(value, str) and "Path" in str(hints[name]) and value not in _KEYWORDS:
-            value = Path(value)
-        values[name] = value
-    try:
-        return SwapOptions(**values)
-    except TypeError as error:
-        raise BadOptionError(f"options of a swap request have a wrong type ({error})") from error
+    known = {each.name: each for each in options_of(SwapOptions)}
+    values: dict[str, Any] = {}
+    for name, raw in given.items():
+        if name not in known:
+            raise BadOptionError(f"option {name!r} in a swap request; allowed: {', '.join(known)}")
+        unset = raw is None and known[name].optional
+        where = f"option {name} = {json.dumps(raw)} in a swap request"
+        values[name] = None if unset else plain_value(known[name], raw, where)
+    return SwapOptions(**values)

@@ -183,7 +183,7 @@ def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
 
 
 def _kept(clip: SegmentedClip | StraightClip) -> str:
-    return f"{clip.frames_kept} frames are finished and kept; rerun the command to resume"
+    return f"{clip.frames_kept} frames are finished and kept; rerun the same command to resume"
 
 
 def frames_from(reader: VideoReader, state: SwapState) -> Iterator[Frame] | None:

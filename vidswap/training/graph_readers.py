@@ -104,7 +104,7 @@ def read_tflite(path: Path) -> GraphNet:
         import tflite
     except ImportError as error:
         raise MissingLibraryError(
-            "a TFLite encoder needs the tflite package: pip install -r requirements-train.txt"
+            "a TFLite encoder needs the tflite package: pip install 'vidswap[training]'"
         ) from error
     model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
     graph = model.Subgraphs(0)

@@ -132,7 +132,7 @@ def _files_to_pack(
         if spec is None or not spec.submodule_search_locations:
             raise InputNotFoundError(
                 f"{package}: not installed, and a run elsewhere needs it; "
-                "pip install -r requirements-train.txt"
+                "pip install 'vidswap[training]'"
             )
         root = Path(spec.submodule_search_locations[0])
         for path in sorted(root.rglob("*")):

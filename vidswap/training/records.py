@@ -132,7 +132,7 @@ def draw_curves(lines: list[dict[str, float]], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingLibraryError(
-            "loss curves need matplotlib: pip install -r requirements-train.txt"
+            "loss curves need matplotlib: pip install 'vidswap[training]'"
         ) from error
     names = list(dict.fromkeys(n for line in lines for n in line if n not in _LOG_COLUMNS_APART))
     n_rows = -(-len(names) // 3)
