@@ -140,9 +140,7 @@ def _face_lines(plan: SwapPlan) -> list[str]:
     share = faces.with_face / faces.sampled
     lines = [f"in {faces.with_face} of {faces.sampled} sampled frames ({share:.0%}), {people}"]
     if faces.face_pixels is not None:
-        lines.append(
-            f"to swap in {faces.chosen} of them, about {faces.face_pixels} pixels"
-        )
+        lines.append(f"to swap in {faces.chosen} of them, about {faces.face_pixels} pixels")
     return lines
 
 
