@@ -37,7 +37,7 @@ class Person:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """The facts of a file as plain values; people are told apart by the identity encoder.
+    """The facts of a file as plain values; people are distinguished by the identity encoder.
 
     Raises InputNotFoundError, NotAVideoError.
     """

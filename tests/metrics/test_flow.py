@@ -6,6 +6,7 @@ import pytest
 
 from vidswap.faces.align import warp_points
 from vidswap.metrics.flow import (
+    FlowArea,
     FlowMeter,
     dense_flow,
     endpoint_error,
@@ -190,3 +191,21 @@ def test_the_error_map_shows_where_the_swap_changed() -> None:
     expected = np.abs(swap[1].astype(int) - swap[0]).mean(axis=2)
     np.testing.assert_allclose(error, expected, atol=0.01)
     assert error.shape == (SIZE, SIZE) and error[45:55, 35:45].min() > 5 and error[:30].max() == 0
+
+
+def test_the_area_is_fixed_by_the_first_face_and_ends_when_it_has_left_or_is_lost() -> None:
+    first = np.array([100.0, 100.0, 180.0, 200.0])
+    near, far = first + 10.0, first + 200.0
+    for end in (far, None):
+        area = FlowArea()
+        area.look(None)
+        assert area.affine is None and not area.left
+        area.look(first)
+        fixed = area.affine
+        np.testing.assert_array_equal(fixed, square_affine(fixed_square(first)))
+        area.look(near)
+        np.testing.assert_array_equal(area.affine, fixed)
+        area.look(end)
+        assert area.left and area.affine is None
+        area.look(first)
+        assert area.affine is None  # a face that comes back is not measured again

@@ -233,7 +233,7 @@ def test_half_the_frame_rate_pairs_the_frames_shown_at_one_time(
     )
     report = measure_clip(target, path, nets=nets)
     assert report.frames == 7 and value(report, "ssim") > 0.999
-    assert any("25 and 12.5 frames a second" in w for w in report.warnings)
+    assert any("25 and 12.5 frames per second" in w for w in report.warnings)
 
 
 def test_a_swap_of_half_the_size_is_scaled_with_a_warning(
@@ -247,7 +247,7 @@ def test_a_swap_of_half_the_size_is_scaled_with_a_warning(
 
 def test_clips_of_two_shapes_are_refused(folder: Path, target: Path, nets: ReportNets) -> None:
     path = write(folder / "square.mkv", size=(240, 240), frames=2)
-    with pytest.raises(BadOptionError, match="different shapes, 320x240 and 240x240"):
+    with pytest.raises(BadOptionError, match="different aspect ratios, 320x240 and 240x240"):
         measure_clip(target, path, nets=nets)
 
 

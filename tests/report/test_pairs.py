@@ -73,7 +73,7 @@ def test_people_who_were_exchanged_are_no_longer_recognised(folder: Path, tmp_pa
     ("lines", "code", "words"),
     [
         (("Eileen 1 9",), 3, "Eileen_0009.jpg: no such picture"),
-        (("Eileen 1 2",), 14, "pairs of both kinds"),
+        (("Eileen 1 2",), 14, "pairs of one person and pairs of two"),
         (("Eileen one two",), 14, "is no pair"),
     ],
 )

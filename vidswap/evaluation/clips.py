@@ -1,4 +1,4 @@
-"""Swaps of whole clips, each with its neighbour's face, as a run does them."""
+"""Whole clips, each swapped with the face of the clip before it as in a run, and measured."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHEET_MOMENTS = 5
 
 @dataclass(frozen=True, eq=False)
 class MeasuredPair:
-    """A frame's face before and after the swap, and both crops by the alignment of the first."""
+    """A frame's face before and after the swap, and both crops, aligned by the first."""
 
     before: Face
     after: Face
@@ -43,7 +43,7 @@ class MeasuredPair:
 
 @dataclass
 class ClipFaces:
-    """What is kept of a clip: measured frames, and the fixed area of every frame for the flow."""
+    """What is kept of a clip: its measured frames, and the flow area of every frame."""
 
     pairs: list[MeasuredPair] = field(default_factory=list)
     lost: int = 0  # measured frames with a face before the swap and none after it
@@ -57,8 +57,8 @@ def find_clips(folder: Path, only: str = "*") -> list[Path]:
     paths = sorted(p for p in folder.glob(only) if p.is_file())
     if len(paths) < 2:
         raise InputNotFoundError(
-            f"{folder}: {len(paths)} file(s) match {only!r}; each clip gets its neighbour's face, "
-            "so two or more are needed"
+            f"{folder}: {len(paths)} file(s) match {only!r}; each clip gets the face of another, "
+            "so at least two are needed"
         )
     return paths
 
@@ -117,8 +117,8 @@ def evaluate_pair(
         frames = ((originals[i].rgb, after.rgb) for i, after in enumerate(swapped))
         seen = watch(frames, reader, every)
     if not seen.pairs:
-        found = f"in {seen.lost} of the swaps of its faces" if seen.lost else "in it"
-        raise VidswapError(f"{target}: no face was found {found}; nothing can be measured")
+        where = f" after the swap, in any of {seen.lost} frames" if seen.lost else ""
+        raise VidswapError(f"{target}: no face was found{where}; nothing can be measured")
     source_id = judge.embed(source_face.crops).mean(axis=0)
     before_ids = judge.embed([pair.crops[0] for pair in seen.pairs])
     after_ids = judge.embed([pair.crops[1] for pair in seen.pairs])
@@ -182,7 +182,7 @@ def picture_row(source: Picture, pairs: Sequence[MeasuredPair]) -> Picture:
 
 
 def mean_quality(qualities: Sequence[SwapQuality]) -> dict[str, float]:
-    """Each measure's mean over the clips, those left out in which it is not defined."""
+    """Each measure's mean over the clips that have a value."""
     return {
         field.name: mean_of_known(float(getattr(quality, field.name)) for quality in qualities)
         for field in fields(SwapQuality)

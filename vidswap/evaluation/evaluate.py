@@ -93,10 +93,9 @@ class EvaluationOptions:
 
 
 def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = None) -> Report:
-    """Measure a checkpoint, write the report and the picture sheets, and give the report back.
+    """Measure a checkpoint, write the report and the picture sheets, and return the report.
 
-    `show` is told what is being done. Everything that can be refused is refused before the work:
-    raises a VidswapError.
+    `show` receives a line per step. Raises a VidswapError; bad input is refused before any work.
     """
     show = show or (lambda _: None)
     old = read_report(options.against) if options.against else None
@@ -188,7 +187,7 @@ def _clips(
 
 
 def held_out_sheet(triples: Sequence[tuple[Picture, Picture, Picture]]) -> Picture:
-    """Forty pairs chosen at random, always the same: source, target and swap beside each other."""
+    """Forty pairs chosen at random, always the same: source, target and swap, side by side."""
     chosen = np.random.default_rng(_SHEET_SEED).permutation(len(triples))[:SHEET_PAIRS]
     cells = [np.concatenate(triples[i], axis=1) for i in chosen]
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % SHEET_COLUMNS)
@@ -200,7 +199,7 @@ def held_out_sheet(triples: Sequence[tuple[Picture, Picture, Picture]]) -> Pictu
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write a report as JSON; what is not a number becomes null."""
+    """Write a report as JSON; NaN becomes null."""
     with writing_errors(path):
         path.write_text(json.dumps(without_nan(report), indent=1) + "\n")
 

@@ -67,9 +67,9 @@ def _verdict(old: Report, new: Report, measure: Measure, before: float, now: flo
 
 
 def _standard_error(old: Report, new: Report, name: str) -> float:
-    """Of the mean difference of the same pairs or clips; 0 where they have no values of their own.
+    """The standard error of the mean difference; 0 without a value per pair or clip.
 
-    The pairs are the same, so that their differences scatter far less than the pairs themselves.
+    The pairs are the same in both reports, so their differences scatter less than the pairs do.
     """
     each = [part.get("each", {}).get(name) for part in (old, new)]
     if each[0] is None or each[1] is None or len(each[0]) != len(each[1]):
@@ -100,8 +100,8 @@ def check_comparable(old: Report, new: Report, name: str) -> None:
     for what, before, now in wanted:
         if before != now:
             raise BadOptionError(
-                f"{name}: {what} differ there ({before}) and here ({now}); evaluate both with the "
-                "same options"
+                f"{name}: {what} differ ({before} there, {now} here); evaluate both with the same "
+                "options"
             )
 
 
@@ -117,7 +117,9 @@ def read_report(path: Path) -> Report:
     except (ValueError, AttributeError, TypeError, OSError):
         complete = False
     if not complete:
-        raise BadOptionError(f"{path}: not a report of `vidswap evaluate`; evaluate that one again")
+        raise BadOptionError(
+            f"{path}: not a report of `vidswap evaluate`; evaluate that checkpoint again"
+        )
     checked: Report = report
     return checked
 

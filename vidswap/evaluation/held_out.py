@@ -42,7 +42,7 @@ from vidswap.training.data.face_shards import (
 
 CROP = 256
 BATCH = 8
-WORN = 0.01  # of the face are glasses where somebody wears some: rims alone cover a twentieth
+WORN = 0.01  # share of the face that glasses cover at least: rims alone cover a twentieth
 _IDENTITY_AFFINE = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
@@ -52,7 +52,7 @@ class HeldOutFaces:
 
     Of a mesh the points `mesh_index` are known. `others` are second pictures of the sources'
     people, `other_of` (K,) the pairs they belong to.
-    `fixed` says that the pairs are those of the project's file, not drawn for this dataset.
+    `fixed`: the pairs come from the project's file and were not drawn for this dataset.
     """
 
     sources: list[NDArray[np.uint8]]
@@ -77,11 +77,11 @@ class HeldOutFaces:
 class HeldOutQuality:
     """Means over the pairs; see the functions of `vidswap.metrics` for each measure.
 
-    Cosines and retrieval by the judge. `retrieval_other` finds the swap by another picture of the
-    source's person, in a gallery in which that picture stands for the source's own, over the
-    `with_other` pairs that have one; `retrieval_with_targets` among sources and targets together.
-    `nearer_without_glasses` leaves out pairs with glasses on either face, by which a judge tells
-    people too: the `without_glasses` pairs are left.
+    Cosines and retrieval use the judge. For `retrieval_other` the gallery holds another picture of
+    the source's person instead of the source, over the `with_other` pairs that have one;
+    `retrieval_with_targets` searches sources and targets together.
+    `nearer_without_glasses` leaves out pairs with glasses on either face, by which a judge
+    recognises people too: the `without_glasses` pairs are left.
     Two numbers to compare with: `judge_top1` is how often those other pictures, unswapped, find
     their own person among the sources, and `fid_of_sources` the distance of other people's real
     pictures, the sources, to the targets.
@@ -139,7 +139,7 @@ def read_held_out(folder: Path, n: int) -> HeldOutFaces:
 def swap_held_out(
     faces: HeldOutFaces, nets: Nets, mask: MaskName = "face"
 ) -> tuple[list[NDArray[np.uint8]], float]:
-    """Every source on its target, blended as in a run, and the generator's seconds an image."""
+    """Every source on its target, blended as in a run, and the generator's seconds per image."""
     outputs: list[NDArray[np.uint8]] = []
     seconds: list[float] = []
     for start in range(0, len(faces.targets), BATCH):
@@ -196,9 +196,9 @@ def blend_crop(
 def found_again(
     target: NDArray[np.uint8], swap: NDArray[np.uint8], reader: SourceReader
 ) -> tuple[Face, Face | None] | None:
-    """The target's mesh and the swap's, None for a swap without a face; None where none is due.
+    """The meshes of target and swap, the second None if no face is found on the swap.
 
-    The detector must find a face on the swap anew.
+    None without a face on the target. The detector searches the swap anew.
     """
     faces = reader.faces(target)
     if not faces:

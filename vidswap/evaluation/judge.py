@@ -1,4 +1,4 @@
-"""The judge: a face net that says whose face it is, and whether it took part in training."""
+"""The judge: the face net that decides whose face it is."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ GRAPH_OUTPUT = "global_pooling/Mean"
 
 @dataclass(frozen=True)
 class Judge:
-    """A face net compared by cosine; `in_training` says that the generator was taught by it."""
+    """A face net whose embeddings are compared by cosine."""
 
     name: str
     sha256: str  # of its files; empty for the net that comes with the package
-    in_training: bool
+    in_training: bool  # whether the generator was trained with it
     embed_tensor: Callable[[Tensor], Tensor]
 
     def embed(self, crops: Crops) -> NDArray[np.float32]:
@@ -51,7 +51,7 @@ class Judge:
 
     @property
     def stated(self) -> str:
-        """Its name, and what it had to do with the training."""
+        """Its name, and whether it took part in training."""
         part = "took part in training" if self.in_training else "no part in training"
         return f"{self.name} ({part})"
 
@@ -74,7 +74,7 @@ def load_judge(path: Path | None) -> Judge:
     except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
         raise MissingWeightsError(
             f"{path}: not a TensorFlow.js face net with a node {GRAPH_OUTPUT} "
-            f"({type(error).__name__}: {error}); give --judge the JSON that lies beside its weights"
+            f"({type(error).__name__}: {error}); give --judge the JSON next to its weights"
         ) from error
 
     def graph_embedding(crops: Tensor) -> Tensor:

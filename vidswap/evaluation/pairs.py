@@ -1,4 +1,4 @@
-"""Which held-out faces are swapped onto which: a list fixed in a file, drawn by hash elsewhere."""
+"""Held-out pairs of source and target: fixed in a file, or drawn by hash for other datasets."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class HeldOutPair:
 def held_out_pairs(
     records: Sequence[FaceRecord], n: int = N_PAIRS, file: Path = PAIRS_FILE
 ) -> tuple[list[HeldOutPair], bool]:
-    """The first `n` pairs of `file` where it fits the dataset, else `draw_pairs`; and which.
+    """The first `n` pairs of `file` if it fits the dataset, else of `draw_pairs`; and if it fits.
 
-    Fewer come back where there are no more. Raises InputNotFoundError where the dataset has fewer
+    Fewer if there are no more. Raises InputNotFoundError where the dataset has fewer
     than two held-out people.
     """
     fixed = _fits(records, file)
@@ -88,7 +88,7 @@ def read_pairs(records: Sequence[FaceRecord], file: Path = PAIRS_FILE) -> list[H
 def write_pairs(
     records: Sequence[FaceRecord], pairs: Sequence[HeldOutPair], file: Path = PAIRS_FILE
 ) -> None:
-    """Fix pairs in a file."""
+    """Write pairs to a file, which `read_pairs` reads."""
     with file.open("w", newline="") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(["source", "target"])
@@ -98,7 +98,7 @@ def write_pairs(
 
 
 def picture_key(file: str) -> str:
-    """How a picture stands in the file of pairs: a number as it is, any other name as a hash.
+    """How the file of pairs names a picture: by its number, any other name as a hash.
 
     File names of face datasets often are people's names.
     """

@@ -1,4 +1,4 @@
-"""An evaluation as text: one table, with the aims or with an older report beside the numbers."""
+"""An evaluation as text: one table, with the aims or an older report next to the numbers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CLIP_COLUMNS = {
 
 
 def report_as_text(report: Report) -> str:
-    """The whole report; aims beside the numbers."""
+    """The whole report; aims next to the numbers."""
     lines = [_heading(report)]
     for section in (s for s in SECTIONS if s in report):
         part = report[section]
@@ -51,7 +51,7 @@ def report_as_text(report: Report) -> str:
 
 
 def comparison_as_text(old: Report, new: Report, comparisons: Sequence[Comparison]) -> str:
-    """Both reports beside each other, and what became of each measure."""
+    """Both reports side by side, and what became of each measure."""
     lines = [f"old: {_heading(old)}", f"new: {_heading(new)}"]
     section = None
     for comparison in comparisons:

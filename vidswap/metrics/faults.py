@@ -24,7 +24,7 @@ CONTOUR_POINTS = 128
 SEAM_OFFSETS = np.arange(-16, 29, 2)  # pixels along the outline's normal where a seam is looked for
 SEAM_STEP = 3.0  # pixels on either side of a seam between which D must jump
 SEAM_BLUR = 1.0  # pixels; noise of single pixels is no seam
-GRADIENT_WIDTH = 1.0  # pixels, deviation of the Gaussian whose gradient tells sharpness
+GRADIENT_WIDTH = 1.0  # pixels, deviation of the Gaussian whose gradient measures sharpness
 LEAST_STRENGTH = 1.0  # grey levels; a clip nowhere changed by more was not swapped
 OFF_SHARE = 0.25  # of the clip's usual change; a frame that was changed by less was left out
 _CHANNEL_MEAN = np.full((1, 3), 1.0 / 3.0, np.float32)
@@ -37,7 +37,7 @@ _LINEAR_TO_XYZ = np.array(
     ],
     np.float32,
 )
-_USUAL = 0.9  # quantile that tells the clip's usual change
+_USUAL = 0.9  # quantile that stands for the clip's usual change
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +110,8 @@ def sharpness_ratio(target: Crop, swap: Crop, regions: FaceRegions) -> float:
     """How sharp the face is against the target's: 1 is as sharp, below 1 blurred.
 
     sqrt(sum_face |grad(G * Y)|^2 / sum_face |grad(G * F)|^2) on luma, G a Gaussian of one pixel. A
-    grating of w radians a pixel, blurred by a Gaussian of s pixels, gives exp(-s^2 w^2 / 2). Noise
-    raises it, as wrinkles and a beard do. NaN where the target's face is even.
+    grating of w radians per pixel, blurred by a Gaussian of s pixels, gives exp(-s^2 w^2 / 2).
+    Noise raises it, as wrinkles and a beard do. NaN where the target's face is even.
     """
     energies = [weighted_mean(_gradient_energy(crop), regions.face) for crop in (target, swap)]
     return float(np.sqrt(energies[1] / energies[0])) if energies[0] > 1e-6 else float("nan")
@@ -143,7 +143,7 @@ def swapped_frames(strength: NDArray[np.floating]) -> NDArray[np.bool_] | None:
 
 
 def flicker(swapped: NDArray[np.bool_], seconds: NDArray[np.floating]) -> float:
-    """How often the swap goes on or off, times a second; lower is better.
+    """How often the swap goes on or off, per second; lower is better.
 
     Changes between neighbouring frames (T,) over the time from the first to the last. Zero for a
     clip that is swapped throughout, or nowhere; a swap missing in every other frame of n a second

@@ -56,8 +56,8 @@ class FeatureMoments:
 def frechet_of_moments(a: FeatureMoments, b: FeatureMoments) -> float:
     """`frechet_distance` of features that were not kept.
 
-    With C_a = RR the trace of (C_a C_b)^(1/2) is that of (R C_b R)^(1/2), whose eigenvalues are
-    real and at least 0, also where N < D makes the covariances singular.
+    With C_a = RR, (C_a C_b)^(1/2) and (R C_b R)^(1/2) have the same trace. The eigenvalues of the
+    second are real and at least 0, also where N < D makes the covariances singular.
     """
     if min(a.count, b.count) < 2:
         raise ValueError(f"two pictures of each kind at least, got {a.count} and {b.count}")

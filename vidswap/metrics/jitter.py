@@ -11,7 +11,7 @@ from vidswap.faces import mesh
 
 Array = NDArray[np.floating]
 
-# Six squared differences' worth of white noise is in a second difference: 1 + 4 + 1.
+# The variance of a second difference of white noise, in variances of the noise: 1 + 4 + 1.
 _SECOND_DIFFERENCE_GAIN = 6.0
 
 

@@ -46,6 +46,13 @@ class Metric(Measure):
     least: int = 1
     absent: str = ""
 
+    @property
+    def best(self) -> float:
+        """The perfect value; where a clip against itself says nothing, 0 or 1 by direction."""
+        if self.perfect is not None:
+            return self.perfect
+        return 0.0 if self.better == "lower" else 1.0
+
 
 IDENTITY = (
     Metric(
@@ -207,7 +214,7 @@ TEMPORAL = (
         limit=1.0, least=3,
     ),
     Metric(
-        "flicker", "Swap goes on and off", "times a second", "lower", "defined here",
+        "flicker", "Swap goes on and off", "per second", "lower", "defined here",
         "changes between swapped and not, over the clip's seconds", faults.flicker,
         perfect=0.0, limit=0.0, least=2,
     ),

@@ -48,7 +48,7 @@ def sum_of_means(rows: Rows) -> Rows:
 
 
 def ratio_of_sums(rows: Rows) -> Rows:
-    """The sum of the first half of the columns' means over that of the second; NaN over 0."""
+    """The first half of the columns' means, summed, over the second half, summed; NaN over 0."""
     both = means(rows)
     half = both.shape[-1] // 2
     upper, lower = both[..., :half].sum(axis=-1), both[..., half:].sum(axis=-1)

@@ -47,8 +47,8 @@ class SwapFrame:
 class SwapQuality:
     """Means over the frames of a clip; correlations are NaN where the target does not move.
 
-    The flow measures are of all adjacent frames (`vidswap.metrics.flow`), the others of those that
-    were measured; `face_lost` is the share of those in which no face was found after the swap.
+    The flow measures use all adjacent frames (`vidswap.metrics.flow`), the others the measured
+    frames; `face_lost` is the share of measured frames without a face after the swap.
     """
 
     frames: int

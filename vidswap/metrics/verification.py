@@ -31,7 +31,7 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """How well scores tell pairs of one person from pairs of two; all in [0, 1], higher is better.
+    """How well scores separate pairs of one person from pairs of two; in [0, 1], higher is better.
 
     accuracy: mean over the folds, each with the threshold that is best on the others; `deviation`
     over the folds. tpr_at: share of the same-person pairs accepted at the largest threshold's

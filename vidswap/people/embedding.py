@@ -1,4 +1,4 @@
-"""Faces of a picture and their id embeddings, by which people are told apart."""
+"""Faces of a picture and their id embeddings, by which people are distinguished."""
 
 from __future__ import annotations
 

@@ -22,12 +22,11 @@ class FaceChooser:
 
     The contract of every chooser:
 
-    - `choose` is called once per frame, in order. It returns some of the faces it was given, the
-      very objects, each at most once; none is a valid answer. Callers rely on no order but that
-      the first face is the best match.
-    - The choice belongs to the track, not to the frame: a face once chosen is chosen in every frame
-      in which its `track_id` appears. A new track, such as after a cut, is judged anew.
-    - Nothing is remembered but `state()`: a chooser of the same kind that `restore`s it makes the
+    - `choose` is called once per frame, in order. It returns a subset of the faces it was given,
+      possibly empty, the best match first.
+    - The choice follows tracks: it changes only when a track appears or disappears. After a cut,
+      faces have new tracks and are chosen anew.
+    - `state()` is all that is remembered. A chooser of the same kind that restores it makes the
       same choices from there on.
     """
 
@@ -40,7 +39,7 @@ class FaceChooser:
         return {}
 
     def restore(self, state: Mapping[int, float]) -> None:
-        """Go on from the `state()` of a chooser of the same kind."""
+        """Continue from the `state()` of a chooser of the same kind."""
 
     @staticmethod
     def of(face: str | Path, nets: FaceNets) -> FaceChooser:

@@ -34,8 +34,8 @@ __all__ = ["SourceIdentity", "SourceReader", "SourceShot", "embed_crop", "face_s
 MAX_YAW, MAX_PITCH = 40.0, 30.0  # degrees; beyond them half the face is hidden
 MIN_FACE_SIZE = 40  # pixels between the farthest landmarks
 OPEN_EYE = 0.25  # of its width: an eye below this is half shut
-AS_VISIBLE = 0.03  # of the inner face: so much more found before it does not tell two shots apart
-INNER_FACE = 0.7  # of the outline: where hair beside the face says nothing about the shot
+AS_VISIBLE = 0.03  # of the inner face: shots that differ by less are occluded alike
+INNER_FACE = 0.7  # of the contour: beyond it, hair beside the face says nothing about the shot
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class SourceShot:
     crop: NDArray[np.uint8]  # (256, 256, 3) RGB
     embedding: NDArray[np.float32]  # (128,)
     identity: IdEmbedding  # batch of one
-    flaw: str | None  # why it should rather be left out
+    flaw: str | None  # why it is better left out
 
 
 @dataclass(frozen=True)
 class SourceIdentity:
-    """The mean id embedding (batch of one), the shots it is the mean of, and those left out."""
+    """The mean id embedding (batch of one), the shots it was made from, and the frames left out."""
 
     identity: IdEmbedding
     used: tuple[str, ...]
@@ -70,9 +70,9 @@ class SourceReader(FaceEmbedder):
         """The identity of the person in `sources`.
 
         Each source is a photograph, a folder of photographs, or a clip of which `k_shot` frames
-        are sampled evenly. Frames that are blurred, in extreme pose, or of another person than most
-        are left out. `choose` picks among several faces of a frame: None refuses, "largest" takes
-        the largest, a path takes the one nearest to the face in that picture.
+        are sampled evenly. Left out are blurred frames, extreme poses, and frames of another person
+        than most. `choose` decides between several faces of a frame: None refuses, "largest" takes
+        the largest, a path takes the most similar to the face in that picture.
 
         Raises NoFaceInSourceError and SeveralFacesError.
         """
@@ -162,7 +162,7 @@ def _mean_identity(
 def _photograph(shots: Sequence[SourceShot]) -> Shot:
     """The most neutral shot, without glasses and the like where there is one.
 
-    Warping moves what is there: it makes no lips of teeth, no eyes of lids, and no skin of glasses.
+    Warping only moves pixels: it cannot close lips over teeth, open eyes, or take off glasses.
     """
 
     meshes = [

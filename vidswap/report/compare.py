@@ -1,8 +1,7 @@
-"""Several swaps of one target, side by side and ranked, with what of it may be chance.
+"""Several swaps of one target, side by side and ranked, with intervals of their differences.
 
-Two swaps are compared on the frames that both have: the difference of a measure has an interval by
-the moving-block bootstrap in which each resample takes the same frames of both. Kuensch 1989, see
-`vidswap.metrics.bootstrap`.
+Two swaps are compared on the frames that both have. The interval of a difference is by moving-block
+bootstrap (Kuensch 1989, see `vidswap.metrics.bootstrap`); a resample takes the same frames of both.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from vidswap.report.words import counted, file_name, joined, section_of
 Rows = NDArray[np.float64]
 Outcome = Literal["better", "worse", "within the noise", "not compared"]
 
-MOST_SWAPS = 6  # that a page can tell apart
+MOST_SWAPS = 6  # that a page has colours for
 _ALWAYS_RANKED = ("cosine_to_source",)  # it has no limit, but it is what a swap is for
 _OUTCOMES: dict[Change, Outcome] = {
     "better": "better",
@@ -40,7 +39,7 @@ _SAME_SCORE = 1e-9
 
 @dataclass(frozen=True)
 class Difference:
-    """A measure of one swap less that of another, over the `frames` that both have.
+    """The first swap's measure minus the second's, over the `frames` that both have.
 
     first, second: places of the swaps in the comparison. outcome: of the first; "within the noise"
     where the interval holds 0. reason: why it was not compared.
@@ -91,13 +90,12 @@ class Comparison:
 
 
 def compare(reports: Sequence[Report]) -> Comparison:
-    """Rank swaps of one target.
+    """Rank swaps of one target by a score from -1 to 1.
 
     In every measure that has a limit, and in the likeness to the source, a swap gets +1 for each
-    other that it is clearly better than and -1 for each that is clearly better, 0 where the 95 %
-    interval of the difference holds 0. The points are averaged over the others, over the measures
-    of a section of the report, then over the sections, so that no section counts more because it
-    has more measures: the score, from -1 to 1.
+    swap it beats and -1 for each that beats it; 0 where the 95 % interval of the difference holds
+    0. The score is the mean over the other swaps, over the measures of a section of the report,
+    then over the sections: a section does not count more for having more measures.
 
     Raises BadOptionError for fewer than two reports, more than `MOST_SWAPS`, or several targets.
     """
@@ -136,8 +134,10 @@ def compare(reports: Sequence[Report]) -> Comparison:
 def difference_of(
     metric: Metric, one: Report, other: Report
 ) -> tuple[float | None, tuple[float, float] | None, int]:
-    """A metric of `one` less that of `other` over the frames that both have, its interval, and
-    their number; None without a value."""
+    """A metric of `one` minus the same of `other`, its interval, and the number of frames.
+
+    Over the frames that both have; None without a value.
+    """
     times, first = frame_rows(one, metric.columns)
     other_times, second = frame_rows(other, metric.columns)
     _, at_first, at_second = np.intersect1d(times, other_times, return_indices=True)
@@ -220,7 +220,7 @@ def _difference(metric: Metric, reports: Sequence[Report], i: int, j: int) -> Di
         return Difference(metric.name, i, j, None, None, frames, "not compared", reason)
 
     if not metric.columns or metric.better == "neither":
-        return without("it is a number of the whole clip: chance cannot be told from it")
+        return without("a number of the whole clip has no interval")
     nets = {figure.net for r in (reports[i], reports[j]) for figure in r.figures
             if figure.name == metric.name}  # fmt: skip
     if len(nets) > 1:
@@ -236,7 +236,7 @@ def _difference(metric: Metric, reports: Sequence[Report], i: int, j: int) -> Di
 def _score(
     i: int, count: int, found: dict[tuple[str, int, int], Difference], ranked: frozenset[str]
 ) -> float:
-    """The mean over sections, of the mean over their measures, of the mean over the others."""
+    """The mean over the other swaps, over a section's measures, then over the sections."""
     sections: dict[str, list[float]] = {}
     for name in sorted(ranked):
         points = []
@@ -255,7 +255,7 @@ def _score(
 def _seen_from(
     found: dict[tuple[str, int, int], Difference], name: str, order: Sequence[int], a: int, b: int
 ) -> Difference:
-    """The difference between the places a and b, the first less the second."""
+    """The difference between the places a and b, the first minus the second."""
     i, j = order[a], order[b]
     at = found[name, min(i, j), max(i, j)]
     if i < j:

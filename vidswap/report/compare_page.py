@@ -90,7 +90,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def comparison_to_csv(comparison: Comparison) -> str:
-    """A row for each measure of each swap: value, interval, and how it differs from the first."""
+    """A row per measure and swap: value, interval, and how it differs from the first."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
@@ -140,7 +140,7 @@ def _sections(comparison: Comparison) -> list[tuple[str, list[dict[str, Any]]]]:
 
 
 def _cell(comparison: Comparison, measure: Measure, n: int) -> dict[str, str]:
-    """A swap's value, and how it stands to the first."""
+    """A swap's value, and how it compares with the first."""
     figure = comparison.swaps[n].report.figure(measure.name)
     cell = {
         "value": number_text(figure.value, figure.unit),
@@ -161,7 +161,7 @@ def _cell(comparison: Comparison, measure: Measure, n: int) -> dict[str, str]:
 
 
 def _apart_text(found: Difference, measure: Measure) -> str:
-    """This swap less the first, with its interval."""
+    """This swap minus the first, with its interval."""
     if found.value is None:
         return ""
     value = 0.0 - found.value
@@ -179,7 +179,7 @@ def _signed(value: float, unit: str, decimals: int) -> str:
 
 
 def _panels(swaps: Sequence[RankedSwap]) -> tuple[list[tuple[Panel, bool]], TimeAxis]:
-    """A panel of every curve, a line for each swap; times are the target's."""
+    """A panel per curve with a line per swap; times are the target's."""
     curves = [{c.name: _at_target_time(c, swap.report) for c in swap.report.curves}
               for swap in swaps]  # fmt: skip
     axis = TimeAxis.over([curve for own in curves for curve in own.values()])

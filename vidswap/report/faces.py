@@ -1,4 +1,4 @@
-"""The face that a report is about: followed through the target, cut out of both clips."""
+"""The face a report measures: tracked through the target, cropped from both clips."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def chooser_of(face: str | Path, reader: SourceReader) -> FaceChooser:
     Raises InputNotFoundError, BadOptionError.
     """
     if face == "all":
-        raise BadOptionError("a report is about one face: give --face largest or a picture")
+        raise BadOptionError("--face all: a report measures one face; give largest or a PICTURE")
     person = person_of(face, reader)
     return LargestFace() if person is None else NearestFace(person, reader)
 

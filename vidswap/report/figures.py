@@ -42,7 +42,7 @@ class ClipFacts:
 
 
 def add_derived(columns: Columns) -> dict[str, float]:
-    """Put in the curve of frames left unswapped, and give the values that come of it."""
+    """Add the curve of unswapped frames; the values that follow from it."""
     with_face = columns.get("has_face") > 0
     strength, seconds = columns.get("swap_strength")[with_face], columns.get("seconds")[with_face]
     swapped = swapped_frames(strength)

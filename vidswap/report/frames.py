@@ -30,7 +30,7 @@ SAME_RATE = 0.01  # part by which their frame rates may differ without a warning
 SHORTER = 0.1  # seconds by which one clip may end before the other without a warning
 MAX_SHIFT = 3  # frames by which the swap is tried earlier and later
 SHIFT_GAIN = 0.6  # a shift is reported where it leaves less than this of the difference
-LEAST_DIFFERENCE = 1.0  # grey levels of the thumbnails below which clips do not tell a shift
+LEAST_DIFFERENCE = 1.0  # grey levels of the thumbnails below which no shift is detected
 _PICTURE_RATE = 25.0
 _THUMBNAIL = (48, 27)  # pixels
 
@@ -80,9 +80,9 @@ class PairedClips:
 
     Times count from each clip's first frame. A frame is paired with the nearest of the other clip
     if they are at most `SAME_TIME` of a frame apart; a target's frame without one is `missing`.
-    A swap of another size but the same shape is scaled to the target's.
+    A swap of another size but the same aspect ratio is scaled to the target's.
 
-    Raises BadOptionError for clips of different shapes, and what opening them raises.
+    Raises BadOptionError for clips of different aspect ratios, and what opening them raises.
 
     Attributes: `size` (width, height) and `rate` of the target, `expected`, about how many pairs
     there will be; once iterated `pairs`, `missing` (frames of the target, while both clips ran),
@@ -153,8 +153,8 @@ class PairedClips:
         if shift := self._shift.shift:
             late = "late" if shift > 0 else "early"
             self.warnings.append(
-                f"the swap seems to be {abs(shift)} frame(s) {late} against the target; all "
-                "numbers suffer from it"
+                f"the swap seems to be {abs(shift)} frame(s) {late} against the target, which "
+                "makes all numbers worse"
             )
 
 
@@ -229,14 +229,14 @@ def _from_zero(clip: _Clip) -> Iterator[tuple[float, Picture]]:
 
 
 def _differences(target: _Clip, swapped: _Clip) -> list[str]:
-    """What differs between the clips, in words. Raises BadOptionError for different shapes."""
+    """What differs between the clips, in words. Raises BadOptionError."""
     (width, height), (other_width, other_height) = target.size, swapped.size
     sizes = f"{width}x{height} and {other_width}x{other_height}"
     shapes = height / width, other_height / other_width
     if abs(shapes[0] / shapes[1] - 1.0) > SAME_SHAPE:
         raise BadOptionError(
-            f"{target.path} and {swapped.path} are of different shapes, {sizes}: one cannot be "
-            "laid over the other; give the target that was swapped, or scale without cutting"
+            f"{target.path} and {swapped.path} have different aspect ratios, {sizes}, and "
+            "cannot be compared; give the target that was swapped, or scale without cropping"
         )
     found = []
     if target.size != swapped.size:
@@ -246,8 +246,8 @@ def _differences(target: _Clip, swapped: _Clip) -> list[str]:
         )
     if abs(target.rate / swapped.rate - 1.0) > SAME_RATE:
         found.append(
-            f"the clips are of different rates, {target.rate:.5g} and {swapped.rate:.5g} frames a "
-            "second: only frames shown at one time are compared"
+            f"the clips are of different rates, {target.rate:.5g} and {swapped.rate:.5g} frames "
+            "per second: only frames shown at the same time are compared"
         )
     gap = target.seconds - swapped.seconds
     if abs(gap) > SHORTER + 1.0 / target.rate:

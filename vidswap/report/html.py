@@ -34,7 +34,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class CurvePage:
-    """Curves over one axis. panels: shown at once; more: folded away; flat: told in words."""
+    """Curves over one axis. panels: shown at once; more: folded away; flat: described in words."""
 
     axis: TimeAxis
     ticks: tuple[tuple[float, str], ...]
@@ -45,7 +45,7 @@ class CurvePage:
 
     @property
     def samples(self) -> dict[str, Any]:
-        """What the page's script needs to say the value under the pointer."""
+        """What the page's script needs to show the value under the pointer."""
         panels = {panel.name: panel.samples for panel in (*self.panels, *self.more)}
         return {"first": self.axis.first, "last": self.axis.last, "panels": panels}
 

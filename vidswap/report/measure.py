@@ -1,6 +1,6 @@
-"""Measure a swapped clip against its target and its source: one pass over both, side by side.
+"""Measure a swapped clip against its target and its source, in one pass over both.
 
-Nothing of a frame is kept but its numbers, and the crops of the few worst and best.
+Of a frame only its numbers are kept, and the crops of the few worst and best.
 """
 
 from __future__ import annotations
@@ -41,13 +41,16 @@ QUEUE_DEPTH = 4  # frames of small crops between two stages
 class ReportOptions:
     """How to measure.
 
-    id_model: the face net that judges identity, ONNX or TensorFlow.js; None for dlib's. pose_model:
-    a HopeNet-like ONNX net. vgg: torchvision's VGG-16. gallery: a folder of photographs of other
-    people, among whom the source is to be recognised. face: "largest", or a picture of the person
-    in the target. source_face: None, "largest" or a picture. k_shot: frames sampled from a source
-    clip. start, end: seconds of the target that were swapped; None for what the swap says of
-    itself, else its ends. limits: of the verdict, by metric, beside the registry's own; None takes
-    one away. moments: how many worst, and how many best frames are kept.
+    - id_model: face net that judges identity, ONNX or TensorFlow.js; None for dlib's
+    - pose_model: a HopeNet-like ONNX net
+    - vgg: torchvision's VGG-16 weights
+    - gallery: folder of photographs of other people, as rivals of the source
+    - face: "largest", or a picture of the person in the target
+    - source_face: None, "largest" or a picture of the person
+    - k_shot: frames sampled from a source clip
+    - start, end: swapped range of the target, seconds; None for the one the swap states, or all
+    - limits: of the verdict, by metric, instead of the registry's; None removes one
+    - moments: how many worst, and how many best frames are kept
     """
 
     id_model: Path | None = None
@@ -164,7 +167,7 @@ def load_report_nets(options: ReportOptions) -> ReportNets:
 def _source_view(
     source: Sequence[Path], options: ReportOptions, nets: ReportNets
 ) -> tuple[SourceView | None, list[str]]:
-    """The source in the judge's eyes, and what to say of it; None without a source."""
+    """The source's embeddings by the judge, and warnings about it; None without a source."""
     if not source:
         return None, []
     found = nets.reader.read(list(source), options.k_shot, options.source_face)
@@ -177,7 +180,7 @@ def _source_view(
 
 
 def _gallery(folder: Path, nets: ReportNets) -> NDArray[np.float32]:
-    """Embeddings (M, D) of the people in a folder's photographs, one a picture."""
+    """Embeddings (M, D) of the people in a folder's photographs, one per picture."""
     if not folder.is_dir():
         raise InputNotFoundError(f"{folder}: no such folder; give a folder of photographs")
     pictures = pictures_in(folder)
@@ -186,7 +189,7 @@ def _gallery(folder: Path, nets: ReportNets) -> NDArray[np.float32]:
 
 
 def _watched(watch: FaceWatch, columns: Columns) -> Iterator[str]:
-    """What is to be said of the face that was followed."""
+    """Warnings about the face that was followed."""
     n_faces = int((columns.get("has_face") > 0).sum())
     if columns.count == 0:
         yield "the clips have no frame in common; nothing was measured"
@@ -194,7 +197,7 @@ def _watched(watch: FaceWatch, columns: Columns) -> Iterator[str]:
         yield "no face was found in the target: only whole clips could be compared"
     elif "swap_strength" in columns and "unswapped_frames" not in columns:
         another = ", or another person's face" if watch.crowded else ""
-        yield f"the face is nowhere changed by more than a codec does: nothing was swapped{another}"
+        yield f"the face never changes by more than a codec does: nothing was swapped{another}"
     if 0 < n_faces < columns.count:
         yield f"{columns.count - n_faces} of {columns.count} frames show no face to measure"
     if watch.crowded:
@@ -207,13 +210,13 @@ def _watched(watch: FaceWatch, columns: Columns) -> Iterator[str]:
         yield f"the face that is measured changes at {times}: cuts, or another person"
     if watch.flow_ended is not None:
         yield (
-            f"the flow is measured up to {watch.flow_ended:.2f} s, when the face left the area "
-            "that is watched (AP-GAN, IV.C)"
+            f"the flow is measured up to {watch.flow_ended:.2f} s, when the face left its area "
+            "(AP-GAN, IV.C)"
         )
 
 
 def _claim(swapped: Path) -> dict[str, Any]:
-    """What the swapped file says of its making, in plain values."""
+    """What the swapped file claims about its making, in plain values."""
     try:
         found: Verification = verify_file(swapped)
     except VidswapError as error:

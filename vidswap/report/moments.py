@@ -19,17 +19,17 @@ from vidswap.report.rows import Row
 
 APART = 0.4  # seconds; two moments closer than that show the same
 
-# For each curve its perfect value, and how far from it a frame counts as plainly bad.
+# How far from its best value a curve makes a frame plainly bad.
 _SCALES = {
-    "pose_distance": (0.0, 5.0),
-    "expression_distance": (0.0, 10.0),
-    "gaze_distance": (0.0, 15.0),
-    "ssim_outside": (1.0, 0.15),
-    "seam": (0.0, 8.0),
-    "colour_shift": (0.0, 10.0),
-    "sharpness_ratio": (1.0, 0.5),
-    "identity_retrieval": (1.0, 1.0),
-    "face_lost": (0.0, 0.25),
+    "pose_distance": 5.0,
+    "expression_distance": 10.0,
+    "gaze_distance": 15.0,
+    "ssim_outside": 0.15,
+    "seam": 8.0,
+    "colour_shift": 10.0,
+    "sharpness_ratio": 0.5,
+    "identity_retrieval": 1.0,
+    "face_lost": 0.25,
 }
 _UNSTEADY = 0.02  # of the pixel range, by which the swap's warp error exceeds the target's
 _MOST = 4.0  # no curve counts more than this
@@ -37,7 +37,7 @@ _MOST = 4.0  # no curve counts more than this
 
 @dataclass(frozen=True)
 class Badness:
-    """How bad a frame is, from 0, and the curve that has most part in it, with its value."""
+    """How bad a frame is, from 0, and the curve that contributes most, with its value."""
 
     score: float
     curve: str
@@ -52,15 +52,15 @@ class Badness:
 
 
 def badness(row: Row) -> Badness | None:
-    """The sum of the curves' distances from perfect, each in its own unit of `_SCALES`.
+    """The sum of the curves' distances from their best values, each in its own unit of `_SCALES`.
 
     None for a frame without a face.
     """
     parts: dict[str, float] = {}
-    for name, (perfect, scale) in _SCALES.items():
-        value = row.get(name, np.nan)
+    for name, scale in _SCALES.items():
+        value, best = row.get(name, np.nan), metric(name).best
         if not np.isnan(value):
-            off = perfect - value if name == "sharpness_ratio" else abs(value - perfect)
+            off = best - value if name == "sharpness_ratio" else abs(value - best)
             parts[name] = min(_MOST, max(0.0, off) / scale)
     if not parts:
         return None
@@ -142,7 +142,7 @@ def _moment(
 def _in_crop(
     error: NDArray[np.float32] | None, area: AreaPictures | None, size: int
 ) -> NDArray[np.float32] | None:
-    """The flow's error map laid onto the aligned crop; 0 outside the flow's area."""
+    """The flow's error map in the aligned crop; 0 outside the flow's area."""
     if error is None or area is None:
         return None
     return np.asarray(cv2.warpAffine(error, area.to_crop, (size, size)), np.float32)

@@ -1,4 +1,4 @@
-"""How well people are still told apart in pictures: verification over a file of pairs."""
+"""How well people are still recognised in pictures: verification over a file of pairs."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def verify_folder(
     same = np.array([pairs[i].same for i in usable], bool)
     if same.all() or not same.any():
         raise DatasetError(
-            f"{pairs_file}: {len(usable)} of {len(pairs)} pairs show two faces, and not some of "
-            "them one person and some two; give pairs of both kinds"
+            f"{pairs_file}: {len(usable)} of {len(pairs)} pairs can be used, all of one kind; "
+            "give pairs of one person and pairs of two"
         )
     found = verify_pairs(
         np.stack([known[first[i]] for i in usable]),
@@ -86,7 +86,7 @@ def verify_folder(
 
 
 def result_as_text(result: PairsResult) -> str:
-    """The figures, a line each."""
+    """The figures, one per line."""
     found = result.verification
     lines = [
         f"{result.pairs} pairs, {result.left_out} left out without a face; judge: {result.judge}",

@@ -71,7 +71,7 @@ class Line:
 @dataclass(frozen=True)
 class Panel:
     """A curve ready to be drawn. worst: place (per cent from left, from top), value and time of the
-    worst sample. samples: seconds and values for whoever points at it. flat: the one value that the
+    worst sample. samples: seconds and values for the pointer. flat: the one value that the
     curve has throughout."""
 
     name: str
@@ -248,7 +248,7 @@ def _samples(
 
 
 def _spoken(drawn: Sequence[tuple[str, str, Curve, Values]], first: Curve) -> str:
-    """What the picture shows, for those who do not see it."""
+    """What the picture shows, for screen readers."""
     parts = []
     for _, label, curve, values in drawn:
         known = [(v, i) for i, v in enumerate(values) if v is not None and math.isfinite(v)]

@@ -50,7 +50,7 @@ class SourceView:
 
 @dataclass
 class Columns:
-    """The curves of a clip, a few dozen numbers a frame; NaN where a frame has no value."""
+    """The curves of a clip, a few dozen numbers per frame; NaN where a frame has no value."""
 
     count: int = 0
     _values: dict[str, array[float]] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class SeenFrame:
 def see_frames(
     frames: Iterable[MeasuredFrame], nets: ReportNets, clock: StageClock
 ) -> Iterator[SeenFrame]:
-    """Show the nets every face, a few frames at once; order is kept."""
+    """Run the nets on every face, a few frames at once; order is kept."""
     waiting: list[MeasuredFrame] = []
     for frame in frames:
         waiting.append(frame)

@@ -72,8 +72,10 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def to_csv(report: Report) -> str:
-    """All curves, a row a frame: the time, then a column for each curve, and `NAME_target` for the
-    target's own. A cell is empty where a frame has no value."""
+    """All curves, one row per frame: the time, then a column per curve.
+
+    `NAME_target` is the target's own curve. A cell is empty where a frame has no value.
+    """
     columns: dict[str, Sequence[float | None]] = {}
     for curve in report.curves:
         columns[curve.name] = curve.values

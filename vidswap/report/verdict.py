@@ -25,7 +25,7 @@ VerdictState = Literal["pass", "fail", "unknown"]
 _PERFECT = {metric.name: metric.perfect for metric in METRICS}
 _RETRIEVAL = "identity_retrieval"
 _TRAINED_WITH = "took part in training"  # such a judge is not impartial, and the verdict says so
-# What the viewer sees follow the target, by the metric that tells.
+# What a viewer sees follow the target, by the metric that measures it.
 _FOLLOWING = {
     "pose_distance": "pose",
     "pose_distance_net": "pose",
@@ -52,8 +52,8 @@ _NOUNS = {
 
 @dataclass(frozen=True)
 class Check:
-    """A figure and its limit. close: the figure's interval reaches over the limit. used: the part
-    of what the limit allows that is used up, 0 for perfect, 1 at the limit; None where unknown."""
+    """A figure and its limit. close: the figure's interval contains the limit. used: share of the
+    limit's allowance, 0 for perfect, 1 at the limit; None where unknown."""
 
     figure: Figure
     state: CheckState
@@ -97,7 +97,7 @@ def verdict_of(report: Report) -> Verdict:
 def allowance_used(figure: Figure, value: float) -> float | None:
     """How much of the way from perfect to the limit `value` goes: 0 at best, 1 at the limit.
 
-    None without a limit, or where what is perfect is not known.
+    None without a limit, or where the perfect value is not known.
     """
     limit = figure.limit
     if limit is None or figure.better == "neither":
@@ -230,9 +230,10 @@ def verdict_as_text(report: Report) -> str:
 
 
 def broken_limits(report: Report) -> list[str]:
-    """What keeps the verdict from a pass, in words: the limits that are broken, or that nothing
-    could be judged. A limit that could not be measured is not broken: a clip in which nobody blinks
-    is none the worse for it."""
+    """Why the verdict is no pass, in words: the broken limits, or that nothing could be judged.
+
+    A limit that could not be measured is not broken: nobody has to blink in a clip.
+    """
     verdict = verdict_of(report)
     if verdict.state == "unknown":
         return [first_lower(verdict.headline)]

@@ -105,5 +105,5 @@ def first_lower(text: str) -> str:
 
 
 def file_name(path: str) -> str:
-    """The bare name: a page that is passed on should not tell of folders."""
+    """The bare name: a page that is passed on should not reveal folders."""
     return Path(path).name or path

@@ -24,8 +24,8 @@ class PairDraws:
     """Draws the rows of targets and sources from the training people.
 
     sides: (N,) of the pictures as stored, where they differ. excluded: (N,) pictures that are never
-    drawn, as those of held-out people never are. visibility: (N, 128, 128) uint8, where nothing
-    lies before each face (`cached_visibility`), by default everywhere.
+    drawn, like those of held-out people. visibility: (N, 128, 128) uint8, where
+    each face is not occluded (`cached_visibility`), by default everywhere.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class PairDraws:
         return bool(self._known_bare[row])
 
     def _covered_by_the_eyes(self, row: int) -> float:
-        """How much of what is around the eyes something lies before, as glasses do: 0 to 1."""
+        """Share of the eyes' surroundings that is occluded, as by glasses."""
         if self.visibility is None:
             return 0.0
         corners = self.mesh_of(row)[list(mesh.RIGHT_EYE_CORNERS + mesh.LEFT_EYE_CORNERS)] / 2.0
@@ -141,7 +141,7 @@ class PairDraws:
         return 1.0 - float(self.visibility[row][top:bottom, left:right].mean()) / 255.0
 
     def in_like_pose(self, row: int, of: int, random: np.random.Generator) -> int:
-        """Of some pictures drawn at random the one whose mesh is nearest to that of `row`."""
+        """Of `of` pictures drawn at random, the one whose mesh is nearest to the mesh of `row`."""
         others = random.choice(self.rows, of)
         others = others[others != row]
         own = self.landmarks[row].astype(np.float32)
@@ -191,6 +191,6 @@ def mirrored_mesh(
 
 
 def read_sides(folder: Path) -> NDArray[np.int64]:
-    """The side of every picture of a dataset as stored (N,), where its index tells; else 256."""
+    """The side of every picture of a dataset as stored (N,), as its index states; else 256."""
     with (folder / INDEX_FILE).open(newline="", encoding="utf-8") as lines:
         return np.array([int(row.get("pixels") or 256) for row in csv.DictReader(lines)])

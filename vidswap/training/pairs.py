@@ -133,8 +133,8 @@ class PairSampler(PairDraws):
     def _answer(self, target: int, source: int) -> NDArray[np.uint8]:
         """The target's picture (256, 256, 3) with the source's face, in the target's light.
 
-        Within the lips it is the target's own, and so are eyes as far as they are shut: teeth do
-        not come out of a shut mouth, nor lids out of an open eye.
+        Within the lips it is the target's own, and so are the eyes as far as they are shut: a shut
+        mouth shows no teeth, and an open eye no lids.
         """
         face, frame = self._shot(source), self._shot(target)
         answer = warped_onto(
@@ -151,8 +151,8 @@ class PairSampler(PairDraws):
     ) -> NDArray[np.uint8]:
         """A view (256, 256, 4) of a face on the target's picture, or on what is shown of it.
 
-        The picture itself is no reference but for one that lies warped on it: it would be copied.
-        Meshes are not exact, and neither is the light that a reference takes on.
+        A picture is no reference for itself, or it would be copied, unless another face is shown on
+        it. Meshes are not exact, and neither is the light that a reference takes on.
         """
         config = self.config
         if random.random() >= config.referenced or (face == target and shown is None):
@@ -169,7 +169,7 @@ class PairSampler(PairDraws):
         return view
 
     def _occluded(self, row: int) -> NDArray[np.uint8]:
-        """What lies before a face (256, 256), 0 to 255."""
+        """What occludes a face (256, 256), 0 to 255."""
         if self.visibility is None:
             return np.zeros((SIZE, SIZE), np.uint8)
         return np.asarray(cv2.resize(255 - self.visibility[row], (SIZE, SIZE)), np.uint8)

@@ -71,7 +71,7 @@ class ExampleConfig:
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """A batch: (B, 3, 256, 256) in [-1, 1], maps in [0, 1]; the last `n_across` are of that kind.
+    """A batch: (B, 3, 256, 256) in [-1, 1], maps in [0, 1]; the last `n_across` are "across".
 
     `weights` (B, 1, 256, 256) says where the answer counts; on frames of the target, how much of
     the input must come back. `references` (B, 4, 256, 256) are of `reference_tensor`, None where
@@ -100,7 +100,7 @@ class _Example:
 class ExampleMaker:
     """Draws and augments examples of a pair; deterministic for a seed.
 
-    `photograph` of the source is what a generator that takes one is shown in a run.
+    `photograph`: of the source, shown to a generator that takes one, as in a run.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class ExampleMaker:
         return reference_view(with_inexact_mesh(self.photograph, self.random), frame)
 
     def _nearest(self, shots: Sequence[Shot], shot: Shot, of: int) -> Shot:
-        """Of some shots drawn at random the one whose mesh is nearest: alike in pose and speech."""
+        """Of `of` shots drawn at random, the one with the nearest mesh: like pose and speech."""
         drawn = [self._drawn(shots) for _ in range(of)]
         distances = [float(np.abs(s.landmarks - shot.landmarks).mean()) for s in drawn]
         return drawn[int(np.argmin(distances))]

@@ -139,7 +139,7 @@ class PairTuner:
         return {name: float(value.detach()) for name, value in terms.items()}
 
     def _identity(self, outputs: Tensor) -> Tensor:
-        """Eq. 6 on jittered and degraded views, which patterns painted for one encoder lose."""
+        """Eq. 6 on jittered and degraded views: patterns drawn for one encoder do not survive."""
         views = random_jitter(len(outputs), scale=0.06, rotation=0.08, shift=0.05)
         faces = random_degradation(dlib_crop(outputs, views.to(outputs.device)))
         embedding = self.encoder.embed_faces(faces).embedding.float()
@@ -168,8 +168,8 @@ class PeakWatch:
     """Watches a generator's decoder for peaks: single places that outweigh the rest of a map.
 
     Instance normalisation tempts a net to steer a map's statistics by one place of huge value
-    (StyleGAN's droplets: Karras et al. 2020); it shows as a coloured speck that no loss on the
-    picture removes in reasonable time.
+    (StyleGAN's droplets: Karras et al. 2020); it shows as a coloured speck, which losses on
+    the picture remove too slowly.
     """
 
     def __init__(self, net: Generator, limit: float = 12.0) -> None:
@@ -213,7 +213,7 @@ def feature_differences(
 
 
 def _early_features(resnet: DlibResNet, faces: Tensor) -> list[Tensor]:
-    """The stem's output and those of the first two stages, (B, C, H, W) each."""
+    """Output of the stem and of the first two stages, (B, C, H, W) each."""
     x = ((faces[..., FACE_ROWS, FACE_COLUMNS] + 1.0) * 127.5 - resnet.mean) / 256.0
     features = [F.relu(resnet.stem_affine(resnet.stem(x)))]
     x = F.max_pool2d(features[0], 3, stride=2)

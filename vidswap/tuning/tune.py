@@ -45,7 +45,7 @@ from vidswap.runtime.processor import cpu_computes_bf16
 from vidswap.tuning.options import TuneOptions as TuneOptions
 from vidswap.tuning.pair_training import PairTuner, TuneConfig
 
-MAX_SHOTS = 400  # aligned faces a side, 0.2 MiB each
+MAX_SHOTS = 400  # aligned faces of source and of target, 0.2 MiB each
 FEW_SHOTS = 10  # of the source; below them there is little to learn from
 SUFFIX = ".safetensors"
 
@@ -91,8 +91,8 @@ def tune_pair(
     """Adapt the generator to `sources` on `target` and write the adapter to `output`.
 
     The adapter is a checkpoint for the same sources and target. Ctrl-C during training keeps what
-    was learnt so far. Raises a VidswapError for everything a caller can mend; then no output is
-    left, and an older file under its name stays.
+    was learnt so far. Raises a VidswapError for everything a caller can fix; then no output is
+    left, and an older file of that name stays.
     """
     options = options or TuneOptions()
     source_paths, target, output = [Path(s) for s in sources], Path(target), Path(output)
@@ -223,7 +223,7 @@ def _frames(sources: Sequence[Path]) -> Iterator[Frame]:
 
 
 def _check_paths(sources: Sequence[Path], target: Path, output: Path, options: TuneOptions) -> None:
-    """Refuse before any work what must fail at its end."""
+    """Refuse before any work what would fail at its end."""
     for path in (*sources, target):
         if not path.exists():
             raise InputNotFoundError(f"{path}: no such file")

@@ -54,10 +54,16 @@ SAME_FILE, SAME_CROP = "same file as another", "nearly the same crop as another"
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """What is taken from the inputs. `identity` None: chosen for each input, see `identity_rule`.
+    """What is taken from the inputs.
 
-    `every` is seconds between frames of a clip, `per_clip` their greatest number; `min_face` is
-    pixels between a face's farthest landmarks, `max_yaw` degrees.
+    - identity: how people are named; None chooses per input, see `find_material`
+    - kind: of the dataset, as its index names it
+    - every: seconds between frames of a clip
+    - per_clip: frames per clip at most
+    - min_face: pixels between a face's farthest landmarks at least
+    - max_yaw: degrees at most
+    - all_faces: also of pictures of several people, without a name
+    - overwrite: replace an existing dataset
     """
 
     identity: IdentityRule | None = None
@@ -78,8 +84,8 @@ class DatasetOptions:
             raise BadOptionError(f"kind {self.kind!r}: use letters, digits, - and _ only")
         if not self.every > 0 or self.per_clip < 1:
             raise BadOptionError(
-                f"every {self.every} s, {self.per_clip} frames a clip: the first must be above 0, "
-                "the second at least 1"
+                f"every {self.every} s, at most {self.per_clip} frames per clip: the first must be "
+                "above 0, the second at least 1"
             )
         if not self.min_face >= 0 or not 0 < self.max_yaw <= 90:
             raise BadOptionError(
@@ -116,7 +122,7 @@ def build_dataset(
     options: DatasetOptions = DatasetOptions(),
     quiet: bool = True,
 ) -> dict[str, Any]:
-    """Make the dataset folder `output` of all faces in `inputs`; gives its report.
+    """Make the dataset folder `output` from all faces in `inputs`; returns its report.
 
     Inputs are photographs, clips, and folders of them at any depth. The folder appears when it is
     complete. Raises InputNotFoundError, OutputExistsError, OutputNotWritableError, DiskFullError,

@@ -114,7 +114,7 @@ def read_held_out(folder: Path) -> frozenset[str] | None:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise DatasetError(
-            f"{path}: not text in UTF-8 ({error.reason}); name one person a line"
+            f"{path}: not text in UTF-8 ({error.reason}); name one person per line"
         ) from error
     return frozenset(line.strip() for line in lines if line.strip())
 
@@ -232,10 +232,10 @@ def cached_faces(folder: Path, cache: Path, size: int) -> NDArray[np.uint8]:
 
 
 def cached_visibility(faces: NDArray[np.uint8], cache: Path) -> NDArray[np.uint8]:
-    """Where nothing lies before each of the faces (N, 128, 128), 0 to 255, computed once."""
+    """Where each face is not occluded (N, 128, 128), 0 to 255, computed once."""
 
     def fill(visibility: NDArray[np.uint8]) -> None:
-        for start in tqdm(range(0, len(faces), 32), "what lies before faces"):
+        for start in tqdm(range(0, len(faces), 32), "occlusion of faces"):
             parts = visibility_maps(list(faces[start : start + 32]))
             visibility[start : start + 32] = np.rint(255.0 * parts).astype(np.uint8)
 

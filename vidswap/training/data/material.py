@@ -83,7 +83,7 @@ def find_material(
 
 
 def _prefixes(inputs: Sequence[Path]) -> list[str]:
-    """What tells the inputs' files apart: nothing for one, folder names, or whole paths."""
+    """What distinguishes the inputs' files: nothing for one input, folder names, or whole paths."""
     if len(inputs) == 1:
         return [""]
     names = [given.resolve().name for given in inputs]
@@ -106,7 +106,7 @@ def _identity(path: Path, inside: Path, name: str, root: Path, rule: str) -> str
 
 
 def one_line(name: str | Path) -> str:
-    """A name as it can stand in a list with one name a line."""
+    """A name as it can stand in a list with one name per line."""
     return " ".join(str(name).split())
 
 

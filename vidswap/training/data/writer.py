@@ -1,7 +1,7 @@
 """Writes a face dataset: zip shards, index, landmarks, held-out people and a report.
 
-The folder has the format that `face_shards` reads (`docs/dataset.md`). It is written under another
-name beside its own and renamed when complete.
+The folder has the format that `face_shards` reads (`docs/dataset.md`). It is written under
+a temporary name and renamed when complete.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class AlignedFace:
 
 
 def stored_side(upsampling: float) -> int:
-    """The side that a crop is stored at: 256, or less for a face that has not as many pixels.
+    """The side that a crop is stored at: 256, or less for a face that has fewer pixels.
 
-    Then it is near the face's own resolution, a multiple of 8, so that the index tells which
+    Then it is near the face's own resolution, a multiple of 8, so that the index shows which
     pictures are sharp; `face_shards` enlarges it again.
     """
     natural = CROP_SIZE / upsampling
@@ -89,10 +89,10 @@ def stored_side(upsampling: float) -> int:
 
 
 class DatasetWriter:
-    """Writes faces one by one; `publish` makes the folder visible, leaving without it nothing.
+    """Writes faces one by one; the folder appears with `publish`, without it nothing is left.
 
-    Use it as a context manager. At most one shard is held in memory, and of all faces before 600
-    bytes each on disk.
+    Use it as a context manager. Memory holds at most one shard; of earlier faces the landmarks
+    wait on disk, 600 bytes each.
     Raises OutputExistsError, OutputNotWritableError and DiskFullError.
     """
 
@@ -188,7 +188,7 @@ class DatasetWriter:
 
 
 def _zipped(pictures: list[tuple[str, bytes]]) -> bytes:
-    """A zip file of named pictures; in memory, as one on a full disk cannot be closed."""
+    """A zip file of named pictures, made in memory: on a full disk it could not be closed."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as shard:
         for file, encoded in pictures:
