@@ -204,7 +204,7 @@ def test_frames_are_those_of_the_range_and_varying_times_are_seen(
         real = len(list(reader))
     assert plan.target.frames == real == 7
     assert plan.target.variable_rate
-    assert "7 frames" in describe(plan) and "varying times" in describe(plan)
+    assert "7 frames" in describe(plan) and "variable frame rate" in describe(plan)
 
 
 def test_faces_are_counted_and_measured(
@@ -290,18 +290,18 @@ def test_a_clip_that_breaks_off_is_warned_of_as_by_the_run(
 @pytest.mark.parametrize(
     ("pixel_format", "tags", "words"),
     [
-        ("yuv420p", None, "8-bit BT.601 (not stated, taken for it), limited range, kept"),
+        ("yuv420p", None, "8-bit BT.601 (assumed, not tagged), limited range, kept"),
         ("yuv420p", (1, 1, 1, 1), "8-bit BT.709, limited range, kept"),
         ("yuv444p", (2, 1, 1, 1), "8-bit BT.709, full range, kept"),
         (
             "yuv420p10le",
             (1, 9, 18, 9),
-            "10-bit BT.2020 HLG, limited range, kept; the nets see an SDR view of it",
+            "10-bit BT.2020 HLG, limited range, kept; the nets see an SDR version",
         ),
         (
             "yuv420p10le",
             (1, 9, 16, 9),
-            "10-bit BT.2020 PQ, limited range, kept; the nets see an SDR view of it",
+            "10-bit BT.2020 PQ, limited range, kept; the nets see an SDR version",
         ),
     ],
 )
@@ -323,7 +323,7 @@ def test_bits_that_the_encoder_cannot_hold_are_not_called_kept(
     options = SwapOptions(checkpoint=untrained, codec="vp9")
     plan = plan_swap([source_picture], clip, tmp_path / "out.webm", options)
     assert plan.output.pixel_format == "yuv420p"
-    assert plan.output.colour == "10-bit BT.601 (not stated, taken for it), limited range, to 8-bit"
+    assert plan.output.colour == "10-bit BT.601 (assumed, not tagged), limited range, to 8-bit"
     assert plan.warnings[0] == "not in the output: 10 bits a sample (the encoder takes 8)"
 
 

@@ -38,7 +38,7 @@ _output, _settings = option_in(OUTPUT), option_in("Settings")
 _output_file = partial(_output, "-o", "--output", type=PATH)
 
 
-@click.command(cls=Command, modules=("vidswap.swap.job",))
+@click.command(cls=Command, modules=("vidswap.swap.worker",))
 @click.argument("sources", nargs=-1, type=PATH, metavar="SOURCES...")
 @click.argument("target", required=False, type=PATH, metavar="TARGET")
 @_output_file(help="Output file; the suffix selects the container.", needed=True)

@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -161,6 +162,8 @@ def _load_mediapipe() -> tuple[Any, Any]:
     """
     check_system_libraries()
     quiet_native_logs()
+    # mediapipe's own call, of which its newer protobuf (Python 3.12) warns.
+    warnings.filterwarnings("ignore", "SymbolDatabase.GetPrototype", UserWarning)
     try:
         from google.protobuf import text_format
         from mediapipe.calculators.core import split_vector_calculator_pb2  # noqa: F401

@@ -53,11 +53,11 @@ def colour_words(info: MediaInfo, tags: ColourTags, encoded: str | None = None) 
     if info.pixel_format.startswith(("rgb", "bgr", "gbr", "0rgb", "0bgr", "argb", "abgr")):
         standard = " ".join(filter(None, ["RGB", _light(info)]))
     elif tags.matrix not in _MATRICES and tags.matrix not in (6, 10):
-        standard += " (not stated, taken for it)"
+        standard += " (assumed, not tagged)"
     bits = av.VideoFormat(encoded).components[0].bits if encoded else info.bit_depth
     then = "kept" if bits >= info.bit_depth else f"to {bits}-bit"
     words = f"{info.bit_depth}-bit {standard}, {'full' if full else 'limited'} range, {then}"
-    return f"{words}; the nets see an SDR view of it" if tags.is_hdr else words
+    return f"{words}; the nets see an SDR version" if tags.is_hdr else words
 
 
 def duration_words(seconds: float) -> str:
@@ -93,10 +93,10 @@ def _target_lines(plan: SwapPlan) -> list[str]:
         return [kind]
     if target.rotation or target.mirrored:
         mirror = ", mirrored" if target.mirrored else ""
-        kind += f" (shown turned by {target.rotation} degrees{mirror})"
+        kind += f" (rotated {target.rotation} degrees for display{mirror})"
     if target.scan != "progressive":
         kind += f", {target.scan}"
-    every = "varying times, on average " if target.variable_rate else ""
+    every = "variable frame rate, on average " if target.variable_rate else ""
     rate = f"{every}{target.fps:.6g} frames/s"
     lines = [kind, f"{target.frames} frames, {target.seconds:.2f} s, {rate}"]
     return lines if target.decoder is None else [*lines, f"decoded by {target.decoder}"]
@@ -140,9 +140,7 @@ def _face_lines(plan: SwapPlan) -> list[str]:
     share = faces.with_face / faces.sampled
     lines = [f"in {faces.with_face} of {faces.sampled} sampled frames ({share:.0%}), {people}"]
     if faces.face_pixels is not None:
-        lines.append(
-            f"to be swapped in {faces.chosen} of them, about {faces.face_pixels} pixels large"
-        )
+        lines.append(f"to swap in {faces.chosen} of them, about {faces.face_pixels} pixels")
     return lines
 
 
@@ -151,7 +149,7 @@ def _engine_line(plan: SwapPlan) -> str:
     memory = f", about {size_words(engine.memory)} of memory" if engine.memory else ""
     device = f"{engine.device} ({engine.device_name})" if engine.device_name else engine.device
     return (
-        f"{device}, {engine.precision}, {engine.batch_size} faces a call{memory}; "
+        f"{device}, {engine.precision}, {engine.batch_size} faces per batch{memory}; "
         f"{engine.checkpoint}, "
         f"SHA-256 {engine.checkpoint_sha256[:12]}"
     )
@@ -165,7 +163,7 @@ def _disk_line(plan: SwapPlan) -> str:
     estimate = plan.estimate
     return (
         f"about {size_words(estimate.bytes)}, estimated from {estimate.bytes_from}; up to "
-        f"{size_words(estimate.bytes_held)} while it is completed, of "
+        f"{size_words(estimate.bytes_held)} while finishing, of "
         f"{size_words(estimate.bytes_free)} free in {Path(plan.output.path).parent}"
     )
 

@@ -44,7 +44,7 @@ class TuneOptions:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.minutes) and self.minutes > 0):
-            raise BadOptionError(f"--minutes {self.minutes:g}; it must be more than 0")
+            raise BadOptionError(f"--minutes {self.minutes}; it must be more than 0")
         check_ranges(self)
         if self.face == "all":
             raise BadOptionError("--face all: a pair is tuned for one face; give a PICTURE of it")
