@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vidswap.faces.pose import head_pose
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.media.probe import probe
-from vidswap.media.sampling import sample_frames
+from vidswap.media.sampling import spaced_frames
 from vidswap.people.embedding import FaceEmbedder, as_array, face_size
 
 N_SAMPLES = 12  # frames looked at
@@ -46,10 +46,11 @@ def describe(path: Path) -> dict[str, Any]:
     facts["time_base"] = str(facts["time_base"])
     shape = facts["sample_aspect_ratio"]
     facts["sample_aspect_ratio"] = f"{shape.numerator}:{shape.denominator}"
-    frames = sample_frames(path, N_SAMPLES)
     people: list[Person] = []
+    n_frames = 0
     with closing(FaceEmbedder.load()) as embedder:
-        for frame in frames:
+        for frame in spaced_frames(path, N_SAMPLES):
+            n_frames += 1
             seen: list[Person] = []
             for face in embedder.faces(frame.rgb):
                 embedding = as_array(embedder.embed(frame.rgb, face)[1])
@@ -60,8 +61,8 @@ def describe(path: Path) -> dict[str, Any]:
                 person.face_pixels.append(face_size(face))
                 person.yaw.append(head_pose(face.landmarks).yaw)
     people.sort(key=lambda p: p.frames * float(np.median(p.face_pixels)), reverse=True)
-    facts["sampled_frames"] = len(frames)
-    facts["people"] = [person.to_dict(len(frames)) for person in people]
+    facts["sampled_frames"] = n_frames
+    facts["people"] = [person.to_dict(n_frames) for person in people]
     return facts
 
 

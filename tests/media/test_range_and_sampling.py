@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from vidswap.media import VideoReader, VideoWriter, sample_frames, write_picture
+from vidswap.media.sampling import spaced_frames
 
 from .clips import frame_times, make_clip, sound_packets
 
@@ -130,6 +131,16 @@ def test_a_picture_is_its_only_sample(tmp_path: Path) -> None:
     frames = sample_frames(tmp_path / "a.png", 10)
     assert len(frames) == 1
     assert np.array_equal(frames[0].rgb, pixels)
+
+
+def test_samples_are_decoded_one_at_a_time(talking: Path) -> None:
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+    for frame in spaced_frames(talking, 8):
+        alive.append(weakref.ref(frame.rgb))
+        del frame
+        most = max(most, sum(ref() is not None for ref in alive))
+    assert len(alive) == 8 and most <= 2
 
 
 def test_no_samples_is_a_mistake_of_the_caller(talking: Path) -> None:

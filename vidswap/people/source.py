@@ -20,7 +20,7 @@ from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.frame import Frame
 from vidswap.media.picture import is_picture, read_picture
-from vidswap.media.sampling import sample_frames
+from vidswap.media.sampling import spaced_frames
 from vidswap.people.embedding import (
     FaceEmbedder,
     as_array,
@@ -209,7 +209,7 @@ def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, 
         elif is_picture(source):
             yield source.name, read_picture(source)
         else:
-            for frame in sample_frames(source, k_shot):
+            for frame in spaced_frames(source, k_shot):
                 yield f"{source.name} at {frame.seconds:.2f} s", frame
 
 
