@@ -118,9 +118,6 @@ def _flags_first(context: click.Context, settings: dict[str, Any]) -> dict[str, 
 
 
 def _log_result(result: SwapResult) -> None:
-    logger.info("source frames used: %s", ", ".join(result.source_frames_used))
-    for name, reason in result.source_frames_left_out:
-        logger.info("source frame left out: %s: %s", name, reason)
     stages = ", ".join(f"{name} {took:.2f}" for name, took in result.seconds_by_stage.items())
     logger.debug("seconds by stage: %s", stages)
 

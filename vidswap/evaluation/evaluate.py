@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.paste import MaskName
+from vidswap.choices import DEFAULT_K_SHOT
 from vidswap.errors import BadOptionError
 from vidswap.evaluation.clips import clips_sha256, evaluate_clips, find_clips, mean_quality
 from vidswap.evaluation.gate import check_comparable, read_report
@@ -63,7 +64,7 @@ class EvaluationOptions:
     every: int = 5  # identity and geometry are measured on every n-th frame of a clip
     max_frames: int = 120  # of each clip
     only: str = "*"  # pattern of clip names
-    k_shot: int = 10  # frames of a source clip
+    k_shot: int = DEFAULT_K_SHOT
     mask: MaskName = "face"
     device: DeviceName = "auto"
     precision: PrecisionName = "auto"

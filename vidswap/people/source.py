@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.warping import Shot, covered_part
+from vidswap.choices import DEFAULT_K_SHOT
 from vidswap.errors import InputNotFoundError, NoFaceInSourceError, SeveralFacesError
 from vidswap.faces.align import face_affine, warp_points
 from vidswap.faces.detection import Face
@@ -65,7 +66,10 @@ class SourceReader(FaceEmbedder):
     """Reads sources with one detector, landmark finder and identity encoder."""
 
     def read(
-        self, sources: Sequence[Path], k_shot: int = 10, choose: str | Path | None = None
+        self,
+        sources: Sequence[Path],
+        k_shot: int = DEFAULT_K_SHOT,
+        choose: str | Path | None = None,
     ) -> SourceIdentity:
         """The identity of the person in `sources`.
 

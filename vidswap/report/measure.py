@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.choices import DEFAULT_K_SHOT
 from vidswap.errors import BadOptionError, InputNotFoundError, VidswapError
 from vidswap.metrics.bootstrap import LEVEL, RESAMPLES
 from vidswap.metrics.fid import frechet_of_moments
@@ -59,7 +60,7 @@ class ReportOptions:
     gallery: Path | None = None
     face: str | Path = "largest"
     source_face: str | Path | None = None
-    k_shot: int = 10
+    k_shot: int = DEFAULT_K_SHOT
     start: float | None = None
     end: float | None = None
     limits: Mapping[str, float | None] = field(default_factory=dict)

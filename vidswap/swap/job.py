@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -44,6 +45,8 @@ from vidswap.swap.path import swap_frames, swap_segments
 from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
 from vidswap.version import __version__
 
+logger = logging.getLogger(__name__)
+
 Progress = Callable[[SwapCounts], None]
 
 
@@ -56,7 +59,12 @@ def read_source(
     """
     options = options or SwapOptions()
     reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
-    return reader.read([Path(source) for source in sources], options.k_shot, options.source_face)
+    paths = [Path(source) for source in sources]
+    source = reader.read(paths, options.k_shot, options.source_face)
+    logger.info("source frames used: %s", ", ".join(source.used))
+    for name, reason in source.left_out:
+        logger.info("source frame left out: %s: %s", name, reason)
+    return source
 
 
 class SwapJob:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vidswap.choices import (
     DEFAULT_COLOUR_MATCH,
     DEFAULT_CRF,
+    DEFAULT_K_SHOT,
     DEFAULT_TEMPORAL_SMOOTHING,
     DetectorName,
     DeviceName,
@@ -40,7 +41,7 @@ class SwapOptions:
 
     # fmt: off
     k_shot: int = option(
-        10,
+        DEFAULT_K_SHOT,
         help="Frames to sample per source clip.",
         group=SOURCE_AND_TARGET, least=1, pixels=True, recorded=True,
     )
