@@ -208,7 +208,7 @@ TEMPORAL = (
     Metric(
         "landmark_jitter", "Shaking", "% of eye distance", "lower", "defined here",
         "root mean square over frames of 100 / d sqrt(mean |e_(t+1) - 2 e_t + e_(t-1)|^2 / 12), "
-        "e = swap's landmarks less the target's",
+        "e = swap's landmarks minus the target's",
         jitter.landmark_jitter, ("landmark_jitter",), summaries.root_mean_square, "mesh",
         perfect=0.0,
         limit=1.0, least=3,

@@ -134,13 +134,13 @@ def _why(metric: Metric, columns: Columns, facts: ClipFacts) -> str:
     if n < metric.least:
         return f"it needs {metric.least} frames with a face, there are {n}"
     if metric.summary is followed and len(_rows(metric, columns)) >= metric.least:
-        return "the target hardly moves there: what does not move cannot be followed"
+        return "the target hardly moves there, so nothing can be followed"
     if metric.name == "unswapped_frames":
         return "no face of the clip was changed"
     if metric.net == "mesh" and np.nansum(columns.get("face_lost")) > 0:
         return "no face was found in the swap where the target shows one"
     if metric.name == "flow_warp_ratio":
-        return "the target does not change at all: there is nothing to compare with"
+        return "the target does not change at all, so there is nothing to compare with"
     return "it could not be measured in any frame"
 
 
