@@ -126,7 +126,7 @@ def generator_milliseconds(checkpoint: Path | None, device: DeviceName) -> dict[
     formats = ["fp32", "bf16"] + (["fp16"] if torch.cuda.is_available() else [])
     for precision in formats:
         with closing(load_nets(checkpoint, device=device, precision=precision)) as nets:  # type: ignore[arg-type]
-            reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
+            reader = SourceReader.of(nets)
             identity = reader.embed(photo, mesh)[1]
             batch = CUDA_BATCH if nets.device.type == "cuda" else CPU_BATCH
             faces = [align(photo, mesh.landmarks, SourceFace(identity))] * batch

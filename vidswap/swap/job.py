@@ -58,7 +58,7 @@ def read_source(
     Raises InputNotFoundError, NoFaceInSourceError, SeveralFacesError.
     """
     options = options or SwapOptions()
-    reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
+    reader = SourceReader.of(nets)
     paths = [Path(source) for source in sources]
     source = reader.read(paths, options.k_shot, options.source_face)
     logger.info("source frames used: %s", ", ".join(source.used))

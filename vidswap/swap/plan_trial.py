@@ -20,6 +20,7 @@ from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.picture_encoder import PictureEncoder, Quality
+from vidswap.media.sampling import frames_at, middles
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
 from vidswap.people.source import SourceIdentity, SourceReader, face_size
@@ -145,23 +146,15 @@ def sampled_frames(
     target: Path, survey: Survey, count: int = N_SAMPLES, *, hwaccel: str | None = None
 ) -> Iterator[Frame]:
     """The middle frames of `count` equal parts of the range, one at a time."""
-    times, n_frames = survey.frames, len(survey.frames)
-    indices = sorted({(2 * part + 1) * n_frames // (2 * count) for part in range(count)})
-    position: int | None = None
+    wanted = [survey.frames[place] for place in middles(len(survey.frames), count)]
     with VideoReader(target, hwaccel=hwaccel) as reader:
-        for moment in (times[index] for index in indices):
-            seek = position is None or any(position < key <= moment for key in survey.keys)
-            frame = reader.frame_at(moment, seek=seek)
-            if frame is None:
-                return
-            position = frame.pts
-            yield frame
+        yield from frames_at(reader, wanted, survey.keys)
 
 
 def look_for_faces(frames: Iterator[Frame], nets: Nets, face: str | Path) -> Sampled:
     """Count people and choose among them as a swap does, frame by frame."""
     chooser = FaceChooser.of(face, nets)
-    finder = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
+    finder = SourceReader.of(nets)
     sampled, number = Sampled(), 0
     for frame in frames:
         tracked = []
