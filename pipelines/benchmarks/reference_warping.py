@@ -16,7 +16,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.warping import Shot, warped_onto
+from vidswap.blending.warping import FaceCrop, warped_onto
 from vidswap.evaluation.held_out import HeldOutFaces, read_held_out, reference_views, swap_held_out
 from vidswap.evaluation.judge import Judge, load_judge
 from vidswap.evaluation.pairs import N_PAIRS
@@ -30,7 +30,7 @@ PATH = click.Path(path_type=Path, exists=True)
 def warped(faces: HeldOutFaces) -> list[NDArray[np.uint8]]:
     """Every source warped onto its target, (256, 256, 3) each."""
     return [
-        warped_onto(Shot(source, one), Shot(target, other), COLOUR, points=faces.mesh_index)
+        warped_onto(FaceCrop(source, one), FaceCrop(target, other), COLOUR, points=faces.mesh_index)
         for source, one, target, other in zip(
             faces.sources, faces.source_landmarks, faces.targets, faces.landmarks, strict=True
         )

@@ -12,7 +12,7 @@ from tests.training.test_pairs import schematic_points
 from vidswap.blending.warping import (
     FAR,
     NEAR,
-    Shot,
+    FaceCrop,
     displacement,
     reference_view,
     warped_onto,
@@ -22,7 +22,7 @@ from vidswap.faces import mesh
 SOURCE_SKIN, TARGET_SKIN = (200, 150, 120), (90, 60, 50)
 
 
-def face(skin: tuple[int, int, int], around: int, shift: float = 0.0) -> Shot:
+def face(skin: tuple[int, int, int], around: int, shift: float = 0.0) -> FaceCrop:
     """A flat face with dark eyes and a red mouth on grey."""
     points = schematic_points().astype(np.float32)
     # Points the schema leaves out lie on the face's inside.
@@ -36,7 +36,7 @@ def face(skin: tuple[int, int, int], around: int, shift: float = 0.0) -> Shot:
         (mesh.OUTER_LIPS, (180, 40, 40)),
     ):
         cv2.fillPoly(crop, [np.rint(points[list(contour)]).astype(np.int32)], colour)
-    return Shot(crop, points)
+    return FaceCrop(crop, points)
 
 
 def test_a_displacement_field_takes_points_to_points() -> None:
@@ -87,7 +87,7 @@ def test_a_face_warped_onto_itself_is_itself() -> None:
 def test_light_is_the_frames_where_a_lamp_stands_to_one_side() -> None:
     over, frame = face(SOURCE_SKIN, 40), face(SOURCE_SKIN, 40)
     lamp = np.linspace(0.4, 1.0, 256)[None, :, None]
-    lit = Shot((frame.crop * lamp).astype(np.uint8), frame.landmarks)
+    lit = FaceCrop((frame.crop * lamp).astype(np.uint8), frame.landmarks)
     left, right = (slice(140, 150), slice(80, 90)), (slice(140, 150), slice(166, 176))
     ratios = []
     for light in (0.0, 1.0):
@@ -108,11 +108,11 @@ def test_a_reference_is_the_face_without_what_is_between_the_lips() -> None:
     column, row = np.rint(mouth.mean(axis=0)).astype(int)
     open_mouth = frame.landmarks.copy()
     open_mouth[list(mesh.INNER_LIPS)] = (mouth - mouth.mean(axis=0)) * [1.0, 6.0] + [column, row]
-    opened = reference_view(over, Shot(frame.crop, open_mouth), 0.0, 0.0)
+    opened = reference_view(over, FaceCrop(frame.crop, open_mouth), 0.0, 0.0)
     assert opened[row, column, 3] < 30
 
 
-def opened(shot: Shot, share: float) -> Shot:
+def opened(shot: FaceCrop, share: float) -> FaceCrop:
     """The lids of a face brought together or apart, to `share` of its opening."""
     points = shot.landmarks.copy()
     for eye, corners in (
@@ -121,7 +121,7 @@ def opened(shot: Shot, share: float) -> Shot:
     ):
         middle = points[list(corners)].mean(axis=0)
         points[list(eye)] = (points[list(eye)] - middle) * np.float32([1.0, share]) + middle
-    return Shot(shot.crop, points)
+    return FaceCrop(shot.crop, points)
 
 
 def test_a_reference_has_open_eyes_for_open_ones_and_none_for_a_blink() -> None:
@@ -129,7 +129,7 @@ def test_a_reference_has_open_eyes_for_open_ones_and_none_for_a_blink() -> None:
     corners = mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS
     places = [np.rint(frame.landmarks[list(c)].mean(axis=0)).astype(int) for c in corners]
 
-    def shown(face: Shot, frame: Shot) -> list[int]:
+    def shown(face: FaceCrop, frame: FaceCrop) -> list[int]:
         mask = reference_view(face, frame)[..., 3]
         assert all(mask[row - 14, column] > 200 for column, row in places)  # the brow
         return [int(mask[row, column]) for column, row in places]
@@ -152,7 +152,8 @@ def test_hair_over_the_brow_is_not_shown_and_a_beard_is() -> None:
     haired[fringe | beard] = (40, 30, 20)
     frame = face(TARGET_SKIN, 220)
     bare, covered = (
-        reference_view(Shot(crop, plain.landmarks), frame)[..., 3] for crop in (plain.crop, haired)
+        reference_view(FaceCrop(crop, plain.landmarks), frame)[..., 3]
+        for crop in (plain.crop, haired)
     )
     strong = bare > 200
     assert strong[fringe].sum() > 100
@@ -160,7 +161,7 @@ def test_hair_over_the_brow_is_not_shown_and_a_beard_is() -> None:
     np.testing.assert_allclose(covered[beard], bare[beard], atol=2)
     assert covered[150, 128] == 255
     # An answer has the frame's own pixels there.
-    answer = warped_onto(Shot(haired, plain.landmarks), frame, 0.0, uncovered=True)
+    answer = warped_onto(FaceCrop(haired, plain.landmarks), frame, 0.0, uncovered=True)
     assert answer[top + 8, 128].astype(int) == pytest.approx(TARGET_SKIN, abs=12)
 
 
@@ -178,7 +179,7 @@ def test_the_warp_brings_lids_together() -> None:
 def test_a_reference_fades_out_where_two_faces_lie_apart() -> None:
     over, frame = face(SOURCE_SKIN, 40), face(TARGET_SKIN, 220)
     for distance, expected in ((NEAR - 1, 255), ((NEAR + FAR) / 2, 127.5), (FAR, 0)):
-        apart = Shot(over.crop, over.landmarks + np.float32(distance))
+        apart = FaceCrop(over.crop, over.landmarks + np.float32(distance))
         assert reference_view(apart, frame)[150, 128, 3] == pytest.approx(expected, abs=3)
 
 
@@ -201,7 +202,7 @@ def test_a_cheek_that_is_seen_from_the_side_is_not_shown() -> None:
     narrow = frame.landmarks.copy()
     beside = narrow[:, 0] > 150  # a sixth as wide as on the frame
     narrow[beside, 0] = 150 + (narrow[beside, 0] - 150) / 6
-    shown = reference_view(Shot(face(SOURCE_SKIN, 40).crop, narrow), frame)[..., 3]
+    shown = reference_view(FaceCrop(face(SOURCE_SKIN, 40).crop, narrow), frame)[..., 3]
     whole = reference_view(face(SOURCE_SKIN, 40), frame)[..., 3]
     hidden = np.argwhere((whole > 200) & (shown < 50))
     assert len(hidden) > 100 and hidden[:, 1].min() > 128

@@ -308,3 +308,14 @@ def test_the_shipped_weights_move_the_face_towards_the_source(
     for old, new in zip(before, after, strict=True):
         assert np.linalg.norm(new - wanted) < np.linalg.norm(old - wanted)
         assert np.linalg.norm(new - wanted) < np.linalg.norm(new - old)
+
+
+def test_a_black_and_white_clip_stays_black_and_white(
+    nets: Nets, source_picture: Path, target_clip: Path
+) -> None:
+    source = SourceReader.of(nets).read([source_picture])
+    luma = np.rint(grace_hopper() @ np.array([0.2126, 0.7152, 0.0722]))
+    frame = Frame.from_rgb(np.repeat(luma[..., None], 3, axis=2).astype(np.uint8))
+    for after in swap_frames([frame, frame], source, nets):
+        assert (after.rgb != frame.rgb).any()
+        assert np.ptp(after.rgb.astype(int), axis=2).max() == 0

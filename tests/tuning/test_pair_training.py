@@ -8,7 +8,7 @@ import torch
 
 from tests.blending.test_warping import SOURCE_SKIN, TARGET_SKIN, face
 from tests.models.test_apgan import identity, small_generator
-from vidswap.blending.warping import Shot
+from vidswap.blending.warping import FaceCrop
 from vidswap.faces import mesh
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.tuning.pair_examples import (
@@ -22,11 +22,11 @@ from vidswap.tuning.pair_training import PairTuner, PeakWatch, TuneConfig, featu
 ONE_OF_TWO = ExampleConfig(back=1, own=0, across=1)
 
 
-def sources() -> list[Shot]:
+def sources() -> list[FaceCrop]:
     return [face(SOURCE_SKIN, 40, shift) for shift in (-2.0, 0.0, 2.0)]
 
 
-def targets() -> list[Shot]:
+def targets() -> list[FaceCrop]:
     return [face(TARGET_SKIN, 220, shift) for shift in (-3.0, 1.0)]
 
 

@@ -40,7 +40,7 @@ _EYES[[*mesh.RIGHT_EYE, *mesh.LEFT_EYE, mesh.RIGHT_IRIS[0], mesh.LEFT_IRIS[0]]] 
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
+class FaceCrop:
     """An aligned face and its mesh in the crop's pixels.
 
     `visibility` (128, 128), 0 to 1: where nothing lies before the face, as glasses and hands do
@@ -58,15 +58,15 @@ class Shot:
         return skin if self.visibility is None else skin * self.visibility
 
 
-def with_inexact_mesh(shot: Shot, random: np.random.Generator) -> Shot:
+def with_inexact_mesh(shot: FaceCrop, random: np.random.Generator) -> FaceCrop:
     """The face with a mesh as far off as a landmark net's: a pixel as a whole, and each point."""
     off = random.normal(size=(mesh.N_LANDMARKS, 2)) + random.normal(size=2)
     return replace(shot, landmarks=(shot.landmarks + off).astype(np.float32))
 
 
 def warped_onto(
-    face: Shot,
-    frame: Shot,
+    face: FaceCrop,
+    frame: FaceCrop,
     colour: float,
     reach: float = 0.95,
     points: NDArray[np.int64] | None = None,
@@ -94,8 +94,8 @@ def warped_onto(
 
 
 def reference_view(
-    face: Shot,
-    frame: Shot,
+    face: FaceCrop,
+    frame: FaceCrop,
     colour: float = 0.9,
     light: float = 0.8,
     points: NDArray[np.int64] | None = None,
@@ -109,22 +109,11 @@ def reference_view(
     hands do, is left out, and so is the source's hair: the source's is not wanted, the target's
     kept.
     """
-    known = slice(None) if points is None else points
-    distance = float(np.abs(face.landmarks[known] - frame.landmarks[known]).mean())
-    alike = float(np.clip((FAR - distance) / (FAR - NEAR), 0.0, 1.0))
     view = np.zeros((SIZE, SIZE, 4), np.uint8)
-    if alike > 0:
-        warped, field_ = _warped(face, frame, colour, points)
-        skin = _uncovered(face, field_)
+    warped, part, skin = warped_part(face, frame, colour, points)
+    if part.any():
         warped *= _light(frame, warped, skin, light)[..., None]
-        half = SIZE // 2  # the mask is soft
-        part = covered_part(frame.landmarks, REFERENCE_REACH, half)
-        part *= skin * _unstretched(field_)
-        eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks, half)
-        part *= 1.0 - np.maximum(between_lips(frame.landmarks, half), eyes)
-        if frame.visibility is not None:
-            part *= frame.visibility
-        part *= 255.0 * alike
+        part *= 255.0
         mask = cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
         pictures = [
             cv2.convertScaleAbs(np.maximum(warped, 0.0, out=warped)),
@@ -134,8 +123,29 @@ def reference_view(
     return view
 
 
+def warped_part(
+    face: FaceCrop, frame: FaceCrop, colour: float, points: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """`face` warped onto `frame` in its own light: RGB (256, 256, 3), the part of it that counts as
+    in `reference_view`, and where it shows skin, (128, 128) in [0, 1] each.
+    """
+    known = slice(None) if points is None else points
+    distance = float(np.abs(face.landmarks[known] - frame.landmarks[known]).mean())
+    alike = float(np.clip((FAR - distance) / (FAR - NEAR), 0.0, 1.0))
+    warped, field_ = _warped(face, frame, colour, points)
+    skin = _uncovered(face, field_)
+    half = SIZE // 2  # the mask is soft
+    part = covered_part(frame.landmarks, REFERENCE_REACH, half)
+    part *= skin * _unstretched(field_)
+    eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks, half)
+    part *= 1.0 - np.maximum(between_lips(frame.landmarks, half), eyes)
+    if frame.visibility is not None:
+        part *= frame.visibility
+    return warped, part * np.float32(alike), skin
+
+
 def _warped(
-    face: Shot, frame: Shot, colour: float, points: NDArray[np.int64] | None
+    face: FaceCrop, frame: FaceCrop, colour: float, points: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The face as it lies on the frame (256, 256, 3), and the field that brought it there."""
     known = slice(None) if points is None else points
@@ -150,7 +160,7 @@ def _warped(
     return coloured, field_
 
 
-def _uncovered(face: Shot, field_: NDArray[np.float32]) -> NDArray[np.float32]:
+def _uncovered(face: FaceCrop, field_: NDArray[np.float32]) -> NDArray[np.float32]:
     """Where a warped face shows skin, and not what lies on it (128, 128), 0 to 1."""
     columns, rows = _PLACES
     # Pixels 0, 2, ... of the crop, in pixels of its half.
@@ -184,7 +194,7 @@ def covered_part(landmarks: Points, reach: float, size: int = SIZE) -> NDArray[n
     return face_mask(centre + reach / FACE_MARGIN * (oval - centre), size, softness)
 
 
-def eyes_alike(face: Shot, frame: Shot) -> float:
+def eyes_alike(face: FaceCrop, frame: FaceCrop) -> float:
     """How far, 0 to 1, the eyes of `face` can stand for those of `frame`: not in a blink."""
     own, wanted = (float(np.mean(eye_openings(shot.landmarks))) for shot in (face, frame))
     shut, wide = EYES_AS_OPEN
@@ -226,7 +236,7 @@ def draw_eyes(picture: Any, points: NDArray[np.int32], value: float) -> None:
 
 
 def _light(
-    frame: Shot, shown: NDArray[np.float32], skin: NDArray[np.float32], share: float
+    frame: FaceCrop, shown: NDArray[np.float32], skin: NDArray[np.float32], share: float
 ) -> NDArray[np.float32]:
     """Gain (256, 256), `share` of the way from the light and shade of `shown` to the frame's.
 
@@ -292,7 +302,7 @@ def displaced(picture: Picture, field_: NDArray[np.float32]) -> Picture:
     return np.asarray(warped, np.uint8)
 
 
-def face_colours(shot: Shot) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def face_colours(shot: FaceCrop) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and deviation (3,) of the colours between the eyes and the corners of the mouth."""
     corners = (
         *mesh.RIGHT_EYE_CORNERS, *mesh.LEFT_EYE_CORNERS,

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
-from vidswap.blending.warping import Shot, reference_view
+from vidswap.blending.reference import FusedReference, ReferenceShot, clarity, with_reference
+from vidswap.blending.warping import FaceCrop
+from vidswap.choices import DEFAULT_REFERENCE_WEIGHT
 from vidswap.evaluation.clips import meshes_alike
 from vidswap.evaluation.judge import Crops, Judge
 from vidswap.evaluation.pairs import held_out_pairs
@@ -23,6 +25,7 @@ from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Face
 from vidswap.faces.mesh import FACE_OVAL
 from vidswap.faces.occlusion import GLASSES, occlusions, visibility_maps
+from vidswap.faces.quality import sharpness
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.metrics.fid import frechet_distance
 from vidswap.metrics.geometry import expression_percent, pose_degrees
@@ -137,7 +140,10 @@ def read_held_out(folder: Path, n: int) -> HeldOutFaces:
 
 
 def swap_held_out(
-    faces: HeldOutFaces, nets: Nets, mask: MaskName = "face"
+    faces: HeldOutFaces,
+    nets: Nets,
+    mask: MaskName = "face",
+    reference_weight: float = DEFAULT_REFERENCE_WEIGHT,
 ) -> tuple[list[NDArray[np.uint8]], float]:
     """Every source on its target, blended as in a run, and the generator's seconds per image."""
     outputs: list[NDArray[np.uint8]] = []
@@ -150,6 +156,11 @@ def swap_held_out(
         began = time.perf_counter()
         batch = swap_crops(nets, faces.targets[part], maps, identity, views)
         seconds.append((time.perf_counter() - began) / len(batch))
+        if views is not None:
+            batch = [
+                with_reference(y, view, reference_weight * clarity(sharpness(source)))
+                for y, view, source in zip(batch, views, faces.sources[part], strict=True)
+            ]
         outputs += batch
     blended = [
         blend_crop(*of_one, mask)
@@ -163,14 +174,14 @@ def swap_held_out(
 def reference_views(faces: HeldOutFaces, part: slice = slice(None)) -> list[NDArray[np.uint8]]:
     """What a generator is shown of the sources, (256, 256, 4) each, as in a run."""
     shots, onto = (
-        list(map(Shot, pictures[part], meshes[part], visibility_maps(pictures[part])))
+        list(map(FaceCrop, pictures[part], meshes[part], visibility_maps(pictures[part])))
         for pictures, meshes in (
             (faces.sources, faces.source_landmarks),
             (faces.targets, faces.landmarks),
         )
     )
     return [
-        reference_view(shot, target, points=faces.mesh_index)
+        FusedReference([ReferenceShot.single(shot)], points=faces.mesh_index)(0, target)
         for shot, target in zip(shots, onto, strict=True)
     ]
 

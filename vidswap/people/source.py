@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.warping import Shot, covered_part
+from vidswap.blending.reference import MOST_SHOTS, ReferenceShot, reference_shots
+from vidswap.blending.warping import FaceCrop, covered_part
 from vidswap.choices import DEFAULT_K_SHOT
 from vidswap.errors import InputNotFoundError, NoFaceInSourceError, SeveralFacesError
 from vidswap.faces.align import face_affine, warp_points
@@ -32,6 +34,8 @@ from vidswap.people.embedding import (
 
 __all__ = ["SourceIdentity", "SourceReader", "SourceShot", "embed_crop", "face_size"]
 
+T = TypeVar("T")
+
 MAX_YAW, MAX_PITCH = 40.0, 30.0  # degrees; beyond them half the face is hidden
 MIN_FACE_SIZE = 40  # pixels between the farthest landmarks
 OPEN_EYE = 0.25  # of its width: an eye below this is half shut
@@ -49,6 +53,7 @@ class SourceShot:
     embedding: NDArray[np.float32]  # (128,)
     identity: IdEmbedding  # batch of one
     flaw: str | None  # why it is better left out
+    clip: str | None = None  # the clip that it is a frame of
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class SourceIdentity:
     used: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]  # (frame, reason)
     crops: tuple[NDArray[np.uint8], ...]  # of the shots used, (256, 256, 3) RGB each
-    photograph: Shot  # the one that a generator may be shown
+    photograph: FaceCrop  # the most neutral one
+    references: tuple[ReferenceShot, ...]  # what a generator may be shown
 
 
 class SourceReader(FaceEmbedder):
@@ -70,33 +76,35 @@ class SourceReader(FaceEmbedder):
         sources: Sequence[Path],
         k_shot: int = DEFAULT_K_SHOT,
         choose: str | Path | None = None,
+        n_references: int = 0,
     ) -> SourceIdentity:
         """The identity of the person in `sources`.
 
         Each source is a photograph, a folder of photographs, or a clip of which `k_shot` frames
-        are sampled evenly. Left out are blurred frames, extreme poses, and frames of another person
-        than most. `choose` decides between several faces of a frame: None refuses, "largest" takes
-        the largest, a path takes the most similar to the face in that picture.
+        are sampled evenly. Frames that are blurred, in extreme pose, or of another person than most
+        are left out. `choose` picks among several faces of a frame: None refuses, "largest" takes
+        the largest, a path takes the one nearest to the face in that picture. Of a clip
+        `n_references` frames are looked at where that is more, to be shown to a generator.
 
         Raises NoFaceInSourceError and SeveralFacesError.
         """
         reference = self.person_in(choose) if isinstance(choose, Path) else None
         shots: list[SourceShot] = []
+        per_clip = max(k_shot, n_references)
         left_out: list[tuple[str, str]] = []
-        for name, frame in _source_frames(sources, k_shot):
+        for name, clip, frame in _source_frames(sources, per_clip):
             faces = self.faces(frame.rgb)
             if not faces:
                 left_out.append((name, "no face"))
                 continue
-            shots.append(
-                self._shot(name, frame.rgb, self._choose(name, faces, frame.rgb, choose, reference))
-            )
+            chosen = self._choose(name, faces, frame.rgb, choose, reference)
+            shots.append(replace(self._shot(name, frame.rgb, chosen), clip=clip))
         if not shots:
             raise NoFaceInSourceError(
                 f"{_names(sources)}: no face found in {len(left_out)} "
                 f"frame(s); give a picture or clip with a clear face"
             )
-        return _mean_identity(shots, left_out, _names(sources))
+        return _mean_identity(shots, left_out, _names(sources), k_shot / per_clip)
 
     def person_in(self, picture: Path) -> NDArray[np.float32]:
         """The embedding (128,) of the largest face in a picture.
@@ -137,8 +145,9 @@ class SourceReader(FaceEmbedder):
 
 
 def _mean_identity(
-    shots: list[SourceShot], left_out: list[tuple[str, str]], names: str
+    shots: list[SourceShot], left_out: list[tuple[str, str]], names: str, share: float
 ) -> SourceIdentity:
+    """The identity of one person's shots, of which a `share` of each clip's makes the mean."""
     good = [s for s in shots if s.flaw is None]
     if good:
         left_out += [(s.name, s.flaw) for s in shots if s.flaw is not None]
@@ -158,22 +167,51 @@ def _mean_identity(
         )
     left_out += [(s.name, "another person") for s, ok in zip(good, same, strict=True) if not ok]
     used = [s for s, ok in zip(good, same, strict=True) if ok]
+    views = _views(used)
+    references = reference_shots([views[i] for i in spread(range(len(views)), MOST_SHOTS)])
+    photograph = views[_most_neutral(used, views)]
+    used = _evenly(used, share)
     identity = IdEmbedding.concatenate([s.identity for s in used]).mean()
     names_used, crops = tuple(s.name for s in used), tuple(s.crop for s in used)
-    return SourceIdentity(identity, names_used, tuple(left_out), crops, _photograph(used))
+    return SourceIdentity(identity, names_used, tuple(left_out), crops, photograph, references)
 
 
-def _photograph(shots: Sequence[SourceShot]) -> Shot:
+def _evenly(shots: list[SourceShot], share: float) -> list[SourceShot]:
+    """A share of each clip's shots, spread evenly, and every photograph."""
+    by_source: dict[str, list[SourceShot]] = {}
+    for shot in shots:
+        by_source.setdefault(shot.clip or shot.name, []).append(shot)
+    return [
+        shot
+        for of_one in by_source.values()
+        for shot in spread(of_one, max(1, round(share * len(of_one))))
+    ]
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of some items, evenly spread over them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[(2 * i + 1) * len(items) // (2 * most)] for i in range(most)]
+
+
+def _views(shots: Sequence[SourceShot]) -> list[FaceCrop]:
+    """The shots as they are warped: crop, mesh in its pixels, and what lies before the face."""
+    meshes = (
+        warp_points(face_affine(shot.face.landmarks), shot.face.landmarks).astype(np.float32)
+        for shot in shots
+    )
+    crops = [shot.crop for shot in shots]
+    return list(map(FaceCrop, crops, meshes, visibility_maps(crops)))
+
+
+def _most_neutral(shots: Sequence[SourceShot], views: Sequence[FaceCrop]) -> int:
     """The most neutral shot, without glasses and the like where there is one.
 
     Warping only moves pixels: it cannot close lips over teeth, open eyes, or take off glasses.
     """
-
-    meshes = [
-        warp_points(face_affine(shot.face.landmarks), shot.face.landmarks).astype(np.float32)
-        for shot in shots
-    ]
-    visibilities = visibility_maps([shot.crop for shot in shots])
+    meshes = [view.landmarks for view in views]
+    visibilities = [view.visibility for view in views if view.visibility is not None]
     occluded = [
         1.0
         - float(np.average(visibility, weights=covered_part(points, INNER_FACE, len(visibility))))
@@ -191,8 +229,7 @@ def _photograph(shots: Sequence[SourceShot]) -> Shot:
             + 60 * max(0.0, occluded[i] - min(occluded) - AS_VISIBLE)
         )
 
-    best = min(range(len(shots)), key=strained)
-    return Shot(shots[best].crop, meshes[best], visibilities[best])
+    return min(range(len(shots)), key=strained)
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -203,18 +240,19 @@ def pictures_in(folder: Path) -> list[Path]:
     return pictures
 
 
-def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, Frame]]:
+def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, str | None, Frame]]:
+    """Frames by name, with the clip that they are of."""
     for source in sources:
         if not source.exists():
             raise InputNotFoundError(f"{source}: no such file or folder")
         if source.is_dir():
             for picture in pictures_in(source):
-                yield picture.name, read_picture(picture)
+                yield picture.name, None, read_picture(picture)
         elif is_picture(source):
-            yield source.name, read_picture(source)
+            yield source.name, None, read_picture(source)
         else:
             for frame in spaced_frames(source, k_shot):
-                yield f"{source.name} at {frame.seconds:.2f} s", frame
+                yield f"{source.name} at {frame.seconds:.2f} s", str(source), frame
 
 
 def _names(sources: Sequence[Path]) -> str:

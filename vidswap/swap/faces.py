@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.paste import MaskName, swapped_part
-from vidswap.blending.warping import Shot
+from vidswap.blending.reference import ReferenceShot
 from vidswap.faces.tracking import TrackedFace
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.frame import Frame
@@ -26,16 +26,16 @@ class FaceSource(Protocol):
         """The k-shot id embedding, a batch of one."""
 
     @property
-    def photograph(self) -> Shot | None:
-        """The picture that a generator may be shown, None for none."""
+    def references(self) -> Sequence[ReferenceShot]:
+        """The shots that a generator may be shown; none at all where it shall see no picture."""
 
 
 @dataclass(frozen=True, eq=False)
 class SourceFace:
-    """A `FaceSource` of an id embedding (a batch of one) and perhaps a photograph."""
+    """A `FaceSource` of an id embedding (a batch of one) and perhaps shots of the face."""
 
     identity: IdEmbedding
-    photograph: Shot | None = None
+    references: Sequence[ReferenceShot] = ()
 
 
 @runtime_checkable
@@ -74,7 +74,8 @@ class AlignedFace:
 
     `landmarks` (478, 2) are in pixels of the crop; `track` is the person's number in the clip;
     `source` is whose face it gets; `reference` (256, 256, 4) uint8 is the source's face warped onto
-    it, where the generator takes one; `visibility` (128, 128) is as `visibility_maps` has it.
+    it, where the generator takes one, and `clarity` how sharp that is, 0 to 1; `visibility`
+    (128, 128) is as `visibility_maps` has it.
     """
 
     affine: NDArray[np.float64]
@@ -84,6 +85,7 @@ class AlignedFace:
     source: FaceSource
     track: int = 0
     reference: NDArray[np.uint8] | None = None
+    clarity: float = 0.0
     visibility: NDArray[np.float32] | None = None
 
     def swapped_part(self, mask: MaskName) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from vidswap.blending.reference import MOST_SHOTS
 from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.media.codecs import codec_for, container_for
 from vidswap.media.decoder import VideoReader
@@ -60,7 +61,7 @@ def read_source(
     options = options or SwapOptions()
     reader = SourceReader.of(nets)
     paths = [Path(source) for source in sources]
-    source = reader.read(paths, options.k_shot, options.source_face)
+    source = reader.read(paths, options.k_shot, options.source_face, MOST_SHOTS)
     logger.info("source frames used: %s", ", ".join(source.used))
     for name, reason in source.left_out:
         logger.info("source frame left out: %s: %s", name, reason)

@@ -10,6 +10,7 @@ from vidswap.choices import (
     DEFAULT_COLOUR_MATCH,
     DEFAULT_CRF,
     DEFAULT_K_SHOT,
+    DEFAULT_REFERENCE_WEIGHT,
     DEFAULT_TEMPORAL_SMOOTHING,
     DetectorName,
     DeviceName,
@@ -75,6 +76,11 @@ class SwapOptions:
         True,
         help="Show the generator a photograph of the source, or only the id embedding.",
         group=LOOK, pixels=True, recorded=True,
+    )
+    reference_weight: float = option(
+        DEFAULT_REFERENCE_WEIGHT,
+        help="Weight of the source's photographs over the generated face, 0 to 1.",
+        group=LOOK, least=0, greatest=1, pixels=True, recorded=True,
     )
     colour_match: float = option(
         DEFAULT_COLOUR_MATCH,

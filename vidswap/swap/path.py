@@ -85,10 +85,11 @@ def swap_segments(
             if shows_reference or options.mask == "face":
                 seen = stages.find_occlusions(found, clock)
                 if shows_reference:
-                    seen = stages.warp_references(seen, clock)
+                    seen = stages.warp_references(seen, clock, begin)
                 found = overlapped(seen, "warp")
             generated = overlapped(stages.generate(found, nets, batches, clock), "generate")
-            matched = stages.match_colour(generated, options.colour_match, options.mask, clock)
+            composed = stages.compose(generated, options.reference_weight, clock)
+            matched = stages.match_colour(composed, options.colour_match, options.mask, clock)
             smoothed = stages.smooth(matched, options.temporal_smoothing, clock, begin)
             blended = overlapped(stages.blend(smoothed, options.mask, clock), "blend")
         for frame, item in blended:  # which the caller encodes

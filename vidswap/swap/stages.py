@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from vidswap.blending.colour import matched_colour
 from vidswap.blending.paste import Box, MaskName, paste_face
+from vidswap.blending.reference import FusedReference, with_reference
 from vidswap.blending.temporal_smoothing import SmoothedFace
-from vidswap.blending.warping import Shot, reference_view
+from vidswap.blending.toning import toned_like
+from vidswap.blending.warping import FaceCrop
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.occlusion import visibility_maps
@@ -118,19 +120,33 @@ def find_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[
         yield replace(item, faces=faces)
 
 
-def warp_references(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[FrameFaces]:
-    """Warp each source's photograph onto the face that gets it."""
+def warp_references(
+    items: Iterable[FrameFaces], clock: StageClock, begin: SwapState | None = None
+) -> Iterator[FrameFaces]:
+    """Warp each source's best shots onto the face that gets it, in the face's light."""
+    before = dict(begin.references) if begin is not None else {}
+    tracks: dict[int, FusedReference] = {}
     for item in items:
         with clock("warp"):
-            faces = [_with_reference(face) for face in item.faces]
-        yield replace(item, faces=faces)
-
-
-def _with_reference(face: AlignedFace) -> AlignedFace:
-    if face.source.photograph is None:
-        return face
-    onto = Shot(face.crop, face.landmarks, face.visibility)
-    return replace(face, reference=reference_view(face.source.photograph, onto))
+            faces = []
+            for face in item.faces:
+                shots = face.source.references
+                if shots:
+                    track = tracks.get(face.track)
+                    if track is None or track.shots is not shots:
+                        track = FusedReference(shots, before.pop(face.track, None))
+                        tracks[face.track] = track
+                    onto = FaceCrop(face.crop, face.landmarks, face.visibility)
+                    view = track(item.index, onto)
+                    face = replace(face, reference=view, clarity=track.clarity)
+                faces.append(face)
+        item = replace(item, faces=faces)
+        present = {face.track for face in item.faces}
+        tracks = {number: track for number, track in tracks.items() if number in present}
+        if item.ending is not None:
+            known = {number: track.last for number, track in tracks.items() if track.last}
+            item = replace(item, ending=item.ending | {"references": known})
+        yield item
 
 
 def generate(
@@ -164,19 +180,39 @@ def _generate_batch(
     return results
 
 
-def match_colour(
-    items: Iterable[FrameFaces], share: float, mask: MaskName, clock: StageClock
-) -> Iterator[FrameFaces]:
-    """Give every swapped face the colour of the skin around it; `share` 0 leaves it as it is."""
+def compose(items: Iterable[FrameFaces], weight: float, clock: StageClock) -> Iterator[FrameFaces]:
+    """Lay the reference over the generator's answer, as far as its mask counts; `weight` in [0, 1].
+
+    The photographs show the skin, the lips and the eyes of the source better than a net repaints
+    them; what they do not show is the net's.
+    """
     for item in items:
-        if share > 0:
-            with clock("match colour"):
+        if weight > 0:
+            with clock("compose"):
                 swapped = [
-                    matched_colour(face.crop, y, face.swapped_part(mask), share)
+                    y
+                    if face.reference is None
+                    else with_reference(y, face.reference, weight * face.clarity)
                     for face, y in zip(item.faces, item.swapped, strict=True)
                 ]
             item = replace(item, swapped=swapped)
         yield item
+
+
+def match_colour(
+    items: Iterable[FrameFaces], share: float, mask: MaskName, clock: StageClock
+) -> Iterator[FrameFaces]:
+    """Give every swapped face the colour of the target's skin, `share` of the way.
+
+    In a toned picture, as a black-and-white one, it also gets no colour that the target has not.
+    """
+    for item in items:
+        with clock("match colour"):
+            swapped = [
+                toned_like(face.crop, matched_colour(face.crop, y, face.swapped_part(mask), share))
+                for face, y in zip(item.faces, item.swapped, strict=True)
+            ]
+        yield replace(item, swapped=swapped)
 
 
 def smooth(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from vidswap.blending.reference import ReferenceMoment
 from vidswap.blending.temporal_smoothing import SmoothedMoment
 from vidswap.media.frame import Frame
 from vidswap.swap.options import SwapCounts
@@ -22,6 +23,7 @@ _ALLOWED = {
     ("vidswap.faces.detection", "Face"),
     ("vidswap.faces.cuts", "_Glance"),
     ("vidswap.blending.temporal_smoothing", "SmoothedMoment"),
+    ("vidswap.blending.reference", "ReferenceMoment"),
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -37,7 +39,7 @@ class SwapState:
 
     next_index: of the first frame that the tracker has not seen. held: time (pts) and CRC-32 of
     the frames it has seen and not given back, which have to be decoded again. following, chosen:
-    the tracker's and the chooser's own states. smoothing: by track. counts: those so far.
+    the tracker's and the chooser's own states. smoothing, references: by track. counts: so far.
     damage: what is known of the clip's.
     """
 
@@ -46,6 +48,7 @@ class SwapState:
     following: Mapping[str, Any]
     chosen: Any
     smoothing: Mapping[int, SmoothedMoment] = field(default_factory=dict)
+    references: Mapping[int, ReferenceMoment] = field(default_factory=dict)
     counts: SwapCounts = field(default_factory=SwapCounts)
     damage: str | None = None
 

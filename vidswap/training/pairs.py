@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vidswap.blending.warping import (
     SIZE,
-    Shot,
+    FaceCrop,
     between_lips,
     covered_part,
     eyes_alike,
@@ -174,12 +174,12 @@ class PairSampler(PairDraws):
             return np.zeros((SIZE, SIZE), np.uint8)
         return np.asarray(cv2.resize(255 - self.visibility[row], (SIZE, SIZE)), np.uint8)
 
-    def _shot(self, row: int) -> Shot:
+    def _shot(self, row: int) -> FaceCrop:
         picture = self.faces[row]
         if picture.shape[0] != SIZE:
             picture = np.asarray(cv2.resize(picture, (SIZE, SIZE)), np.uint8)
         visibility = None if self.visibility is None else self.visibility[row] / np.float32(255.0)
-        return Shot(picture, self.mesh_of(row), visibility)
+        return FaceCrop(picture, self.mesh_of(row), visibility)
 
     def _augmented(
         self, row: int, others: Sequence[NDArray[np.uint8]], random: np.random.Generator
@@ -219,7 +219,7 @@ def _mixed(
     return np.rint(mixed).astype(np.uint8)
 
 
-def _with_glasses(shot: Shot, random: np.random.Generator) -> Shot:
+def _with_glasses(shot: FaceCrop, random: np.random.Generator) -> FaceCrop:
     """The face with glasses drawn, found as they are in a run."""
     worn, glasses = add_occluder(shot.crop, shot.landmarks, random, "glasses")
     small = np.asarray(cv2.resize(glasses, (128, 128), interpolation=cv2.INTER_AREA), np.float32)

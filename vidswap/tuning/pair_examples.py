@@ -26,9 +26,9 @@ from torch import Tensor
 from vidswap.blending.mask import face_mask, sixteenths
 from vidswap.blending.warping import (
     SIZE,
+    FaceCrop,
     Picture,
     Points,
-    Shot,
     displaced,
     face_colours,
     reference_view,
@@ -105,10 +105,10 @@ class ExampleMaker:
 
     def __init__(
         self,
-        sources: Sequence[Shot],
-        targets: Sequence[Shot],
+        sources: Sequence[FaceCrop],
+        targets: Sequence[FaceCrop],
         config: ExampleConfig,
-        photograph: Shot | None = None,
+        photograph: FaceCrop | None = None,
     ) -> None:
         self.sources, self.targets, self.config = sources, targets, config
         self.photograph = photograph
@@ -143,11 +143,11 @@ class ExampleMaker:
         target = self._drawn(self.targets)
         return self._with_answer(shot.crop, shot, target)
 
-    def _with_answer(self, shown: Picture, shot: Shot, target: Shot) -> _Example:
+    def _with_answer(self, shown: Picture, shot: FaceCrop, target: FaceCrop) -> _Example:
         shown = self._warped(shown, shot.landmarks)
         gain, offset = self._colours(shot, target)
         pictures = [_whole(picture * gain + offset) for picture in (shown, shot.crop)]
-        view = self._view(Shot(pictures[0], shot.landmarks, shot.visibility))
+        view = self._view(FaceCrop(pictures[0], shot.landmarks, shot.visibility))
         (shown, answer, view), landmarks = self._moved([*pictures, view], shot.landmarks)
         return _Example(shown, answer, landmarks, _answer_weight(landmarks), view)
 
@@ -157,24 +157,24 @@ class ExampleMaker:
         answer = warped_onto(source, shot, self.config.target_colour, INNER_REACH)
         gain = 1.0 + self.config.brightness * self.random.uniform(-1.0, 1.0)
         pictures = [_whole(picture * gain) for picture in (shot.crop, answer)]
-        view = self._view(Shot(pictures[0], shot.landmarks, shot.visibility))
+        view = self._view(FaceCrop(pictures[0], shot.landmarks, shot.visibility))
         (shown, answer, view), landmarks = self._moved([*pictures, view], shot.landmarks)
         keep = keep_map(landmarks, False, self.config.keep)
         return _Example(shown, answer, landmarks, keep, view)
 
-    def _view(self, frame: Shot) -> NDArray[np.uint8]:
+    def _view(self, frame: FaceCrop) -> NDArray[np.uint8]:
         """The photograph warped onto a frame (256, 256, 4), by a mesh as inexact as most."""
         if self.photograph is None:
             return np.zeros((SIZE, SIZE, 4), np.uint8)
         return reference_view(with_inexact_mesh(self.photograph, self.random), frame)
 
-    def _nearest(self, shots: Sequence[Shot], shot: Shot, of: int) -> Shot:
+    def _nearest(self, shots: Sequence[FaceCrop], shot: FaceCrop, of: int) -> FaceCrop:
         """Of `of` shots drawn at random, the one with the nearest mesh: like pose and speech."""
         drawn = [self._drawn(shots) for _ in range(of)]
         distances = [float(np.abs(s.landmarks - shot.landmarks).mean()) for s in drawn]
         return drawn[int(np.argmin(distances))]
 
-    def _drawn(self, shots: Sequence[Shot]) -> Shot:
+    def _drawn(self, shots: Sequence[FaceCrop]) -> FaceCrop:
         return shots[int(self.random.integers(len(shots)))]
 
     def _warped(self, picture: Picture, landmarks: Points) -> Picture:
@@ -185,7 +185,7 @@ class ExampleMaker:
         inside = face_mask(landmarks[list(mesh.FACE_OVAL)])
         return displaced(picture, field_ * inside[..., None])
 
-    def _colours(self, shot: Shot, target: Shot) -> tuple[NDArray[np.floating], ...]:
+    def _colours(self, shot: FaceCrop, target: FaceCrop) -> tuple[NDArray[np.floating], ...]:
         """Gain and offset (256, 256, 3) to a light between the source's and the target's."""
         mean, deviation = face_colours(shot)
         to_mean, to_deviation = face_colours(target)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from vidswap.blending.warping import Shot
+from vidswap.blending.warping import FaceCrop
 from vidswap.identity.dlib_resnet import DlibResNet
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder, dlib_crop
 from vidswap.models.adapter import DEFAULT_RANK, Adapter
@@ -68,12 +68,12 @@ class PairTuner:
         self,
         net: Generator,
         encoder: IdentityEncoder,
-        sources: Sequence[Shot],
-        targets: Sequence[Shot],
+        sources: Sequence[FaceCrop],
+        targets: Sequence[FaceCrop],
         source_id: IdEmbedding,
         config: TuneConfig | None = None,
         compute: torch.dtype = torch.float32,
-        photograph: Shot | None = None,
+        photograph: FaceCrop | None = None,
     ) -> None:
         """`net`, in float32, is taken over; the id is a batch of one, on the net's device.
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidswap.blending.warping import SIZE, Shot
+from vidswap.blending.warping import SIZE, FaceCrop
 from vidswap.errors import (
     BadOptionError,
     CheckpointError,
@@ -156,14 +156,14 @@ def _train(
 
 def read_source_shots(
     reader: SourceReader, sources: Sequence[Path], identity: IdEmbedding
-) -> list[Shot]:
+) -> list[FaceCrop]:
     """Up to MAX_SHOTS faces of the person `identity` shows, sampled evenly over the sources.
 
     Small and blurred faces are left out unless there is nothing else. Raises NoFaceInSourceError.
     """
     person = as_array(identity)
-    good: list[Shot] = []
-    poor: list[Shot] = []
+    good: list[FaceCrop] = []
+    poor: list[FaceCrop] = []
     for frame in _frames(sources):
         shot, size = _shot_of(reader, frame, person)
         if shot is not None:
@@ -176,7 +176,7 @@ def read_source_shots(
     return good or poor
 
 
-def read_target_shots(reader: SourceReader, target: Path, face: str | Path) -> list[Shot]:
+def read_target_shots(reader: SourceReader, target: Path, face: str | Path) -> list[FaceCrop]:
     """Up to MAX_SHOTS faces of a clip, sampled evenly: of each frame the largest, or the person in
     the picture `face`. Raises NoFaceInTargetError.
     """
@@ -191,7 +191,7 @@ def read_target_shots(reader: SourceReader, target: Path, face: str | Path) -> l
 
 def _shot_of(
     reader: SourceReader, frame: Frame, person: NDArray[np.float32] | None
-) -> tuple[Shot | None, float]:
+) -> tuple[FaceCrop | None, float]:
     """The largest face, or the one that is `person` (128,); and its size."""
     faces = reader.faces(frame.rgb)
     if person is None:
@@ -203,7 +203,7 @@ def _shot_of(
     affine = face_affine(face.landmarks)
     landmarks = warp_points(affine, face.landmarks).astype(np.float32)
     crop = align_face(frame.rgb, affine)
-    return Shot(crop, landmarks, visibility_maps([crop])[0]), face_size(face)
+    return FaceCrop(crop, landmarks, visibility_maps([crop])[0]), face_size(face)
 
 
 def _frames(sources: Sequence[Path]) -> Iterator[Frame]:
@@ -248,7 +248,7 @@ def _load_base(checkpoint: Path | None, device: torch.device) -> tuple[LoadedGen
     return base, base.net
 
 
-def _digest(shots: Iterable[Shot]) -> str:
+def _digest(shots: Iterable[FaceCrop]) -> str:
     digest = hashlib.sha256()
     for shot in shots:
         digest.update(shot.crop.tobytes())

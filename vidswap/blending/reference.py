@@ -1,0 +1,240 @@
+"""What a generator is shown of the source: its best shots, fused on the target's face and relit.
+
+One photograph shows one pose, one expression and one light. Of many shots of a person, the few that
+suit a frame are warped onto its face and mixed pixel by pixel, each by how squarely it shows that
+place; the mixture then takes on the target's light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from vidswap.blending.relighting import (
+    SIZE as MAP_SIZE,
+)
+from vidswap.blending.relighting import (
+    fit_shading,
+    harmonics,
+    normal_map,
+    relighting_gain,
+    skin_part,
+)
+from vidswap.blending.warping import SIZE, FaceCrop, covered_part, warped_part
+from vidswap.faces.pose import canonical_mesh, eye_opening, head_pose, mouth_opening
+from vidswap.faces.quality import MIN_SHARPNESS, sharpness
+
+Floats = NDArray[np.float32]
+
+MOST_SHOTS = 32  # that are kept of a source
+BEST_SHOTS = 3  # that are warped onto a frame
+LEAST_SHARE = 0.1  # of the best one's weight, below which a shot is not worth its warp
+POSE_STEP = 10.0  # degrees of yaw and pitch apart that cost one
+MOUTH_COST = 12.0  # a face height that the shot's mouth is open further than the target's: teeth
+EYE_COST, OPEN_EYE = 10.0, 0.25  # an eye width that a shot's eyes are shut further than that
+COVERED_COST = 8.0  # share of the inner face that something lies before
+BLUR_COST, SHARP, BLURRED = 6.0, 2.0 * MIN_SHARPNESS, 0.5 * MIN_SHARPNESS
+INNER_FACE = 0.7  # of the outline
+TURNED, MIRROR_COST = 8.0, 1.5  # degrees of yaw from which the mirrored shot shows another side
+WEIGHT_MEMORY, SHADING_MEMORY = 0.85, 0.85  # share of the frame before
+COLOUR = 0.9  # how far a shot takes on the mean and spread of colour it covers
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceShot:
+    """A shot of the source and what decides when it is shown.
+
+    pose: yaw and pitch in degrees. mouth, eyes: openings as in `vidswap.faces.pose`. flaws: cost of
+    what is wrong with it whatever the target is like. clarity: 0 for a blurred shot, 1 for a sharp
+    one; a net repaints a blurred face better than it shows.
+    """
+
+    shot: FaceCrop
+    pose: tuple[float, float]
+    mouth: float
+    eyes: float
+    flaws: float
+    clarity: float
+
+    @classmethod
+    def single(cls, shot: FaceCrop) -> ReferenceShot:
+        """The only shot of a source: nothing has to be known to choose it."""
+        return cls(shot, (0.0, 0.0), 0.0, 1.0, 0.0, clarity(sharpness(shot.crop)))
+
+    @classmethod
+    def of(cls, shot: FaceCrop) -> ReferenceShot:
+        """Measure a shot."""
+        pose, covered = head_pose(shot.landmarks), 0.0
+        if shot.visibility is not None:
+            inner = covered_part(shot.landmarks, INNER_FACE, len(shot.visibility))
+            covered = 1.0 - float(np.average(shot.visibility, weights=inner + 1e-6))
+        sharp = sharpness(shot.crop)
+        blur = max(0.0, SHARP - sharp) / SHARP
+        eyes = eye_opening(shot.landmarks)
+        flaws = COVERED_COST * covered + BLUR_COST * blur + EYE_COST * max(0.0, OPEN_EYE - eyes)
+        mouth = mouth_opening(shot.landmarks)
+        return cls(shot, (pose.yaw, pose.pitch), mouth, eyes, flaws, clarity(sharp))
+
+
+def clarity(sharp: float) -> float:
+    """How far a crop of a `sharpness` can stand for the face itself, 0 to 1."""
+    return float(np.clip((sharp - BLURRED) / (SHARP - BLURRED), 0.0, 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceMoment:
+    """What the next frame of a track goes on from: each shot's weight, and the target's shading."""
+
+    index: int
+    weights: NDArray[np.float64]  # (number of shots,)
+    shading: Floats  # (9, 3)
+
+
+class FusedReference:
+    """The reference of one track, in order of frames; `last` is all that it remembers.
+
+    `clarity` is that of the shots of the last view; `points` are those of the meshes that are
+    known, by default all.
+    """
+
+    def __init__(
+        self,
+        shots: Sequence[ReferenceShot],
+        last: ReferenceMoment | None = None,
+        points: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.shots, self.last, self._points = shots, last, points
+        self.clarity = 0.0
+
+    def __call__(self, index: int, target: FaceCrop) -> NDArray[np.uint8]:
+        """The view for frame `index` (256, 256, 4) uint8, RGB and mask; one of another shape of
+        face, or where nothing of the source can be shown, is empty.
+        """
+        last = self.last if self.last is not None and self.last.index == index - 1 else None
+        weights = shot_weights(self.shots, target)
+        basis = harmonics(normal_map(target.landmarks, self._points))
+        skin = skin_part(target.landmarks)
+        shading = fit_shading(_small(target.crop), skin * _small(target.uncovered), basis)
+        if last is not None:
+            weights = WEIGHT_MEMORY * last.weights + (1.0 - WEIGHT_MEMORY) * weights
+            mixed = SHADING_MEMORY * last.shading + (1.0 - SHADING_MEMORY) * shading
+            shading = mixed.astype(np.float32)
+        self.last = ReferenceMoment(index, weights, shading)
+        self.clarity = float(weights @ np.array([shot.clarity for shot in self.shots]))
+        fused, part, shown = fused_shots(self.shots, weights, target, self._points)
+        view = np.zeros((SIZE, SIZE, 4), np.uint8)
+        if part.max() > 0.0:
+            own = fit_shading(_small(fused), skin * _small(shown), basis)
+            fused *= relighting_gain(own, shading, basis)
+            view[..., :3] = np.clip(np.rint(fused), 0, 255)
+            mask = cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+            view[..., 3] = np.rint(255.0 * mask)
+        return view
+
+
+def reference_shots(shots: Sequence[FaceCrop]) -> tuple[ReferenceShot, ...]:
+    """The shots of a source as references, and the mirrored ones of those that look aside.
+
+    A mirrored shot stands in for a side that no shot shows; it costs, since no face is symmetric.
+    """
+    measured = [ReferenceShot.of(shot) for shot in shots]
+    turned = [one for one in measured if abs(one.pose[0]) > TURNED]
+    mirrored = [
+        replace(
+            one, shot=mirror_image(one.shot), pose=(-one.pose[0], one.pose[1]),
+            flaws=one.flaws + MIRROR_COST,
+        )
+        for one in turned
+    ]  # fmt: skip
+    return (*measured, *mirrored)
+
+
+def mirror_image(shot: FaceCrop) -> FaceCrop:
+    """The shot as seen in a mirror, its mesh renumbered for the other side."""
+    landmarks = shot.landmarks[mirrored_points()].copy()
+    landmarks[:, 0] = SIZE - 1 - landmarks[:, 0]
+    visibility = shot.visibility
+    return FaceCrop(
+        np.ascontiguousarray(shot.crop[:, ::-1]),
+        landmarks,
+        None if visibility is None else np.ascontiguousarray(visibility[:, ::-1]),
+    )
+
+
+@cache
+def mirrored_points() -> NDArray[np.int64]:
+    """For every mesh point the one on the other side (478,), from the canonical mesh's symmetry."""
+    points = canonical_mesh().astype(np.float64)
+    other = points * [-1.0, 1.0, 1.0]
+    distance = np.linalg.norm(other[:, None] - points[None], axis=2)
+    _, partner = linear_sum_assignment(distance)
+    return np.asarray(partner, np.int64)
+
+
+def shot_weights(shots: Sequence[ReferenceShot], target: FaceCrop) -> NDArray[np.float64]:
+    """How well each shot suits a frame's face (number of shots,), in all one."""
+    if len(shots) == 1:
+        return np.ones(1)
+    pose, mouth = head_pose(target.landmarks), mouth_opening(target.landmarks)
+    costs = np.array(
+        [
+            np.hypot(shot.pose[0] - pose.yaw, shot.pose[1] - pose.pitch) / POSE_STEP
+            + MOUTH_COST * max(0.0, shot.mouth - mouth)
+            + shot.flaws
+            for shot in shots
+        ]
+    )
+    weights = np.exp(costs.min() - costs)
+    return np.asarray(weights / weights.sum(), np.float64)
+
+
+def fused_shots(
+    shots: Sequence[ReferenceShot],
+    weights: NDArray[np.float64],
+    target: FaceCrop,
+    points: NDArray[np.int64] | None = None,
+) -> tuple[Floats, Floats, Floats]:
+    """The best shots on a frame's face, mixed: RGB (256, 256, 3), mask and skin (128, 128).
+
+    A place counts by the shot's weight times its mask squared, so that far sides, lips and lids
+    come from the shots that show them.
+    """
+    best = np.argsort(weights)[::-1][:BEST_SHOTS]
+    best = best[weights[best] >= LEAST_SHARE * weights[best[0]]]
+    half = SIZE // 2
+    mixed, total = np.zeros((SIZE, SIZE, 3), np.float32), np.full((half, half), 1e-6, np.float32)
+    masks, skins = np.zeros((half, half), np.float32), np.zeros((half, half), np.float32)
+    for i in best:
+        warped, part, skin = warped_part(shots[i].shot, target, COLOUR, points)
+        counts = np.float32(weights[i]) * part * part
+        # Everywhere a little, so that what no shot shows squarely is not black.
+        wide = counts + np.float32(1e-4 * weights[i])
+        mixed += cv2.resize(wide, (SIZE, SIZE))[..., None] * warped
+        total += wide
+        masks += counts * part
+        skins += wide * skin
+    counted = np.maximum(total - 1e-4 * weights[best].sum(), 1e-6)
+    part = np.where(masks > 0, masks / counted, 0.0).clip(0.0, 1.0).astype(np.float32)
+    mixed /= cv2.resize(total, (SIZE, SIZE))[..., None]
+    return mixed, part, skins / total
+
+
+def with_reference(
+    picture: NDArray[np.uint8], view: NDArray[np.uint8], weight: float
+) -> NDArray[np.uint8]:
+    """A picture (256, 256, 3) with a view (256, 256, 4) over it, by its mask times `weight`."""
+    share = np.float32(weight / 255.0) * view[..., 3:].astype(np.float32)
+    mixed = picture + share * (view[..., :3].astype(np.float32) - picture)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def _small(picture: NDArray[np.uint8] | Floats) -> Floats:
+    """A picture at the size of the maps of light, float32."""
+    small = cv2.resize(picture, (MAP_SIZE, MAP_SIZE), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
