@@ -115,6 +115,18 @@ def test_a_mirror_image_has_the_mesh_of_the_face_in_the_mirror() -> None:
     np.testing.assert_array_equal(mirrored.crop, shot.crop[:, ::-1])
 
 
+def test_a_green_wall_within_the_rim_of_a_mesh_is_not_shown_as_cheek() -> None:
+    shot = head(SKIN)
+    crop = shot.crop.copy()
+    left = shot.landmarks[:, 0].min()
+    crop[:, : int(left) + 7] = (20, 200, 40)  # the mesh reaches seven pixels into the wall
+    view = FusedReference([ReferenceShot.single(replace(shot, crop=crop))])(0, head(SKIN, seed=5))
+    shown = view[..., 3] > 60
+    green = view[..., 1].astype(int) - view[..., 0] > 40
+    assert shown[100:170, 100:150].all()
+    assert not (shown & green).any()
+
+
 def test_a_photograph_of_another_pose_altogether_shows_nothing() -> None:
     away = FaceCrop(head(SKIN).crop, turned_mesh() + 60.0, np.ones((128, 128), np.float32))
     view = FusedReference([ReferenceShot.single(away)])(0, head(SKIN))

@@ -29,6 +29,7 @@ from vidswap.blending.relighting import (
 from vidswap.blending.warping import SIZE, FaceCrop, covered_part, warped_part
 from vidswap.faces.pose import canonical_mesh, eye_opening, head_pose, mouth_opening
 from vidswap.faces.quality import MIN_SHARPNESS, sharpness
+from vidswap.faces.skin import OFF, SPREAD
 
 Floats = NDArray[np.float32]
 
@@ -40,7 +41,7 @@ MOUTH_COST = 12.0  # a face height that the shot's mouth is open further than th
 EYE_COST, OPEN_EYE = 10.0, 0.25  # an eye width that a shot's eyes are shut further than that
 COVERED_COST = 8.0  # share of the inner face that something lies before
 BLUR_COST, SHARP, BLURRED = 6.0, 2.0 * MIN_SHARPNESS, 0.5 * MIN_SHARPNESS
-INNER_FACE = 0.7  # of the outline
+INNER_FACE, RIM = 0.7, 0.86  # of the outline: where all is face, and from where on it may not be
 TURNED, MIRROR_COST = 8.0, 1.5  # degrees of yaw from which the mirrored shot shows another side
 WEIGHT_MEMORY, SHADING_MEMORY = 0.85, 0.85  # share of the frame before
 COLOUR = 0.9  # how far a shot takes on the mean and spread of colour it covers
@@ -65,7 +66,9 @@ class ReferenceShot:
     @classmethod
     def single(cls, shot: FaceCrop) -> ReferenceShot:
         """The only shot of a source: nothing has to be known to choose it."""
-        return cls(shot, (0.0, 0.0), 0.0, 1.0, 0.0, clarity(sharpness(shot.crop)))
+        return cls(
+            without_background(shot), (0.0, 0.0), 0.0, 1.0, 0.0, clarity(sharpness(shot.crop))
+        )
 
     @classmethod
     def of(cls, shot: FaceCrop) -> ReferenceShot:
@@ -79,7 +82,27 @@ class ReferenceShot:
         eyes = eye_opening(shot.landmarks)
         flaws = COVERED_COST * covered + BLUR_COST * blur + EYE_COST * max(0.0, OPEN_EYE - eyes)
         mouth = mouth_opening(shot.landmarks)
-        return cls(shot, (pose.yaw, pose.pitch), mouth, eyes, flaws, clarity(sharp))
+        shown = without_background(shot)
+        return cls(shown, (pose.yaw, pose.pitch), mouth, eyes, flaws, clarity(sharp))
+
+
+def without_background(shot: FaceCrop) -> FaceCrop:
+    """The shot with what is not of its skin's colour at the rim of the face taken for hidden.
+
+    A mesh is a few pixels off there, and the wall behind the face, or a green screen, is no cheek.
+    """
+    half = SIZE // 2
+    small = cv2.resize(shot.crop, (half, half), interpolation=cv2.INTER_AREA)
+    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB))
+    inside = covered_part(shot.landmarks, INNER_FACE, half)
+    middle = np.median(lab[inside > 0.5], axis=0) if (inside > 0.5).any() else lab.mean(axis=(0, 1))
+    off = np.linalg.norm((lab - middle) / SPREAD, axis=2)
+    rim = 1.0 - covered_part(shot.landmarks, RIM, half)
+    other = rim * np.clip(off - OFF, 0.0, 1.0)
+    other = cv2.dilate(other.astype(np.float32), np.ones((3, 3), np.uint8))
+    seen = 1.0 - cv2.GaussianBlur(other, (0, 0), 1.5)
+    before = 1.0 if shot.visibility is None else shot.visibility
+    return replace(shot, visibility=np.asarray(before * seen, np.float32))
 
 
 def clarity(sharp: float) -> float:

@@ -72,10 +72,11 @@ class OneSource:
 class AlignedFace:
     """A face ready for the generator: the affine AM, F_t and B_t, (256, 256, 3) uint8 each.
 
-    `landmarks` (478, 2) are in pixels of the crop; `track` is the person's number in the clip;
-    `source` is whose face it gets; `reference` (256, 256, 4) uint8 is the source's face warped onto
-    it, where the generator takes one, and `clarity` how sharp that is, 0 to 1; `visibility`
-    (128, 128) is as `visibility_maps` has it.
+    `landmarks` (478, 2) are in pixels of the crop; `source` is whose face it gets; `track` is the
+    person's number in the clip; `exposure` is the factor that the crop was brightened by;
+    `reference` (256, 256, 4) uint8 is the source's face warped onto it, where the generator takes
+    one, and `clarity` how sharp that is, 0 to 1; `visibility` (128, 128) is as `visibility_maps`
+    has it.
     """
 
     affine: NDArray[np.float64]
@@ -84,6 +85,7 @@ class AlignedFace:
     boundary_map: NDArray[np.uint8]
     source: FaceSource
     track: int = 0
+    exposure: float = 1.0
     reference: NDArray[np.uint8] | None = None
     clarity: float = 0.0
     visibility: NDArray[np.float32] | None = None

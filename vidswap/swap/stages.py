@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.colour import matched_colour
+from vidswap.blending.exposure import exposed, exposure_gain
+from vidswap.blending.focus import focused_like
 from vidswap.blending.paste import Box, MaskName, paste_face
 from vidswap.blending.reference import FusedReference, with_reference
 from vidswap.blending.temporal_smoothing import SmoothedFace
@@ -93,21 +95,27 @@ def _aligned(
     clock: StageClock,
 ) -> FrameFaces:
     with clock("align"):
-        faces = [
+        aligned = (
             align(frame.rgb, face.landmarks, source, face.track_id)
             for face, source in assigner.assign(frame.rgb, tracked)
-        ]
-        return FrameFaces(frame, index, faces)
+        )
+        # Where nothing of a face can be seen, nothing is to be swapped.
+        return FrameFaces(frame, index, [face for face in aligned if face.exposure > 0.0])
 
 
 def align(
     rgb: NDArray[np.uint8], landmarks: NDArray[np.floating], source: FaceSource, track: int = 0
 ) -> AlignedFace:
-    """F_t, B_t and AM of a mesh (478, 2) in frame pixels, for the face that gets `source`'s."""
+    """F_t, B_t and AM of a mesh (478, 2) in frame pixels, for the face that gets `source`'s.
+
+    A dark face is brightened; how much, its `exposure` says.
+    """
     affine = face_affine(landmarks)
     aligned = warp_points(affine, landmarks)
     crop = align_face(rgb, affine)
-    return AlignedFace(affine, aligned, crop, draw_boundary_map(aligned), source, track)
+    gain = exposure_gain(crop)
+    boundary_map = draw_boundary_map(aligned)
+    return AlignedFace(affine, aligned, exposed(crop, gain), boundary_map, source, track, gain)
 
 
 def find_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[FrameFaces]:
@@ -250,6 +258,12 @@ def blend(
         yield frame, item
 
 
+def as_recorded(face: AlignedFace, swapped: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Y as the target's camera would have recorded it: no sharper, and as dark."""
+    focused = focused_like(face.crop, swapped)
+    return exposed(focused, 1.0 / face.exposure)
+
+
 def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
     """Eq. 12 and 13 for every swapped face of a frame; a frame without faces is given back.
 
@@ -257,7 +271,8 @@ def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
     """
     pixels, boxes = item.frame.rgb, list[Box]()
     for face, swapped in zip(item.faces, item.swapped, strict=True):
-        patch = paste_face(pixels, swapped, face.affine, face.swapped_part(mask))
+        answer = as_recorded(face, swapped)
+        patch = paste_face(pixels, answer, face.affine, face.swapped_part(mask))
         if patch is None:
             continue
         if not boxes:
