@@ -15,6 +15,7 @@ from vidswap.choices import DeviceName as DeviceName
 from vidswap.choices import PrecisionName as PrecisionName
 from vidswap.errors import BadOptionError
 from vidswap.faces.detection import FaceDetector, LandmarkFinder
+from vidswap.faces.searching import SearchingDetector
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.models.checkpoint import LoadedGenerator, load_generator
 from vidswap.runtime.processor import cpu_computes_bf16
@@ -64,10 +65,11 @@ def load_detector(name: DetectorName) -> tuple[FaceDetector, LandmarkFinder]:
     if name == "face-alignment":
         from vidswap.faces.face_alignment_detector import load_face_alignment
 
-        return load_face_alignment()
+        found, finder = load_face_alignment()
+        return SearchingDetector(found), finder
     from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
 
-    return MediapipeDetector(), MediapipeLandmarks()
+    return SearchingDetector(MediapipeDetector()), MediapipeLandmarks()
 
 
 def choose_device(name: DeviceName) -> torch.device:
