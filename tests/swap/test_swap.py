@@ -148,6 +148,13 @@ def test_k_shot_uses_k_frames_and_names_those_left_out(
     assert 0 < float((source.identity.embedding - one_frame.embedding).norm()) < 0.3
 
 
+def test_more_frames_are_shown_than_make_the_identity(nets: Nets, target_clip: Path) -> None:
+    reader = SourceReader.of(nets)
+    few, many = (reader.read([target_clip], 4, n_references=n) for n in (0, 12))
+    assert len(few.used) == len(many.used) == 4
+    assert len(few.references) < 12 <= len(many.references)
+
+
 def test_the_generator_is_shown_the_source_unless_told_otherwise(
     nets: Nets, source_picture: Path
 ) -> None:

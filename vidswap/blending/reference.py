@@ -143,7 +143,8 @@ class FusedReference:
         weights = shot_weights(self.shots, target)
         basis = harmonics(normal_map(target.landmarks, self._points))
         skin = skin_part(target.landmarks)
-        shading = fit_shading(_small(target.crop), skin * _small(target.uncovered), basis)
+        seen = skin if target.visibility is None else skin * _small(target.visibility)
+        shading = fit_shading(_small(target.crop), seen, basis)
         if last is not None:
             weights = WEIGHT_MEMORY * last.weights + (1.0 - WEIGHT_MEMORY) * weights
             mixed = SHADING_MEMORY * last.shading + (1.0 - SHADING_MEMORY) * shading

@@ -104,7 +104,7 @@ class SourceReader(FaceEmbedder):
                 f"{_names(sources)}: no face found in {len(left_out)} "
                 f"frame(s); give a picture or clip with a clear face"
             )
-        return _mean_identity(shots, left_out, _names(sources), k_shot / per_clip)
+        return _mean_identity(shots, left_out, _names(sources), k_shot)
 
     def person_in(self, picture: Path) -> NDArray[np.float32]:
         """The embedding (128,) of the largest face in a picture.
@@ -145,9 +145,9 @@ class SourceReader(FaceEmbedder):
 
 
 def _mean_identity(
-    shots: list[SourceShot], left_out: list[tuple[str, str]], names: str, share: float
+    shots: list[SourceShot], left_out: list[tuple[str, str]], names: str, k_shot: int
 ) -> SourceIdentity:
-    """The identity of one person's shots, of which a `share` of each clip's makes the mean."""
+    """The identity of one person's shots, the mean of at most `k_shot` of each clip."""
     good = [s for s in shots if s.flaw is None]
     if good:
         left_out += [(s.name, s.flaw) for s in shots if s.flaw is not None]
@@ -170,22 +170,18 @@ def _mean_identity(
     views = _views(used)
     references = reference_shots([views[i] for i in spread(range(len(views)), MOST_SHOTS)])
     photograph = views[_most_neutral(used, views)]
-    used = _evenly(used, share)
+    used = _evenly(used, k_shot)
     identity = IdEmbedding.concatenate([s.identity for s in used]).mean()
     names_used, crops = tuple(s.name for s in used), tuple(s.crop for s in used)
     return SourceIdentity(identity, names_used, tuple(left_out), crops, photograph, references)
 
 
-def _evenly(shots: list[SourceShot], share: float) -> list[SourceShot]:
-    """A share of each clip's shots, spread evenly, and every photograph."""
+def _evenly(shots: list[SourceShot], k_shot: int) -> list[SourceShot]:
+    """At most `k_shot` shots of each clip, spread evenly, and every photograph."""
     by_source: dict[str, list[SourceShot]] = {}
     for shot in shots:
         by_source.setdefault(shot.clip or shot.name, []).append(shot)
-    return [
-        shot
-        for of_one in by_source.values()
-        for shot in spread(of_one, max(1, round(share * len(of_one))))
-    ]
+    return [shot for of_one in by_source.values() for shot in spread(of_one, k_shot)]
 
 
 def spread(items: Sequence[T], most: int) -> list[T]:
