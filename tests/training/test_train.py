@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,11 +33,12 @@ from vidswap.models.apgan.generator import GeneratorConfig
 from vidswap.models.checkpoint import load_generator
 from vidswap.training import records as train_records
 from vidswap.training.config import LossWeights, TrainConfig
+from vidswap.training.data.face_shards import read_index
 from vidswap.training.export import export_generator
 from vidswap.training.pair_batch import PairConfig
 from vidswap.training.parts import export_state, import_state, pack_training
-from vidswap.training.records import RunFolder, read_state
-from vidswap.training.run import TrainJob, train
+from vidswap.training.records import RunFolder, read_start, read_state
+from vidswap.training.run import TrainJob, read_faces, train
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = TrainConfig(
@@ -88,6 +90,38 @@ def test_two_halves_of_a_run_are_the_whole_run(finished: TrainJob, tmp_path: Pat
     for net in ("generator", "average", "discriminator"):
         for name, tensor in whole[net].items():
             assert torch.equal(tensor, halves[net][name]), f"{net} {name}"
+
+
+def test_a_run_starts_from_an_exported_checkpoint(finished: TrainJob, tmp_path: Path) -> None:
+    exported = tmp_path / "exported.safetensors"
+    export_generator(finished.run, exported)
+    state = read_start(exported)
+    assert "discriminator" not in state and (state["images"], state["steps"]) == (12, 0)
+    config = replace(
+        TINY,
+        generator=replace(TINY.generator, reference=True, gate=True),
+        warm_discriminator_images=4,
+    )
+    job = replace(finished, config=config, run=tmp_path / "new", start_from=exported, images=16)
+    result = train(job)
+    assert (result.images, result.steps) == (16, 2)
+    new = read_state(job.run / "state.pt")
+    assert new["warmed"] == 4 and new["generator"].keys() > state["generator"].keys()
+    # One small step away from the exported weights, which are in fp16.
+    name = "up.16.conv.weight"
+    torch.testing.assert_close(new["generator"][name], state["generator"][name], atol=3e-4, rtol=0)
+    export_generator(job.run, exported)
+    assert load_generator(exported).net.config.gate
+
+
+def test_excluded_pictures_are_never_drawn(finished: TrainJob, tmp_path: Path) -> None:
+    faces = tmp_path / "faces"
+    shutil.copytree(finished.faces, faces)
+    rows = read_faces(replace(finished, faces=faces)).sampler.rows
+    listed = [read_index(faces)[row].file for row in rows[:2]]
+    (faces / "exclude.txt").write_text("\n".join([*listed, "", "unknown.webp"]))
+    left = read_faces(replace(finished, faces=faces)).sampler.rows
+    assert left.tolist() == rows[2:].tolist()
 
 
 def test_a_run_is_not_begun_over_by_mistake(finished: TrainJob) -> None:

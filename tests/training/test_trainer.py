@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tests.models.test_apgan import SMALL
 from tests.training.test_pairs import MESH_INDEX, schematic_points
-from vidswap.errors import CheckpointError, TrainingDivergedError
+from vidswap.errors import CheckpointError, TrainingConfigError, TrainingDivergedError
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.models.apgan.discriminator import Discriminator, DiscriminatorConfig
 from vidswap.models.apgan.generator import GeneratorConfig
@@ -267,3 +267,90 @@ def test_training_goes_on_with_a_reference_where_it_stood_without() -> None:
     again = trainer(given)
     again.load_state(copy.deepcopy(net.state()))
     assert torch.equal(again.generator.covered["128"].weight, net.generator.covered["128"].weight)
+
+
+def with_gate(given: TrainConfig) -> TrainConfig:
+    return replace(
+        given, generator=replace(given.generator, reference=True, gate=True),
+        pairs=replace(given.pairs, referenced=1.0),
+    )  # fmt: skip
+
+
+def test_training_goes_on_with_a_gate_where_it_stood_with_a_reference() -> None:
+    given = with_gate(config())
+    painted = trainer(replace(given, generator=replace(given.generator, gate=False)))
+    painted.step(sampler(given.pairs).batch(0))
+    state = copy.deepcopy(painted.state())
+    net = trainer(given)
+    net.load_state(copy.deepcopy(state))
+    for name in ("generator", "average"):
+        for key, weight in state[name].items():
+            assert torch.equal(getattr(net, name).state_dict()[key], weight), key
+    moments = net.generator_optimiser.state_dict()["state"]
+    assert moments.keys() == state["generator_optimiser"]["state"].keys()
+    losses = net.step(sampler(given.pairs).batch(1))
+    assert losses is not None and 0.35 < losses["gate"] < 0.75
+    assert all(bool(w.detach().any()) for w in net.generator.gate.features.parameters())
+    again = trainer(given)
+    again.load_state(copy.deepcopy(net.state()))
+    assert torch.equal(again.generator.gate.mask.weight, net.generator.gate.mask.weight)
+
+
+def test_a_gates_weight_opens_the_reference() -> None:
+    given = with_gate(config())
+    means = []
+    for weight in (0.0, 30.0):
+        net = trainer(replace(given, weights=replace(given.weights, gate=weight)))
+        fixed = sampler(given.pairs).batch(0)
+        means.append([(net.step(fixed) or {})["gate"] for _ in range(6)][-1])
+    assert means[1] < means[0]
+
+
+def test_the_discriminator_warms_up_before_the_generator_moves() -> None:
+    net = trainer(replace(config(), warm_discriminator_images=8))
+    parameters = {n: p.detach().clone() for n, p in net.generator.named_parameters()}
+    judging = [p.detach().clone() for p in net.discriminator.parameters()]
+    losses = [net.step(batch(number=i)) for i in range(2)]
+    assert [set(each or {}) for each in losses] == [{"discriminator", "discriminator_norm"}] * 2
+    assert (net.images, net.warmed, net.steps) == (0, 8, 2)
+    for of_net in (net.generator, net.average):
+        for name, weight in of_net.named_parameters():
+            assert torch.equal(weight, parameters[name]), name
+    moved = zip(net.discriminator.parameters(), judging, strict=True)
+    assert any(not torch.equal(new, old) for new, old in moved)
+    again = trainer(net.config)
+    again.load_state(copy.deepcopy(net.state()))
+    assert "adversarial" in (again.step(batch(number=2)) or {})
+    assert (again.images, again.warmed) == (4, 8)
+
+
+def test_a_state_with_a_discriminator_needs_no_warm_up() -> None:
+    state = trainer().state()
+    del state["warmed"]  # as states were before
+    net = trainer(replace(config(), warm_discriminator_images=8))
+    net.load_state(state)
+    net.step(batch())
+    assert net.images == 4
+
+
+def test_the_weights_of_a_generator_alone_start_a_run_with_a_new_discriminator() -> None:
+    source, net = trainer(), trainer(replace(config(), warm_discriminator_images=4))
+    source.step(batch())
+    own = copy.deepcopy(net.discriminator.state_dict())
+    weights = source.average.state_dict()
+    net.load_state({"generator": weights, "average": weights, "images": 4000, "steps": 0})
+    for name in ("generator", "average"):
+        for key, weight in getattr(net, name).state_dict().items():
+            assert torch.equal(weight, weights[key]), key
+    for key, weight in net.discriminator.state_dict().items():
+        assert torch.equal(weight, own[key]), key
+    net.step(batch())
+    assert (net.images, net.warmed) == (4000, 4)
+    net.step(batch(number=1))
+    assert net.images == 4004
+
+
+def test_a_gate_without_a_reference_is_refused() -> None:
+    given = with_gate(config())
+    with pytest.raises(TrainingConfigError, match="set both"):
+        replace(given, generator=replace(given.generator, reference=False))

@@ -35,12 +35,13 @@ def train() -> None:
     default="apgan-256",
     show_default=True,
     metavar="NAME|FILE",
-    help="apgan-128, apgan-256, apgan-256-ref, paper-128, paper-256, or a JSON file of changes.",
+    help="apgan-128, apgan-256, apgan-256-ref, apgan-256-gate, paper-128, paper-256, or a JSON "
+    "file of changes.",
 )
 @_training(
     "--start-from",
     type=PATH,
-    help="state.pt of another run, possibly of another resolution.",
+    help="state.pt of another run, possibly of another resolution, or a checkpoint.",
 )
 @_training("--second-encoder", type=PATH, help="TFLite face net for the identity loss.")
 def train_apgan(config: str, quiet: bool, **settings: Any) -> None:

@@ -156,7 +156,7 @@ def swap_held_out(
         began = time.perf_counter()
         batch = swap_crops(nets, faces.targets[part], maps, identity, views)
         seconds.append((time.perf_counter() - began) / len(batch))
-        if views is not None:
+        if views is not None and not nets.generator.net.composes:
             batch = [
                 with_reference(y, view, reference_weight * clarity(sharpness(source)))
                 for y, view, source in zip(batch, views, faces.sources[part], strict=True)

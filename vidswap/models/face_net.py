@@ -60,6 +60,11 @@ class FaceNet(nn.Module, ABC):
     def takes(self) -> NetInputs:
         """What it takes beside the target's face."""
 
+    @property
+    def composes(self) -> bool:
+        """Whether it lays the reference over its answer by itself, where it sees fit."""
+        return False
+
     @abstractmethod
     def swap(self, batch: FaceBatch) -> Tensor:
         """Y (B, 3, S, S), RGB in [-1, 1], of a batch of its own size."""

@@ -88,7 +88,8 @@ def swap_segments(
                     seen = stages.warp_references(seen, clock, begin)
                 found = overlapped(seen, "warp")
             generated = overlapped(stages.generate(found, nets, batches, clock), "generate")
-            composed = stages.compose(generated, options.reference_weight, clock)
+            weight = 0.0 if nets.generator.net.composes else options.reference_weight
+            composed = stages.compose(generated, weight, clock)
             matched = stages.match_colour(composed, options.colour_match, options.mask, clock)
             smoothed = stages.smooth(matched, options.temporal_smoothing, clock, begin)
             blended = overlapped(stages.blend(smoothed, options.mask, clock), "blend")

@@ -30,6 +30,7 @@ class LossWeights:
     expression: float = 1.0
     occlusion: float = 2.0
     style: float = 3.0
+    gate: float = 0.3  # of a generator with one: its mean where the reference counts
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class TrainConfig:
 
     `adversarial` is the form of eq. 5, "hinge" or "log"; rates and betas are Adam's; the averaged
     weights look back over `ema_images`. `identity_jitter` off shows the identity encoders the faces
-    as they are.
+    as they are. `warm_discriminator_images`: so many images the discriminator alone learns from at
+    first, for a generator that has learnt before; they are not counted as seen.
     """
 
     generator: GeneratorConfig = field(default_factory=lambda: GeneratorConfig(size=128))
@@ -52,6 +54,7 @@ class TrainConfig:
     betas: tuple[float, float] = (0.5, 0.99)
     clip_norm: float = 5.0
     ema_images: int = 2000
+    warm_discriminator_images: int = 0
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -63,6 +66,11 @@ class TrainConfig:
             raise TrainingConfigError(
                 f"generator.size is {self.generator.size} but pairs.size is {self.pairs.size}; "
                 "give both the same"
+            )
+        if self.generator.gate and not self.generator.reference:
+            raise TrainingConfigError(
+                "generator.gate is set but generator.reference is not; a gate chooses between what "
+                "the net paints and a reference: set both, or neither"
             )
 
 
@@ -87,6 +95,24 @@ def reference_config() -> TrainConfig:
         generator=replace(config.generator, reference=True),
         pairs=replace(config.pairs, occluded=0.4, referenced=0.85, across=0.5, keep_across=1.0),
         weights=replace(config.weights, identity_mobilefacenet=3.5, identity_apart=6.5),
+    )
+
+
+def gate_config() -> TrainConfig:
+    """`reference_config` for a generator that composes, started from one that paints.
+
+    What is shown carries the likeness, so that identity losses, which paint blotches, pull less;
+    and it is shown in another light, for a gate copies what it is shown.
+    """
+    config = reference_config()
+    return replace(
+        config,
+        generator=replace(config.generator, gate=True),
+        pairs=replace(config.pairs, light_noise=0.5),
+        weights=replace(
+            config.weights, identity_dlib=1.0, identity_mobilefacenet=1.8, identity_apart=3.5
+        ),
+        warm_discriminator_images=2400,
     )
 
 
@@ -165,6 +191,7 @@ NAMED_CONFIGS: dict[str, Callable[[], TrainConfig]] = {
     "apgan-128": lambda: default_config(128),
     "apgan-256": lambda: default_config(256),
     "apgan-256-ref": reference_config,
+    "apgan-256-gate": gate_config,
     "paper-128": lambda: paper_config(128),
     "paper-256": lambda: paper_config(256),
 }

@@ -1,4 +1,4 @@
-"""Carrying weights over to a larger net: from 128 to 256 pixels, or to one shown a reference."""
+"""Carrying weights over to a larger net: from 128 to 256 pixels, to a reference, to a gate."""
 
 from __future__ import annotations
 
@@ -22,18 +22,24 @@ def grow_discriminator(large: dict[str, Tensor], small: dict[str, Tensor]) -> di
     return grown
 
 
-def with_reference(state: dict[str, Any], generator: nn.Module) -> dict[str, Any]:
-    """A trainer's state for a generator with `reference`, whose weights there begin as they are.
+# What a generator may have that older ones lack: for a reference, and for a gate.
+ADDED_PARTS = ("covered.", "gate.")
+
+
+def with_added_parts(state: dict[str, Any], generator: nn.Module) -> dict[str, Any]:
+    """A trainer's state for a generator with `reference` or `gate`, whose weights there begin as
+    they are where the state has none.
 
     Its optimiser's moments stay. They are numbered in the order of the parameters, of which the new
     ones are the last.
     """
-    own = {k: v for k, v in generator.state_dict().items() if k.startswith("covered.")}
-    if own.keys() <= state["generator"].keys():
+    own = {k: v for k, v in generator.state_dict().items() if k.startswith(ADDED_PARTS)}
+    new = {k: v for k, v in own.items() if k not in state["generator"]}
+    if not new:
         return state
     grown = dict(state)
     for name in ("generator", "average"):
-        grown[name] = {**state[name], **own}
+        grown[name] = {**state[name], **new}
     if "generator_optimiser" in state:
         adam = state["generator_optimiser"]
         group = dict(adam["param_groups"][0])

@@ -94,6 +94,15 @@ def saturation(logits: Tensor, limit: float = 3.0) -> Tensor:
     return (F.relu(logits.abs() - limit) ** 2).mean()
 
 
+def repainted(gate: Tensor, mask: Tensor) -> Tensor:
+    """Mean of a gate (B, 1, S, S) in [0, 1] where the reference's mask (B, 1, S, S) counts.
+
+    Zero where nothing is shown to any sample.
+    """
+    weight = mask.float()
+    return (gate.float() * weight).sum() / weight.sum().clamp(min=1.0)
+
+
 def apart_from_target(output: Tensor, source: Tensor, target: Tensor) -> Tensor:
     """Cosine of output to target embeddings (B, D), as far as it exceeds the source's own.
 

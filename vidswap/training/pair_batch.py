@@ -55,6 +55,7 @@ class PairConfig:
     warped: float = 0.25  # share whose own face must replace a photographed one warped onto it
     across: float = 0.375  # share of two people in like pose, the one's face warped onto the other
     referenced: float = 0.0  # share shown a reference, of those that can be; for nets made for it
+    light_noise: float = 0.0  # share of the references in a light and a camera of their own
     same_person: float = 0.0  # share with another picture of the same person
     bare_sources: bool = True  # glasses are the target's: nothing rewards drawing the source's
     rotation: float = 5.0

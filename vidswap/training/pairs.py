@@ -32,6 +32,7 @@ from vidswap.training.augmentation import add_occluder, degrade
 from vidswap.training.data.face_shards import FaceRecord
 from vidswap.training.expression import corner_points
 from vidswap.training.keep import keep_map
+from vidswap.training.light_noise import in_other_light
 from vidswap.training.pair_batch import PairBatch, PairConfig
 from vidswap.training.pair_draws import PairDraws, mirrored_mesh
 
@@ -166,6 +167,8 @@ class PairSampler(PairDraws):
         view = reference_view(own, frame, colour, light, self.mesh_index)
         if random.random() < 0.25:
             view[..., :3] = cv2.GaussianBlur(view[..., :3], (0, 0), random.uniform(0.5, 2.0))
+        if config.light_noise and random.random() < config.light_noise:
+            view[..., :3] = in_other_light(view[..., :3], random)
         return view
 
     def _occluded(self, row: int) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from vidswap.errors import BadOptionError, CheckpointError, InputNotFoundError
-from vidswap.training.data.face_shards import INDEX_FILE, LANDMARKS_FILE, read_index
+from vidswap.training.data.face_shards import EXCLUDE_FILE, INDEX_FILE, LANDMARKS_FILE, read_index
 from vidswap.training.records import STATE_FILE, read_state, write_state
 
 MIB = 2**20
@@ -140,6 +140,8 @@ def _files_to_pack(
                 yield path, Path("site") / package / path.relative_to(root)
     for name in (INDEX_FILE, LANDMARKS_FILE):
         yield faces / name, Path("faces") / name
+    if (faces / EXCLUDE_FILE).is_file():
+        yield faces / EXCLUDE_FILE, Path("faces") / EXCLUDE_FILE
     for shard in sorted({record.shard for record in read_index(faces)}):
         yield faces / shard, Path("faces") / shard
 

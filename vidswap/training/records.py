@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from vidswap.errors import CheckpointError, DiskFullError, MissingLibraryError
+from vidswap.models.checkpoint import load_generator
 from vidswap.training.config import TrainConfig
 from vidswap.training.id_targets import split_embedding
 from vidswap.training.pair_batch import PairBatch
 from vidswap.training.trainer import Trainer
 
 STATE_FILE, LOG_FILE, CURVES_FILE = "state.pt", "log.jsonl", "curves.png"
+CHECKPOINT_SUFFIX = ".safetensors"
 _LOG_COLUMNS_APART = ("images", "images_per_second", "steps_back")  # not losses
 
 
@@ -103,6 +105,19 @@ def read_state(path: Path) -> dict[str, Any]:
             "another run folder, or remove the file to begin anew"
         ) from error
     return state
+
+
+def read_start(path: Path) -> dict[str, Any]:
+    """The state that a new run starts from: another run's, or one made of an exported checkpoint.
+
+    A checkpoint, told by `.safetensors`, gives the weights of the generator and of its average;
+    discriminator and optimisers begin anew. Raises CheckpointError.
+    """
+    if path.suffix != CHECKPOINT_SUFFIX:
+        return {**read_state(path), "steps": 0}
+    loaded = load_generator(path)
+    weights = loaded.net.state_dict()
+    return {"generator": weights, "average": weights, "images": loaded.images_trained, "steps": 0}
 
 
 def picture_sheet(

@@ -26,6 +26,7 @@ from vidswap.training.config import TrainConfig
 from vidswap.training.data.face_shards import (
     cached_faces,
     cached_visibility,
+    read_excluded,
     read_index,
     read_landmarks,
 )
@@ -48,7 +49,7 @@ from vidswap.training.identity_loss import IdentityLoss
 from vidswap.training.pair_batch import PairBatch, PairConfig
 from vidswap.training.pair_draws import read_sides
 from vidswap.training.pairs import PairSampler, prefetched
-from vidswap.training.records import RunFolder, read_state
+from vidswap.training.records import RunFolder, read_start
 from vidswap.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class TrainJob:
 
     `second_encoder` is a TFLite face net for the identity loss, None to do with dlib's alone;
     `cache` holds decoded faces and embeddings (default: beside the run); `start_from` is a state of
-    another run, as a 128-pixel one for a 256-pixel one.
+    another run, as a 128-pixel one for a 256-pixel one, or an exported checkpoint.
     """
 
     config: TrainConfig
@@ -114,7 +115,7 @@ def train(job: TrainJob, show: Callable[[dict[str, float]], None] | None = None)
             "or another folder"
         )
     if state is None and job.start_from is not None:
-        state = {**read_state(job.start_from), "steps": 0}
+        state = read_start(job.start_from)
     # The first process fills the cache, the others read it.
     if rank() != 0:
         wait_for_all()
@@ -151,7 +152,8 @@ def read_faces(job: TrainJob) -> TrainingFaces:
         second = MobileFaceNet(read_tflite(job.second_encoder))
         second_rows = torch.from_numpy(np.array(cached_mobilefacenet(full_size, second, cache)))
     identity_loss = IdentityLoss(encoder, id_rows, second, second_rows, config.identity_jitter)
-    sides, excluded = read_sides(job.faces), shows_held_out(id_rows, records)
+    sides = read_sides(job.faces)
+    excluded = shows_held_out(id_rows, records) | read_excluded(job.faces, records)
     asks = config.pairs.bare_sources or config.generator.reference  # the paper's setting does not
     visibility = cached_visibility(full_size, cache) if asks else None
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from vidswap.errors import CheckpointError, TrainingDivergedError
 from vidswap.models.apgan.discriminator import Discriminator
+from vidswap.models.apgan.gate import Composition
 from vidswap.models.apgan.generator import Generator
 from vidswap.training.config import TrainConfig
 from vidswap.training.distributed import average_gradients, n_processes, same_everywhere
 from vidswap.training.expression import ExpressionNet, expression_loss
-from vidswap.training.growth import grow_discriminator, with_reference
+from vidswap.training.growth import grow_discriminator, with_added_parts
 from vidswap.training.id_targets import split_embedding
 from vidswap.training.identity_loss import IdentityLoss
 from vidswap.training.losses import (
@@ -23,6 +24,7 @@ from vidswap.training.losses import (
     Scales,
     occlusion_perceptual,
     reconstruction,
+    repainted,
     saturation,
     style_perceptual,
     tone,
@@ -59,6 +61,7 @@ class Trainer:
             self.discriminator.parameters(), config.discriminator_rate, config.betas
         )
         self.images = 0
+        self.warmed = 0  # images that the discriminator alone has learnt from
         self.steps = 0
         self.steps_back = 0
         self._steps_back_in_a_row = 0
@@ -67,41 +70,53 @@ class Trainer:
     def step(self, batch: PairBatch) -> dict[str, float] | None:
         """One update of the discriminator and one of the generator; the losses, for the log.
 
+        While the discriminator is warmed up, none of the generator, and no image counts as seen.
         None where a value was not finite: the nets are then those of the last good state, and the
         batch is left out. Raises TrainingDivergedError when that does not help.
         """
         if self._good_state is None:
             self._good_state = copy.deepcopy(self.nets())
-        losses = self._update_both(batch)
+        warming = self.warmed < self.config.warm_discriminator_images
+        losses = self._warm_discriminator(batch) if warming else self._update_both(batch)
         self.steps += 1
         if not all(math.isfinite(value) for value in losses.values()):
             self._step_back(losses)
             return None
         self._steps_back_in_a_row = 0
         images = len(batch.targets) * n_processes()
-        self._move_average(images)
-        self.images += images
+        if warming:
+            self.warmed += images
+        else:
+            self._move_average(images)
+            self.images += images
         if self.steps % GOOD_STATE_STEPS == 0:
             self._good_state = copy.deepcopy(self.nets())
         return losses
 
+    def _warm_discriminator(self, batch: PairBatch) -> dict[str, float]:
+        """An update of the discriminator against the generator as it stands."""
+        device = self.device
+        targets = batch.targets.to(device, memory_format=torch.channels_last)
+        maps = batch.boundary_maps.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16):
+            with torch.no_grad():
+                outputs = self._composed(targets, maps, batch).picture
+            self.discriminator.requires_grad_(True)
+            _, losses = self._update_discriminator(targets, maps, outputs)
+        return losses
+
     def _update_both(self, batch: PairBatch) -> dict[str, float]:
         device, weights = self.device, self.config.weights
-        hinge_d, hinge_g = ADVERSARIAL_LOSSES[self.config.adversarial]
+        _, hinge_g = ADVERSARIAL_LOSSES[self.config.adversarial]
         targets = batch.targets.to(device, memory_format=torch.channels_last)
         maps = batch.boundary_maps.to(device, memory_format=torch.channels_last)
         keep, sources = batch.keep.to(device), batch.sources.to(device)
         with torch.autocast(device.type, torch.bfloat16):
-            identity = split_embedding(self.id_rows[sources])
-            shown = self._with_swaps(targets, maps, batch)
-            seen = batch.references.to(device, memory_format=torch.channels_last)
-            logits = self.generator.logits(shown, maps, identity, seen)
-            outputs = torch.tanh(logits).contiguous(memory_format=torch.channels_last)
+            logits, outputs, gate = self._composed(targets, maps, batch)
+            outputs = outputs.contiguous(memory_format=torch.channels_last)
 
             self.discriminator.requires_grad_(True)
-            real = self.discriminator(targets, maps)
-            loss_d = hinge_d(real, self.discriminator(outputs.detach(), maps))
-            norm_d = self._update(self.discriminator_optimiser, self.discriminator, loss_d)
+            real, losses_d = self._update_discriminator(targets, maps, outputs.detach())
 
             self.discriminator.requires_grad_(False)
             # The real features are those of just before the discriminator's update: one pass less.
@@ -118,6 +133,8 @@ class Trainer:
                 "occlusion": occlusion_perceptual(wanted_stages, fake, keep_views),
                 "style": style_perceptual(wanted_stages, fake),
             }
+            if gate is not None:
+                terms["gate"] = repainted(gate, batch.references[:, 3:].to(device))
             if n < len(outputs):
                 target_rows = batch.target_rows.to(device)
                 terms |= self.identity_loss(outputs[n:], sources[n:], target_rows[n:])
@@ -129,11 +146,28 @@ class Trainer:
             loss_g = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()
             norm_g = self._update(self.generator_optimiser, self.generator, loss_g)
         return {
-            "discriminator": float(loss_d.detach()),
-            "discriminator_norm": norm_d,
+            **losses_d,
             "gradient_norm": norm_g,
             **{name: float(value.detach()) for name, value in terms.items()},
         }
+
+    def _composed(self, targets: Tensor, maps: Tensor, batch: PairBatch) -> Composition:
+        """The generator's answers to a batch."""
+        identity = split_embedding(self.id_rows[batch.sources.to(self.device)])
+        shown = self._with_swaps(targets, maps, batch)
+        seen = batch.references.to(self.device, memory_format=torch.channels_last)
+        composition: Composition = self.generator.compose(shown, maps, identity, seen)
+        return composition
+
+    def _update_discriminator(
+        self, targets: Tensor, maps: Tensor, outputs: Tensor
+    ) -> tuple[Scales, dict[str, float]]:
+        """One update; what the discriminator made of the targets before it, and the loss."""
+        hinge_d, _ = ADVERSARIAL_LOSSES[self.config.adversarial]
+        real: Scales = self.discriminator(targets, maps)
+        loss = hinge_d(real, self.discriminator(outputs, maps))
+        norm = self._update(self.discriminator_optimiser, self.discriminator, loss)
+        return real, {"discriminator": float(loss.detach()), "discriminator_norm": norm}
 
     def _with_swaps(self, targets: Tensor, maps: Tensor, batch: PairBatch) -> Tensor:
         """The generator's inputs: targets, but for some pairs with another's face on them.
@@ -206,7 +240,8 @@ class Trainer:
 
     def _load_nets(self, state: dict[str, Any]) -> None:
         # Weights that were moved between machines come without the optimisers' moments.
-        for name in _NETS + tuple(name for name in _OPTIMISERS if name in state):
+        # An exported generator comes without the discriminator too.
+        for name in (name for name in _NETS + _OPTIMISERS if name in state):
             getattr(self, name).load_state_dict(state[name])
         for optimiser, rate in (
             (self.generator_optimiser, self.config.generator_rate),
@@ -221,6 +256,7 @@ class Trainer:
             **self.nets(),
             "images": self.images,
             "steps": self.steps,
+            "warmed": self.warmed,
             "torch_rng": torch.get_rng_state(),
         }
         if self.device.type == "cuda":
@@ -230,11 +266,12 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Resume from `state()`. Weights of a 128-pixel run carry over to a 256-pixel one.
 
+        A state without a discriminator, as that of an exported generator, gets a new one.
         Raises CheckpointError when the state is of another architecture.
         """
         try:
             if self.config.generator.reference:
-                state = with_reference(state, self.generator)
+                state = with_added_parts(state, self.generator)
             if state["generator"].keys() == self.generator.state_dict().keys():
                 self._load_nets(state)
             else:
@@ -247,6 +284,9 @@ class Trainer:
             ) from error
         self.images = int(state["images"])
         self.steps = int(state.get("steps", 0))
+        # A discriminator that comes along from elsewhere has learnt before.
+        known = self.config.warm_discriminator_images if "discriminator" in state else 0
+        self.warmed = int(state.get("warmed", known))
         if "torch_rng" in state:
             torch.set_rng_state(state["torch_rng"])
         if "cuda_rng" in state and self.device.type == "cuda":
@@ -258,6 +298,8 @@ class Trainer:
             _, unexpected = getattr(self, name).load_state_dict(state[name], strict=False)
             if unexpected:
                 raise ValueError(f"unexpected {unexpected[0]}")
+        if "discriminator" not in state:
+            return
         # What saw 128 pixels goes on seeing 128; only the finest scale is new.
         grown = grow_discriminator(self.discriminator.state_dict(), state["discriminator"])
         self.discriminator.load_state_dict(grown)

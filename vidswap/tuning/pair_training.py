@@ -112,8 +112,8 @@ class PairTuner:
             maps, references = examples.boundary_maps.to(device), examples.references
             if references is not None:
                 references = references.to(device)
-            logits = self.net.logits(inputs, maps, identity, references)
-            outputs = torch.tanh(logits).contiguous(memory_format=torch.channels_last)
+            logits, outputs, _ = self.net.compose(inputs, maps, identity, references)
+            outputs = outputs.contiguous(memory_format=torch.channels_last)
             answers, where = examples.answers.to(device), examples.weights.to(device)
             # Another moment's eyes and mouth are no answer: there the target's own stand in.
             near = F.relu(1.0 - where[n:] / self.config.examples.keep.keep_features)

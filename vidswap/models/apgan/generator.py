@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vidswap.identity.dlib_resnet import EMBEDDING_SIZE, POOLED_SIZE, STAGE_CHANNELS
 from vidswap.identity.encoder import IdEmbedding
+from vidswap.models.apgan.gate import Composition, Gate, upsample, upsample_smooth
 from vidswap.models.face_net import FaceBatch, FaceNet, NetInputs
 from vidswap.models.instance_norm import InstanceNorm
 from vidswap.models.normalisation import (
@@ -39,7 +40,8 @@ class GeneratorConfig:
     stages normalise without the boundary map, and without `layer_norm` AdaLIN is AdaIN: the rows of
     Table IV. `spectral_norm` (IV.A) matters in training alone. With `reference` the net may be
     shown the source's face warped onto the target's, and beside it what that covers; the paper's
-    generator sees the target alone.
+    generator sees the target alone. With `gate`, which needs `reference`, the net composes: it
+    says for each pixel how far its own picture stands, and how far the one that it was given.
     """
 
     size: int = 256
@@ -53,6 +55,7 @@ class GeneratorConfig:
     layer_norm: bool = True
     spectral_norm: bool = False
     reference: bool = False
+    gate: bool = False
 
     def width(self, resolution: int) -> int:
         return dict(self.channels)[resolution]
@@ -174,6 +177,8 @@ class Generator(FaceNet):
         self.config = config = config or GeneratorConfig()
         if config.size not in (128, 256):
             raise ValueError(f"generator size {config.size}; allowed: 128, 256")
+        if config.gate and not config.reference:
+            raise ValueError("a generator with gate needs reference")
         self.core_resolutions = (128, 64, 32, 16, 8, 4)
         width = config.width
         self.stem = nn.Conv2d(3, width(128), 3, padding=1)
@@ -211,6 +216,8 @@ class Generator(FaceNet):
             for new in convs.values():
                 nn.init.zeros_(new.weight)
             self.covered = nn.ModuleDict(convs)
+        if config.gate:
+            self.gate = Gate({s: width(s) for s in ((128, 256) if config.size == 256 else (128,))})
         # Mean and deviation of the id vector and the id features over many people: the encoder's
         # own units are far from unit variance.
         n_id = POOLED_SIZE + sum(STAGE_CHANNELS)
@@ -228,6 +235,11 @@ class Generator(FaceNet):
     def takes(self) -> NetInputs:
         """Boundary map and id embedding; a reference where it was made for one."""
         return NetInputs(boundary_map=True, id_embedding=True, reference=self.config.reference)
+
+    @property
+    def composes(self) -> bool:
+        """True with a gate."""
+        return self.config.gate
 
     def swap(self, batch: FaceBatch) -> Tensor:
         """Y of a batch, which must have boundary maps and an identity."""
@@ -257,23 +269,44 @@ class Generator(FaceNet):
         `identity` of the sources, batch B; `reference` (B, 4, S, S) of `reference_tensor`, for a
         net that was made for one. Returns Y (B, 3, S, S) in [-1, 1].
         """
-        return torch.tanh(self.logits(target, boundary_map, identity, reference))
+        return self.compose(target, boundary_map, identity, reference).picture
 
-    def logits(
+    def compose(
         self,
         target: Tensor,
         boundary_map: Tensor,
         identity: IdEmbedding,
         reference: Tensor | None = None,
-    ) -> Tensor:
-        """What `forward` takes the hyperbolic tangent of, (B, 3, S, S) float32."""
-        codes = self.id_codes(identity)
-        large = self.config.size == 256
-        covered = None
+    ) -> Composition:
+        """As `forward`, with what its answer is made of."""
+        covered = mask = None
         if reference is not None and self.config.reference:
             view, mask = reference[:, :3], reference[:, 3:]
             covered = torch.cat([target * mask, mask], dim=1)
             target = target * (1.0 - mask) + view
+        logits, stages = self._paint(target, covered, boundary_map, self.id_codes(identity))
+        painted = torch.tanh(logits)
+        if mask is None or not self.config.gate:
+            return Composition(logits, painted, None)
+        gate = torch.sigmoid(self.gate(stages, mask))
+        # Where nothing is shown there is nothing to choose: the picture is the net's own.
+        shown = mask.amax(dim=(1, 2, 3), keepdim=True) > 0
+        gate = torch.where(shown, gate, torch.ones_like(gate))
+        return Composition(logits, torch.lerp(target.float(), painted, gate), gate)
+
+    def _paint(
+        self,
+        target: Tensor,
+        covered: Tensor | None,
+        boundary_map: Tensor,
+        codes: dict[int, Tensor],
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The logits (B, 3, S, S) float32 of G, and the features of the last stages, 128 first.
+
+        `target` (B, 3, S, S) has the reference laid in already; `covered` (B, 4, S, S) is what that
+        covers, and its mask.
+        """
+        large = self.config.size == 256
         target_128 = F.avg_pool2d(target, 2) if large else target
         map_128 = F.avg_pool2d(boundary_map, 2) if large else boundary_map
         x = self.stem(target_128)
@@ -293,17 +326,17 @@ class Generator(FaceNet):
         for resolution in reversed(self.core_resolutions):
             name = str(resolution)
             if resolution > 4:
-                x = torch.cat([_upsample(x), skips[resolution]], dim=1)
+                x = torch.cat([upsample(x), skips[resolution]], dim=1)
             x = self.up[name](x, codes[resolution])
             if resolution in self.config.refined:
                 x = x + self.refine[name](x, codes[resolution])
         x = self.pe_128(x, map_128)
-        rgb = self.to_rgb(x)
+        rgb, stages = self.to_rgb(x), [x]
         if large:
-            x = self.pe_256(torch.cat([_upsample(x), skip_256], dim=1), boundary_map)
-            rgb = _upsample_smooth(rgb) + self.to_rgb_256(x)
-        logits: Tensor = rgb.float()
-        return logits
+            x = self.pe_256(torch.cat([upsample(x), skip_256], dim=1), boundary_map)
+            rgb = upsample_smooth(rgb) + self.to_rgb_256(x)
+            stages.append(x)
+        return rgb.float(), stages
 
     def _of_covered(self, covered: Tensor) -> Tensor:
         # From zero on, with the rate of the other weights, this would take thousands of steps.
@@ -322,11 +355,3 @@ class Generator(FaceNet):
             r: self.id_mapping[str(r)](vector, features[STAGE_OF_RESOLUTION[r]])
             for r in self.core_resolutions
         }
-
-
-def _upsample(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="nearest")
-
-
-def _upsample_smooth(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

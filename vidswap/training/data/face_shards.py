@@ -2,7 +2,8 @@
 
 A dataset folder holds zip shards of pictures, `index.csv` (file, shard, kind, identity, ...),
 `landmarks.npz` with `points` (N, K, 2) in pixels of the 256-pixel crop and `mesh_index` (K,), and
-it may hold `held-out.txt`, the people kept for evaluation. `docs/dataset.md` has all of it.
+it may hold `held-out.txt`, the people kept for evaluation, and `exclude.txt`, pictures that are
+never trained on. `docs/dataset.md` has all of it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from vidswap.faces.occlusion import visibility_maps
 
 HELD_OUT_SHARE = 0.05
 INDEX_FILE, LANDMARKS_FILE, HELD_OUT_FILE = "index.csv", "landmarks.npz", "held-out.txt"
+EXCLUDE_FILE = "exclude.txt"
 INDEX_COLUMNS = ("file", "shard", "kind", "identity")  # more may follow
 
 
@@ -108,13 +110,26 @@ def read_held_out(folder: Path) -> frozenset[str] | None:
     A person is an identity of the index, or the file of a face without one.
     """
     path = folder / HELD_OUT_FILE
-    if not path.is_file():
-        return None
+    return _read_lines(path, "person") if path.is_file() else None
+
+
+def read_excluded(folder: Path, records: list[FaceRecord]) -> NDArray[np.bool_]:
+    """Which faces (N,) of the index a dataset's exclude.txt names: no run may draw them.
+
+    It has a file name of the index per line; without one no face is left out.
+    """
+    path = folder / EXCLUDE_FILE
+    listed = _read_lines(path, "file") if path.is_file() else frozenset()
+    return np.array([record.file in listed for record in records], bool)
+
+
+def _read_lines(path: Path, what: str) -> frozenset[str]:
+    """The lines of a list, of which each names a `what`."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise DatasetError(
-            f"{path}: not text in UTF-8 ({error.reason}); name one person per line"
+            f"{path}: not text in UTF-8 ({error.reason}); name one {what} per line"
         ) from error
     return frozenset(line.strip() for line in lines if line.strip())
 
