@@ -10,8 +10,7 @@ decoded frame. An unmarked copy of each clip is encoded and read in the same way
 
 dwtDct, dwtDctSvd: `pip install invisible-watermark==0.2.0`; both mark one chroma plane. rivaGan:
 the same and `pip install onnxruntime`. blind: `pip install blind-watermark==0.4.4`. What cannot be
-imported is left out, with a line. Every result is a line of JSON on standard output, then all are
-a Markdown table.
+imported is named and left out. Results are lines of JSON on standard output, then a table.
 """
 
 from __future__ import annotations
