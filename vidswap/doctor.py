@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from vidswap.runtime.text import shown
+
 State = Literal["ok", "note", "broken"]
 
 PYTHONS = ((3, 11), (3, 12))
@@ -240,7 +242,7 @@ def check_checkpoint(path: Path | None = None) -> Iterator[Finding]:
     kind = header.get("__metadata__", {}).get("architecture")
     known = kind in architectures()
     if not known or not complete:
-        fault = "is cut short" if known else f"holds {kind!r}"
+        fault = "is cut short" if known else f"holds {shown(kind)}"
         yield Finding("generator", "broken", f"{path.name} {fault}", fix)
         return
     found = f"{path.name}, {len(header) - 1} tensors, SHA-256 {file_sha256(path)[:12]}"
