@@ -17,6 +17,7 @@ from vidswap.media.picture import is_picture, picture_format, read_picture, read
 from vidswap.provenance.reading import IngredientClaim, ManifestClaim, read_manifest
 from vidswap.provenance.record import HAS_MANIFEST, MANIFEST_MARK
 from vidswap.provenance.signing_key import local_trust_anchor
+from vidswap.runtime.inputs import read_bounded
 from vidswap.runtime.text import escaped, first_lines, shown, word
 
 # Exit codes, apart from those of errors.
@@ -27,6 +28,7 @@ _EXIT_CODES: dict[Verdict, int] = {
     "holds": HOLDS, "unknown signer": UNKNOWN_SIGNER, "unsigned": HOLDS, "broken": BROKEN,
     "removed": BROKEN, "none": NO_CLAIM,
 }  # fmt: skip
+_LARGEST_PEM = 2**22  # bytes
 _SHA256 = re.compile("[0-9a-f]{64}")
 _PICTURE_TYPES = {"png", "jpeg", "webp", "tiff"}
 
@@ -160,7 +162,7 @@ def _marks_and_type(path: Path) -> tuple[dict[str, str], str | None]:
 
 def _given_anchors(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, _LARGEST_PEM)
         x509.load_pem_x509_certificates(content)
     except OSError as error:
         raise InputNotFoundError(f"{path}: no such certificate file; check the name") from error
