@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from vidswap.runtime.text import shown
+
 State = Literal["ok", "note", "broken"]
 
 PYTHONS = ((3, 11), (3, 12))
@@ -240,7 +242,7 @@ def check_checkpoint(path: Path | None = None) -> Iterator[Finding]:
     kind = header.get("__metadata__", {}).get("architecture")
     known = kind in architectures()
     if not known or not complete:
-        fault = "is cut short" if known else f"holds {kind!r}"
+        fault = "is cut short" if known else f"holds {shown(kind)}"
         yield Finding("generator", "broken", f"{path.name} {fault}", fix)
         return
     found = f"{path.name}, {len(header) - 1} tensors, SHA-256 {file_sha256(path)[:12]}"
@@ -315,9 +317,14 @@ def read_safetensors_header(path: Path) -> tuple[dict[str, Any], bool]:
         length = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0]
         if not 2 <= length <= 100_000_000:  # the format's own limit
             raise ValueError("no safetensors header")
-        header = json.loads(file.read(length))
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    return header, path.stat().st_size == 8 + length + max(ends, default=0)
+        try:
+            header = json.loads(file.read(length))
+            entries = [entry for name, entry in header.items() if name != "__metadata__"]
+            end = max((int(entry["data_offsets"][1]) for entry in entries), default=0)
+            dict(header.get("__metadata__", {}))
+        except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError("its header is damaged") from error
+    return header, path.stat().st_size == 8 + length + end
 
 
 def _version(distribution: str) -> str | None:

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from vidswap.faces.pose import head_pose
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
+from vidswap.media.marks import mark_lines
 from vidswap.media.probe import probe
 from vidswap.media.sampling import spaced_frames
 from vidswap.people.embedding import FaceEmbedder, as_array, face_size
+from vidswap.runtime.text import escaped, first_lines, shown, word
 
 N_SAMPLES = 12  # frames looked at
 
@@ -69,12 +71,13 @@ def describe(path: Path) -> dict[str, Any]:
 def describe_as_text(facts: dict[str, Any]) -> str:
     """`describe`'s facts for people to read."""
     lines = [
-        f"{facts['path']}: {facts['kind']}, {facts['container']}, "
+        f"{escaped(facts['path'])}: {facts['kind']}, {facts['container']}, "
         f"{facts['width']}x{facts['height']}, {facts['pixel_format']}"
     ]
     if facts["kind"] == "video":
         lines += _clip_lines(facts)
-    lines += [f"  stream {n}: {_stream_text(s)}" for n, s in enumerate(facts["streams"])]
+    streams = enumerate(facts["streams"])
+    lines += first_lines(f"  stream {n}: {_stream_text(s)}" for n, s in streams)
     for index, person in enumerate(facts["people"], 1):
         low, high = person["yaw_degrees"]
         lines.append(
@@ -84,7 +87,7 @@ def describe_as_text(facts: dict[str, Any]) -> str:
     if not facts["people"]:
         lines.append(f"  no face in {facts['sampled_frames']} sampled frames")
     if facts["marks"]:
-        lines += [f"  marked: {key} = {value}" for key, value in facts["marks"].items()]
+        lines += mark_lines(facts["marks"])
     else:
         lines.append("  not marked as made by vidswap")
     return "\n".join(lines)
@@ -119,12 +122,12 @@ def _light_text(light: dict[str, Any]) -> str:
 
 def _stream_text(stream: dict[str, Any]) -> str:
     """A stream in words: what it is, and what it says of itself."""
-    kind = f"{stream['kind']} {stream['codec']}"
+    kind = f"{stream['kind']} {word(stream['codec'])}"
     details = [f"{kind} ({stream['role']})" if stream["role"] else kind]
     if stream["channels"]:
         details.append(f"{stream['channels']} channel{'s' if stream['channels'] > 1 else ''}")
-    details += [stream["language"]] if stream["language"] not in (None, "und") else []
-    details += [f'"{stream["title"]}"'] if stream["title"] else []
+    details += [word(stream["language"])] if stream["language"] not in (None, "und") else []
+    details += [shown(stream["title"])] if stream["title"] else []
     if stream["start"]:
         details.append(f"begins at {stream['start']:.3f} s")
     return ", ".join(details)

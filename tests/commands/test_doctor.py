@@ -134,7 +134,7 @@ def test_the_packaged_checkpoint_is_whole() -> None:
         (lambda content: b"not weights", "cannot be read"),
         (lambda content: b"", "cannot be read"),
         (lambda content: content[:-1000], "is cut short"),
-        (lambda content: content.replace(b'"apgan"', b'"other"', 1), "holds 'other'"),
+        (lambda content: content.replace(b'"apgan"', b'"other"', 1), 'holds "other"'),
     ],
 )
 def test_a_damaged_checkpoint(untrained: Path, tmp_path: Path, spoil: object, words: str) -> None:

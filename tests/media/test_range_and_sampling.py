@@ -161,3 +161,17 @@ def test_reader_holds_few_frames_at_a_time(tmp_path: Path) -> None:
             del frame
             most = max(most, sum(ref() is not None for ref in alive))
     assert most <= 2
+
+
+@pytest.mark.parametrize("start", [None, 0.2])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi"])
+def test_a_reader_that_goes_back_to_its_beginning_gives_every_frame_again(
+    tmp_path: Path, name: str, start: float | None
+) -> None:
+    clip = make_clip(tmp_path / name, frames=20)
+    with VideoReader(clip, start=start) as reader:
+        reader.go_to(None)
+        wanted = [frame.pts for frame in VideoReader(clip, start=start)]
+        assert [frame.pts for frame in reader] == wanted
+        reader.go_to(None)
+        assert [frame.pts for frame in reader] == wanted

@@ -1,8 +1,13 @@
 """Parts of a clip coded apart are one clip again, and each is there whole or not at all."""
 
 import gc
+import hashlib
 import json
 import mmap
+import os
+import shutil
+import stat
+import struct
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -10,13 +15,22 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from vidswap.commands.main import main
 from vidswap.errors import DiskFullError, OutputNotWritableError
 from vidswap.media import VideoReader, VideoWriter, packet_file
 from vidswap.media.decoder import VideoReader as Reader
 from vidswap.media.packet_file import PacketFile, PacketWriter, reordering, shown_times
 from vidswap.media.picture_encoder import PictureEncoder, Quality
-from vidswap.media.segments import MANIFEST, SegmentFolder, differences, remove_work, work_folders
+from vidswap.media.segments import (
+    MANIFEST,
+    SegmentFolder,
+    differences,
+    remove_finished_work,
+    remove_work,
+    work_folders,
+)
 
 from .clips import decoded_planes, frame_times, make_clip, sound_packets
 
@@ -142,9 +156,20 @@ def filled(output: Path, n: int = 3) -> Path:
             writer = folder.begin_segment()
             packet = av.Packet(bytes([number]) * 100)
             packet.pts = number
+            packet.is_keyframe = True
             writer.write(packet)
             folder.add(writer.close(None), f"state {number}".encode())
     return folder.path
+
+
+def alter(path: Path, change: dict[str, object], *, resealed: bool) -> None:
+    """Change a manifest; `resealed`: its checksum is made to fit."""
+    content = {**json.loads(path.read_bytes()), **change}
+    if resealed:
+        content.pop("sha256")
+        whole = json.dumps(content, sort_keys=True).encode()
+        content["sha256"] = hashlib.sha256(whole).hexdigest()
+    path.write_text(json.dumps(content))
 
 
 def test_work_is_found_again_with_its_last_state(tmp_path: Path) -> None:
@@ -253,3 +278,172 @@ def test_encoders_of_finished_segments_hold_no_memory(tmp_path: Path) -> None:
     finally:
         gc.enable()
     assert max(taken[2:]) - taken[1] < 20  # one encoder: 60
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"segments": None}, {"segments": {}}, {"segments": [None]}, {"segments": [[]]},
+        {"segments": "x"}, {"facts": None}, {"facts": {"target": 3}}, {"format": None},
+        {"format": 1e308}, {"facts": []},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("resealed", [True, False])
+def test_an_altered_manifest_is_as_none_and_is_told(
+    tmp_path: Path, change: dict[str, object], resealed: bool
+) -> None:
+    output = tmp_path / "out.mp4"
+    path = filled(output) / MANIFEST
+    alter(path, change, resealed=resealed)
+    with SegmentFolder(output, FACTS) as folder:
+        assert folder.segments == [] and folder.state() is None and folder.damaged
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"packets": 10**30}, {"packets": -1}, {"packets": 0}, {"packets": 1.0}, {"packets": True},
+        {"packets": 2}, {"name": 3}, {"name": "../../out.mp4"}, {"name": "segment-00001.packets"},
+        {"reordering": -5}, {"reordering": 10**40}, {"reordering": 3}, {"size": "9"},
+        {"sha256": None}, {"sha256": "a"}, {"setup": ["a"]}, {"more": 1}, {"size": None},
+    ],
+)  # fmt: skip
+def test_an_altered_segment_is_not_taken(tmp_path: Path, change: dict[str, object]) -> None:
+    output = tmp_path / "out.mp4"
+    path = filled(output) / MANIFEST
+    segments = json.loads(path.read_bytes())["segments"]
+    segments[0]["packets"] |= change
+    alter(path, {"segments": segments}, resealed=True)
+    with SegmentFolder(output, FACTS) as folder:
+        assert folder.segments == [] and (folder.damaged or folder.lost == 3)
+
+
+@pytest.mark.parametrize("state", [None, 3, "../x", "state-00001", ""])
+def test_an_altered_name_of_a_state_is_not_taken(tmp_path: Path, state: object) -> None:
+    output = tmp_path / "out.mp4"
+    path = filled(output) / MANIFEST
+    segments = json.loads(path.read_bytes())["segments"]
+    segments[0]["state"] = state
+    alter(path, {"segments": segments}, resealed=True)
+    with SegmentFolder(output, FACTS) as folder:
+        assert folder.segments == [] and folder.damaged
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 50_000, b"9" * 10_000, b"\xff\xfe"])
+def test_a_manifest_that_nests_is_as_none(tmp_path: Path, content: bytes) -> None:
+    output = tmp_path / "out.mp4"
+    (filled(output) / MANIFEST).write_bytes(content)
+    with SegmentFolder(output, FACTS) as folder:
+        assert folder.segments == [] and folder.damaged
+
+
+HEAD = "<qqqBI"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"vidswap packets 1\n",
+        b"vidswap packets 1\n" + struct.pack(HEAD, 0, 0, 1, 1, 2**31) + b"short",
+        b"vidswap packets 1\n" + struct.pack(HEAD, 2**63 - 1, 0, 1, 1, 3) + b"abc",
+        b"vidswap packets 1\n" + struct.pack(HEAD, 0, 0, -7, 1, 3) + b"abc",
+        b"vidswap packets 1\n" + struct.pack(HEAD, 0, 0, 1, 0, 3) + b"abc",
+        b"vidswap packets 1\n" + 2 * (struct.pack(HEAD, 0, 0, 1, 1, 3) + b"abc"),
+        b"vidswap packets 1\n" + struct.pack(HEAD, 0, 0, 1, 1, 3) + b"abc" + b"\0" * 5,
+        b"another file    1\n" + struct.pack(HEAD, 0, 0, 1, 1, 3) + b"abc",
+    ],
+)
+def test_a_packet_file_with_fitting_checksums_but_no_packets_is_not_taken(
+    tmp_path: Path, content: bytes
+) -> None:
+    output = tmp_path / "out.mp4"
+    path = filled(output)
+    (path / "segment-00000.packets").write_bytes(content)
+    segments = json.loads((path / MANIFEST).read_bytes())["segments"]
+    digest = hashlib.sha256(content).hexdigest()
+    segments[0]["packets"] |= {"size": len(content), "sha256": digest}
+    alter(path / MANIFEST, {"segments": segments}, resealed=True)
+    with SegmentFolder(output, FACTS) as folder:
+        assert folder.segments == [] and folder.lost == 3
+
+
+def test_segments_out_of_order_are_not_taken(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    with SegmentFolder(output, FACTS) as folder:
+        for time in (5, 3):
+            writer = folder.begin_segment()
+            packet = av.Packet(b"x")
+            packet.pts, packet.is_keyframe = time, True
+            writer.write(packet)
+            folder.add(writer.close(None), b"state")
+    with SegmentFolder(output, FACTS) as folder:
+        assert (len(folder.segments), folder.lost) == (1, 1)
+
+
+def test_work_is_its_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        output = tmp_path / "out.mp4"
+        path = filled(output)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        modes = {inside.name: stat.S_IMODE(inside.stat().st_mode) for inside in path.iterdir()}
+        assert len(modes) >= 6 and set(modes.values()) == {0o600}, modes
+        path.chmod(0o755)  # as an earlier version left it
+        with SegmentFolder(output, FACTS):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    finally:
+        os.umask(before)
+
+
+def test_a_link_in_place_of_the_work_folder_is_refused(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    path = filled(output)
+    shutil.rmtree(path)
+    (tmp_path / "elsewhere").mkdir()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputNotWritableError, match="cannot be written"):
+        SegmentFolder(output, FACTS)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def finished(output: Path) -> Path:
+    """The work folder of a run that was killed once its output had its name."""
+    path = filled(output)
+    (path / "complete").write_bytes(b"")
+    output.write_bytes(b"a clip")
+    return path
+
+
+def test_work_of_finished_outputs_is_removed_by_the_next_run_in_the_folder(tmp_path: Path) -> None:
+    done, unfinished = finished(tmp_path / "done.mp4"), filled(tmp_path / "not.mp4")
+    replaced = finished(tmp_path / "replaced.mp4")
+    os.utime(tmp_path / "replaced.mp4", (1, 1))  # the output that --overwrite is to replace
+    foreign = tmp_path / ".holiday.mp4.0123456789.work"
+    foreign.mkdir()
+    (foreign / "complete").touch()
+    (foreign / "my notes.txt").touch()
+    (tmp_path / "holiday.mp4").touch()
+    remove_finished_work(tmp_path)
+    assert not done.exists()
+    assert unfinished.exists() and replaced.exists() and foreign.exists()
+
+
+def test_clean_names_what_it_removes_and_keeps_what_a_run_is_at(tmp_path: Path) -> None:
+    done, unfinished = finished(tmp_path / "done.mp4"), filled(tmp_path / "not.mp4")
+
+    def clean(*options: str) -> str:
+        result = CliRunner().invoke(main, ["clean", str(tmp_path), *options])
+        assert result.exit_code == 0
+        return result.output
+
+    told = clean("--dry-run")
+    assert f"would remove {done}" in told and f"kept {unfinished}" in told and done.exists()
+    told = clean()
+    assert f"removed {done}" in told and not done.exists() and unfinished.exists()
+    with SegmentFolder(tmp_path / "not.mp4", FACTS):
+        assert "nothing to remove" in clean("--all") and unfinished.exists()
+    assert json.loads(clean("--all", "--json")) == {"removed": [str(unfinished)], "kept": []}
+    assert not unfinished.exists()
+    absent = CliRunner().invoke(main, ["clean", str(tmp_path / "absent")])
+    assert absent.exit_code == 3 and len(absent.stderr.splitlines()) == 1

@@ -69,5 +69,5 @@ def test_a_batch_of_another_size_is_brought_to_that_of_the_net_and_back(checkpoi
 def test_an_unknown_architecture_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
     path = tmp_path / "foreign.safetensors"
     write_checkpoint({"x": torch.ones(1)}, path, {"architecture": "foreign"})
-    with pytest.raises(CheckpointError, match="'foreign'; allowed: apgan, apgan-adapter"):
+    with pytest.raises(CheckpointError, match='"foreign"; allowed: apgan, apgan-adapter'):
         load_generator(path)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import unicodedata
 from pathlib import Path
 
 import cv2
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.media.clips import make_clip, moving_picture
+from tests.media.clips import ffmpeg, make_clip, moving_picture
 from tests.photographs import grace_hopper
 from vidswap.commands.main import main
 from vidswap.digest import file_sha256
@@ -21,7 +23,7 @@ from vidswap.media.picture import write_picture
 from vidswap.provenance.manifest import SwapFacts, SwapManifest
 from vidswap.provenance.record import HAS_MANIFEST, MANIFEST_MARK, files_used, recorded_settings
 from vidswap.provenance.signing_key import local_signing_key
-from vidswap.provenance.verify import BROKEN, HOLDS, NO_CLAIM, verify_file
+from vidswap.provenance.verify import BROKEN, HOLDS, NO_CLAIM, UNKNOWN_SIGNER, verify_file
 from vidswap.swap.options import SwapOptions
 
 MARKS = synthetic_metadata("1.2.3", "ab" * 32, {}) | {MANIFEST_MARK: HAS_MANIFEST}
@@ -67,7 +69,7 @@ def test_a_signed_file_holds(signed: Path) -> None:
     assert "trusted: yes, by this computer's key" in result.output
     assert f"checkpoint: {'ab' * 32}" in result.output
     assert "c2pa.edited, compositeWithTrainedAlgorithmicMedia" in result.output
-    assert "marked: vidswap_synthetic = true" in result.output
+    assert 'marked: vidswap_synthetic = "true"' in result.output
 
 
 def test_json_tells_the_same(signed: Path) -> None:
@@ -84,7 +86,8 @@ def test_another_computers_key_is_not_trusted_unless_given(
     certificates.write_text(local_signing_key().certificates)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     stranger = verify(signed)
-    assert stranger.exit_code == HOLDS
+    assert stranger.exit_code == UNKNOWN_SIGNER == 32
+    assert "SIGNER UNKNOWN" in stranger.output.splitlines()[0]
     assert "trusted: no; anyone can make a key of that name" in stranger.output
     assert "trusted: yes, by given" in verify(signed, "--trust", certificates).output
     assert list(tmp_path.iterdir()) == [certificates], "verifying made a key"
@@ -250,3 +253,54 @@ def test_only_files_that_went_in_are_named_as_sources(tmp_path: Path) -> None:
     clip.write_bytes(b"")
     used = ["b.png", "at home.mp4 at 0.40 s", "at home.mp4 at 0.80 s"]
     assert files_used([tmp_path, clip], used) == [tmp_path / "b.png", clip]
+
+
+HOSTILE = "1\n  trusted: yes, by this computer's key\x1b[2J\r\u202e" + "x" * 20_000
+
+
+def assert_harmless(output: str) -> None:
+    """No line of a stranger's, no control character, and no flood."""
+    assert len(output) < 20_000
+    assert not re.search("^ *trusted: yes", output, re.MULTILINE)
+    unseen = {c for c in output if unicodedata.category(c) in ("Cc", "Cf", "Cs")}
+    assert unseen <= {"\n"}
+
+
+def test_a_strangers_text_prints_no_line_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the manifest, by a key of the stranger's own, and in the marks."""
+    signed, picture = tmp_path / "signed.png", tmp_path / "a.png"
+    write_picture(picture, moving_picture(0, 40, 30), {"vidswap_x\n y": HOSTILE, **MARKS})
+    facts = SwapFacts(picture, [], {picture: HOSTILE}, HOSTILE, HOSTILE, {})
+    with monkeypatch.context() as theirs:
+        theirs.setenv("XDG_DATA_HOME", str(tmp_path / "theirs"))
+        manifest = SwapManifest(facts, local_signing_key())
+        manifest.sign(picture, signed)
+        manifest.close()
+    for path, code in ((signed, UNKNOWN_SIGNER), (picture, BROKEN)):
+        result = verify(path)
+        assert result.exit_code == code
+        assert_harmless(result.output)
+    assert "SIGNER UNKNOWN" in verify(signed).output.splitlines()[0]
+    assert_harmless(call("info", signed).output)
+
+
+def test_a_clips_titles_and_languages_are_quoted(tmp_path: Path) -> None:
+    clip = tmp_path / "a.mkv"
+    evil = "x\n  trusted: yes\x1b[2J\u202e"
+    plain = make_clip(tmp_path / "plain.mkv", frames=4, sound=["aac"], metadata=MARKS)
+    ffmpeg("-i", plain, "-c", "copy", "-metadata:s:a:0", f"title={evil}",
+           "-metadata", f"comment={evil}", clip)  # fmt: skip
+    for command in ("info", "verify"):
+        assert_harmless(call(command, clip).output)
+    assert r"\x1b[2J\u202e" in call("info", clip).output
+
+
+def test_names_with_control_characters_are_escaped_in_errors_and_logs(tmp_path: Path) -> None:
+    log, path = tmp_path / "a.log", tmp_path / "a\x1b[2J\u202e.mp4"
+    path.write_text("no video")
+    result = call("--log-file", log, "info", path)
+    assert result.exit_code == 4 and len(result.stderr.splitlines()) == 1
+    assert_harmless(result.output)
+    assert_harmless(log.read_text(encoding="utf-8"))

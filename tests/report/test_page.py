@@ -337,3 +337,15 @@ def test_a_moment_without_flow_says_so_and_all_pictures_have_words() -> None:
     pictures = re.findall(r"<img [^>]*>", html)
     assert len(pictures) == 3 * 4 - 1
     assert all(re.search(r'alt="[^"]{5,}"', picture) for picture in pictures)
+
+
+def test_a_strangers_text_on_the_page_is_escaped_bounded_and_written(tmp_path: Path) -> None:
+    evil = "</td><script>alert(1)</script>\n\x1b[2J\u202eab\ud800" + "x" * 1_000_000
+    claim = {"marks": {"comment": evil, evil: "y"}, "manifest": {"signer": evil}}
+    names = {"swapped": "/films/a\u202e<b>\ud800.mp4", "warnings": ("left out a\x1b[2J\u202e",)}
+    write_page(example(provenance=claim, **names), tmp_path / "page.html")
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in html and "<b>" not in html
+    assert not {"\x1b", "\u202e", "\ud800"} & set(html)
+    assert r"\x1b[2J\u202eab\ud800" in unescape(html)
+    assert len(html) < len(page_html(example())) + 100_000

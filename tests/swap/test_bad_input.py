@@ -216,3 +216,86 @@ def test_ctrl_c_leaves_no_half_written_file(
     assert job.returncode == 130
     assert "interrupted" in errors and "Traceback" not in errors
     assert list(out.parent.iterdir()) == []
+
+
+def in_time(*arguments: object, stdin: object = subprocess.DEVNULL) -> tuple[int, str]:
+    """Exit code and standard error of the program, which must end by itself."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vidswap", *map(str, arguments)], cwd=REPOSITORY, stdin=stdin,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("place", ["target", "source", "info", "verify"])
+@pytest.mark.parametrize("kind", ["device", "pipe", "standard input"])
+def test_what_is_no_regular_file_is_refused_at_once(
+    source_picture: Path, target_clip: Path, tmp_path: Path, kind: str, place: str
+) -> None:
+    pipe = tmp_path / "pipe.mp4"
+    os.mkfifo(pipe)
+    given = {"device": Path("/dev/zero"), "pipe": pipe, "standard input": Path("-")}[kind]
+    if place in ("info", "verify"):
+        arguments: list[object] = [place, given]
+    elif place == "target":
+        arguments = ["run", source_picture, given, "-o", tmp_path / "out.mp4"]
+    else:
+        arguments = ["run", given, target_clip, "-o", tmp_path / "out.mp4"]
+    result = CliRunner().invoke(main, [*map(str, arguments)])
+    assert_refused(result, 4, str(given), "save it to")
+
+
+def test_a_terminal_or_a_pipe_as_standard_input_does_not_hang(tmp_path: Path) -> None:
+    code, words = in_time("info", "/dev/stdin", stdin=subprocess.PIPE)
+    assert code == 4 and "/dev/stdin is a" in words and len(words.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("http://example.org/a.mp4", "nothing is downloaded"),
+        ("https://example.org/a.mp4", "nothing is downloaded"),
+        ("concat:a.mp4|b.mp4", "protocols such as `concat:`"),
+        ("pipe:0", "protocols such as `pipe:`"),
+        ("file:a.mp4", "without `file:`"),
+    ],
+)
+@pytest.mark.parametrize("as_target", [True, False])
+def test_an_address_is_named_as_the_mistake(
+    source_picture: Path, target_clip: Path, out: Path, name: str, words: str, as_target: bool
+) -> None:
+    source, target = (source_picture, name) if as_target else (name, target_clip)
+    assert_refused(run(source, target, "-o", out), 4, words)
+    result = CliRunner().invoke(main, ["info", name])
+    assert_refused(result, 4, words)
+
+
+def test_target_and_source_in_the_wrong_order(
+    source_picture: Path, target_clip: Path, out: Path, tmp_path: Path
+) -> None:
+    result = run(target_clip, source_picture, "-o", out)
+    assert_refused(result, 10, "is a picture", f"if {target_clip} is the clip to swap in", "last")
+
+
+def test_a_picture_with_a_clips_name(source_picture: Path, out: Path, tmp_path: Path) -> None:
+    disguised = tmp_path / "still.mp4"
+    disguised.write_bytes(source_picture.read_bytes())
+    result = run(source_picture, disguised, "-o", out)
+    assert_refused(result, 10, "still.mp4 is a picture", ".png")
+
+
+def test_a_clip_written_to_a_pictures_name(
+    source_picture: Path, target_clip: Path, tmp_path: Path
+) -> None:
+    result = run(source_picture, target_clip, "-o", tmp_path / "out.png")
+    assert_refused(result, 10, "is no picture", "vidswap preview")
+
+
+@pytest.mark.parametrize("option", ["--settings", "--face", "--sign-key", "--checkpoint"])
+def test_an_endless_file_as_an_option_is_refused_in_bounded_memory(
+    source_picture: Path, target_clip: Path, out: Path, option: str
+) -> None:
+    more = ["--sign-cert", "/dev/zero"] if option == "--sign-key" else []
+    result = run(source_picture, target_clip, "-o", out, option, "/dev/zero", *more)
+    assert result.exit_code in (2, 3, 4, 11, 18)
+    assert_refused(result, result.exit_code, "/dev/zero")

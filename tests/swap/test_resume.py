@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -186,6 +189,71 @@ def test_a_damaged_segment_is_made_again(
     result = swap_video([source_picture], clip, out, options)
     assert 40 <= result.frames_kept <= 50
     assert any("damaged; swapping them again" in warning for warning in result.warnings)
+    assert_same(out, whole)
+
+
+@pytest.fixture(scope="module")
+def work(
+    tmp_path_factory: pytest.TempPathFactory, clip: Path, source_picture: Path, options: SwapOptions
+) -> Path:
+    """The folder of a broken-off run, to be copied."""
+    out = tmp_path_factory.mktemp("work") / "out.mkv"
+    broken_off(source_picture, clip, out, options, 47, StoppedError)
+    return out.parent
+
+
+def last_state(folder: Path) -> Path:
+    (inside,) = work_folders(folder / "out.mkv")
+    return sorted(inside.glob("state-*"))[-1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"next_index": -1}, {"next_index": "a"}, {"next_index": 10**40},
+        {"held": ((10**30, 0),)}, {"held": ((1, 2, 3),)}, {"held": None}, {"held": ()},
+        {"following": None}, {"following": {}}, {"following": {"held": []}},
+        {"smoothing": {"a": 1}}, {"references": 3}, {"counts": None}, {"damage": 3},
+        {"counts": SwapCounts(-1)}, {"chosen": {0: "x" * 100_000}},
+    ],
+)  # fmt: skip
+def test_an_altered_state_is_none(work: Path, change: dict[str, Any]) -> None:
+    state = SwapState.from_bytes(last_state(work).read_bytes())
+    assert state is not None and SwapState.from_bytes(state.to_bytes()) is not None
+    assert SwapState.from_bytes(replace(state, **change).to_bytes()) is None
+
+
+def test_damaged_states_are_none_whatever_the_damage(work: Path) -> None:
+    pickled = zlib.decompress(last_state(work).read_bytes())
+    chance = random.Random(3)
+    for _ in range(300):
+        content = bytearray(pickled)
+        for _ in range(chance.randint(1, 5)):
+            content[chance.randrange(min(len(content), 3000))] = chance.randrange(256)
+        SwapState.from_bytes(zlib.compress(bytes(content), 1))  # a state or None, no error
+    nested = pickle.dumps(0, 4)[:-2] + b"]" * 10 + b"(" * 100_000 + b"."
+    assert SwapState.from_bytes(zlib.compress(nested)) is None
+
+
+def test_a_state_of_other_packets_begins_anew_with_one_warning_to_the_same_result(
+    work: Path, tmp_path: Path, clip: Path, source_picture: Path, options: SwapOptions, whole: Path
+) -> None:
+    shutil.copytree(work, tmp_path / "copy")
+    path = last_state(tmp_path / "copy")
+    state = SwapState.from_bytes(path.read_bytes())
+    assert state is not None
+    content = replace(state, counts=replace(state.counts, frames=10**6)).to_bytes()
+    path.write_bytes(content)
+    manifest = json.loads((path.parent / "manifest.json").read_bytes())
+    manifest["segments"][-1]["state_sha256"] = hashlib.sha256(content).hexdigest()
+    manifest.pop("sha256")
+    manifest["sha256"] = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    (path.parent / "manifest.json").write_text(json.dumps(manifest))
+    out = tmp_path / "copy" / "out.mkv"
+    result = swap_video([source_picture], clip, out, options)
+    assert result.frames_kept == 0 and result.frames == FRAMES
+    (warning,) = result.warnings
+    assert "starting over" in warning
     assert_same(out, whole)
 
 

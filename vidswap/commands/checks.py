@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from vidswap.commands.command import OTHER, PATH, Command, option_in
+from vidswap.commands.messages import say
 from vidswap.commands.options import options_from
 from vidswap.swap.options import SwapOptions
 
@@ -28,7 +29,7 @@ def info(file: Path, as_json: bool) -> None:
     from vidswap.info import describe, describe_as_text
 
     description = describe(file)
-    click.echo(json.dumps(description, indent=2) if as_json else describe_as_text(description))
+    say(json.dumps(description, indent=2) if as_json else describe_as_text(description))
 
 
 @click.command(cls=Command, modules=("vidswap.provenance.verify",))
@@ -42,9 +43,10 @@ def verify(file: Path, trust: Path | None, as_json: bool) -> None:
 
     \b
     Exit codes:
-      0   the claims hold, or are unsigned marks
+      0   the claims hold and the signer is trusted, or they are unsigned marks
       30  FILE was changed after signing, or its manifest is damaged or missing
       31  FILE claims nothing
+      32  the claims hold, but the signer is unknown: see --trust
     """
     from vidswap.provenance.verify import verification_as_text, verify_file
 
@@ -52,7 +54,7 @@ def verify(file: Path, trust: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(verification.to_dict(), indent=2))
     else:
-        click.echo(verification_as_text(verification))
+        say(verification_as_text(verification))
     sys.exit(verification.exit_code)
 
 
@@ -70,7 +72,7 @@ def doctor(as_json: bool) -> None:
         found = {"broken": is_broken(findings), "checks": [f.to_dict() for f in findings]}
         click.echo(json.dumps(found, indent=2))
     else:
-        click.echo(findings_as_text(findings))
+        say(findings_as_text(findings))
     sys.exit(1 if is_broken(findings) else 0)
 
 

@@ -20,6 +20,7 @@ import click
 from vidswap.commands.messages import log_failure, logging_to, talk_of
 from vidswap.errors import VidswapError
 from vidswap.runtime.process import INTERRUPTED, configure_process, raising_on_interrupt
+from vidswap.runtime.text import escaped
 from vidswap.version import __version__
 
 if TYPE_CHECKING:
@@ -241,5 +242,5 @@ def _show_traceback(context: click.Context) -> None:
 
 def fail(message: str, exit_code: int) -> NoReturn:
     """Leave with one line on stderr."""
-    click.echo(f"vidswap: {' '.join(message.split())}", err=True)
+    click.echo(f"vidswap: {escaped(' '.join(message.split()))}", err=True)
     sys.exit(exit_code)

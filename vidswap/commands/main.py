@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from vidswap.commands.checks import bench, doctor, evaluate, info, verify
+from vidswap.commands.clean import clean
 from vidswap.commands.command import Program
 from vidswap.commands.report import pairs, report
 from vidswap.commands.swap import preview, run, tune
@@ -44,7 +45,7 @@ def show_help(context: click.Context, /, command: tuple[str, ...]) -> None:
 
 for command in (
     run, preview, tune, report, pairs, info, verify, doctor, bench, evaluate, train, dataset,
-    show_help,
+    clean, show_help,
 ):  # fmt: skip
     main.add_command(command)
 

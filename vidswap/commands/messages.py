@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from vidswap.errors import OutputNotWritableError
+from vidswap.runtime.text import escaped, printable
 
 LIBRARIES = ("PIL", "absl", "matplotlib", "mediapipe", "numba", "torch")
 _FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -62,6 +63,11 @@ def logging_to(talk: Talk) -> Iterator[None]:
         logger.propagate = propagate
 
 
+def say(text: str) -> None:
+    """Print lines on stdout; what would steer the terminal is escaped."""
+    click.echo(printable(text))
+
+
 def log_failure(error: BaseException) -> None:
     """Put an error that the user is told in the log file as well, with its traceback."""
     words = " ".join(f"{type(error).__name__}: {error}".split())
@@ -81,8 +87,19 @@ def _file_handler(path: Path, level: int) -> logging.Handler:
             f"--log-file {path}: {error.strerror}; name a file that can be written"
         ) from error
     handler.setLevel(level)
-    handler.setFormatter(logging.Formatter(_FILE_FORMAT))
+    handler.setFormatter(_SafeFormatter(_FILE_FORMAT))
     return handler
+
+
+class _SafeFormatter(logging.Formatter):
+    """A message on one line, whatever it quotes; the lines of a traceback stay lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, logging's own name
+        record.message = escaped(record.message)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class _Console(logging.Handler):
@@ -92,7 +109,7 @@ class _Console(logging.Handler):
         if getattr(record, _SHOWN, False):
             return
         kind = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        line = f"vidswap: {kind}{record.getMessage()}"
+        line = f"vidswap: {kind}{escaped(record.getMessage())}"
         if "tqdm" in sys.modules:
             sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
         else:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vidswap.commands.command import OTHER, PATH, Command, option_in
-from vidswap.commands.messages import warn
+from vidswap.commands.messages import say, warn
 from vidswap.commands.options import options_from
 from vidswap.commands.progress import ReportBar
 from vidswap.errors import BadOptionError
 from vidswap.options import OUTPUT, RANGE
+from vidswap.runtime.text import escaped
 from vidswap.swap.options import SwapOptions
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def report(
         _write_report(reports[0], output, json_file, csv_file, silent)
     broken = _broken(reports, fail_on)
     for line in broken:
-        click.echo(f"vidswap: {line}", err=True)
+        click.echo(f"vidswap: {escaped(line)}", err=True)
     sys.exit(BROKEN if broken else 0)
 
 
@@ -261,7 +262,7 @@ def _write_report(
     for warning in found.warnings:
         warn(warning)
     if not silent:
-        click.echo(verdict_as_text(found))
+        say(verdict_as_text(found))
 
 
 def _write_comparison(
@@ -285,7 +286,7 @@ def _write_comparison(
         for warning in swap.report.warnings:
             warn(f"{swap.name}: {warning}")
     if not silent:
-        click.echo(page.describe_comparison(found))
+        say(page.describe_comparison(found))
 
 
 def _write_values(values: Callable[[], dict[str, Any]], path: Path | None) -> None:
@@ -343,4 +344,4 @@ def pairs(
     nets = load_report_nets(ReportOptions(id_model=id_model))
     with closing(nets), ReportBar(None, quiet or as_json) as bar:
         result = verify_folder(pairs_file, folder, nets, altered, bar.show)
-    click.echo(json.dumps(result.to_dict(), indent=1) if as_json else result_as_text(result))
+    say(json.dumps(result.to_dict(), indent=1) if as_json else result_as_text(result))

@@ -13,9 +13,11 @@ import click
 from vidswap.commands.command import PATH, Decorator, option_in
 from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.options import Option, groups, options_of, plain_value
+from vidswap.runtime.inputs import read_bounded
 from vidswap.runtime.sizes import format_size
 
 _WIDTH = 78
+_LARGEST = 2**20  # bytes
 
 
 def read_settings(file: Path, owner: type) -> dict[str, Any]:
@@ -73,10 +75,10 @@ def settings_option(owner: type) -> Decorator:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(read_bounded(file, _LARGEST).decode())
     except OSError as error:
         raise InputNotFoundError(f"{file}: {error.strerror}; name a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also what is no TOML, and no UTF-8
         raise BadOptionError(f"{file}: not TOML: {error}") from error
 
 

@@ -13,12 +13,13 @@ import click
 from click.core import ParameterSource
 
 from vidswap.commands.command import PATH, Command, option_in
-from vidswap.commands.messages import warn
+from vidswap.commands.messages import say, warn
 from vidswap.commands.options import options_from
 from vidswap.commands.progress import SwapBar, TuneBar
 from vidswap.commands.report import check_outputs, report_run
 from vidswap.commands.settings import settings_as_toml, settings_option
 from vidswap.options import OUTPUT, RANGE
+from vidswap.runtime.text import escaped
 from vidswap.swap.options import SwapOptions
 from vidswap.tuning.options import TuneOptions
 
@@ -77,7 +78,7 @@ def run(
         from vidswap.swap.plan import describe, plan_swap
 
         plan = plan_swap(sources, target, output, options)
-        click.echo(json.dumps(plan.to_dict(), indent=2) if as_json else describe(plan))
+        say(json.dumps(plan.to_dict(), indent=2) if as_json else describe(plan))
         return
     from vidswap.swap.worker import swap_video
 
@@ -93,7 +94,7 @@ def run(
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     elif not quiet:
-        click.echo(_summary(result))
+        say(_summary(result))
 
 
 def _required(context: click.Context, **values: Any) -> tuple[Path, Path]:
@@ -133,7 +134,8 @@ def _summary(result: SwapResult) -> str:
     ]
     if result.frames_kept:
         lines.append(f"resumed after {result.frames_kept} frames of an earlier run")
-    lines += [f"  left out {name}: {reason}" for name, reason in result.source_frames_left_out]
+    left_out = result.source_frames_left_out
+    lines += [escaped(f"  left out {name}: {reason}") for name, reason in left_out]
     return "\n".join(lines)
 
 
@@ -157,7 +159,7 @@ def preview(
     from vidswap.swap.preview import preview_frame
 
     seconds = preview_frame(sources, target, output, at, SwapOptions(**settings))
-    click.echo(f"{output}: {target} at {seconds:.2f} s, before and after")
+    say(f"{output}: {target} at {seconds:.2f} s, before and after")
 
 
 @click.command(cls=Command, modules=("vidswap.tuning.tune",))
@@ -193,7 +195,7 @@ def tune(
         click.echo(json.dumps(result.to_dict(), indent=2))
     elif not quiet:
         stopped = ", interrupted" if result.interrupted else ""
-        click.echo(
+        say(
             f"{result.output}: {result.images} images in {result.minutes:.1f} min{stopped}, from "
             f"{result.source_shots} faces of the source and {result.target_shots} of the target\n"
             f"use it: vidswap run {' '.join(map(str, sources))} {target} -o OUTPUT "

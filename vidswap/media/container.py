@@ -15,6 +15,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vidswap.errors import InputNotFoundError, NotAVideoError
+from vidswap.runtime.inputs import check_readable
 
 # A playlist inside a file must not make the demuxer fetch other files or addresses.
 _LOCAL_ONLY = {"protocol_whitelist": "file"}
@@ -28,11 +29,10 @@ _NOT_CLIPS = ("tty", "bin", "xbin", "adf", "idf", "concat", "hls", "dash")
 
 
 def check_input(path: Path) -> None:
-    """Raise InputNotFoundError or NotAVideoError unless `path` is a file with something in it."""
-    if not path.exists():
-        is_series = _SERIES.search(path.name)
-        hint = f"series of pictures are not read; {_MAKE_A_CLIP}" if is_series else "check the name"
-        raise InputNotFoundError(f"no such file: {path}; {hint}")
+    """Raise InputNotFoundError or NotAVideoError unless `path` is a regular file, not empty."""
+    is_series = _SERIES.search(path.name)
+    hint = f"series of pictures are not read; {_MAKE_A_CLIP}" if is_series else "check the name"
+    check_readable(path, hint=hint)
     if path.is_dir():
         raise NotAVideoError(
             f"{path} is a folder; name a video or picture file (a series of pictures: "

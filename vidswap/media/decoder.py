@@ -125,8 +125,12 @@ class VideoReader:
 
         None is where the range begins. Without `seek` the clip is decoded from its beginning.
         """
-        if pts is None:
+        if pts is None and self.beginning is not None and self._seeks_exactly:
             self._decoded = self._seek(self.beginning)
+        elif pts is None:  # wherever the file was read last
+            first = None if self.beginning is None else self.beginning / self.time_base
+            frames = self._decode_from(None)
+            self._decoded = (found for found in frames if first is None or found[1] >= first)
         elif seek and self._seeks_exactly:
             self._decoded = self._seek(pts * self.time_base)
         else:

@@ -1,15 +1,17 @@
 """Marks that say a result is synthetic, and how it was made."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vidswap.media.container import open_clip
 from vidswap.media.picture import is_picture, read_picture_metadata
+from vidswap.runtime.text import first_lines, shown, word
 
 MARK_PREFIX = "vidswap_"
 COMMENT = "comment"
+_LONGEST_MARK = 2000  # characters that are shown; the settings are several hundred
 
 
 def synthetic_metadata(
@@ -47,3 +49,9 @@ def marks_in(metadata: Mapping[str, str]) -> dict[str, str]:
     return {
         key: value for key, value in lower.items() if key.startswith(MARK_PREFIX) or key == COMMENT
     }
+
+
+def mark_lines(marks: Mapping[str, str]) -> Iterator[str]:
+    """Marks for people to read, whoever wrote them."""
+    told = (f"  marked: {word(key)} = {shown(v, _LONGEST_MARK)}" for key, v in marks.items())
+    return first_lines(told)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Self, cast
 
@@ -18,8 +19,10 @@ from av.video.stream import VideoStream
 
 from vidswap.digest import file_sha256
 from vidswap.media.output import writing_errors
+from vidswap.runtime.private import open_private
 
 _MAGIC = b"vidswap packets 1\n"
+_LATEST = 2**62  # ticks
 _HEAD = struct.Struct("<qqqBI")  # pts, dts, duration in ticks; 1 for a key frame; bytes that follow
 
 
@@ -48,7 +51,7 @@ class PacketWriter:
         self._hash = hashlib.sha256()
         self._times: list[int] = []
         with writing_errors(path):
-            self._file = self._part.open("wb")
+            self._file = open_private(self._part)
         self._put(_MAGIC)
 
     def __enter__(self) -> Self:
@@ -142,9 +145,38 @@ def read_packets(path: Path, time_base: Fraction) -> Iterator[Packet[VideoStream
             yield packet
 
 
-def is_intact(folder: Path, file: PacketFile) -> bool:
-    """Whether a file is there with the size and the bytes that it was closed with."""
+def whole_packet_times(folder: Path, file: PacketFile) -> list[int] | None:
+    """The times of a file's packets as they are shown; None unless it is what it was closed as.
+
+    Checked are size and bytes, and that it holds packets that can be joined: as many as stated,
+    reordered as stated, a key frame first, no time twice, coded times that rise.
+    """
     path = folder / file.name
-    if not path.is_file() or path.stat().st_size != file.size:
-        return False
-    return file_sha256(path) == file.sha256
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != file.size:
+        return None
+    if file_sha256(path) != file.sha256 or (heads := _heads(path, file)) is None:
+        return None
+    times = [pts for pts, _, _, _, _ in heads]
+    coded = [dts for _, dts, _, _, _ in heads]
+    in_bounds = all(abs(t) < _LATEST for t in (*times, *coded)) and all(
+        0 <= duration < _LATEST for _, _, duration, _, _ in heads
+    )
+    rising = all(one < other for one, other in pairwise(coded))
+    is_sound = in_bounds and rising and heads[0][3] == 1 and len(set(times)) == len(times)
+    return sorted(times) if is_sound and reordering(times) == file.reordering else None
+
+
+def _heads(path: Path, file: PacketFile) -> list[tuple[int, int, int, int, int]] | None:
+    """What stands before every packet; None where the file is no row of so many whole packets."""
+    heads: list[tuple[int, int, int, int, int]] = []
+    end = file.size
+    with path.open("rb") as opened:
+        if opened.read(len(_MAGIC)) != _MAGIC:
+            return None
+        while (head := opened.read(_HEAD.size)) and len(heads) < file.packets:
+            if len(head) < _HEAD.size:
+                return None
+            heads.append(_HEAD.unpack(head))
+            if opened.seek(heads[-1][4], os.SEEK_CUR) > end:
+                return None
+        return heads if not head and len(heads) == file.packets else None

@@ -14,28 +14,37 @@ from vidswap.errors import CodecError, NotAVideoError
 from vidswap.media.container import check_input
 from vidswap.media.frame import Frame
 from vidswap.media.output import check_output, temporary_path, writing_errors
+from vidswap.media.picture_text import EXIF_DESCRIPTION, read_text
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
-_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
+_FORMATS = (
+    (b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"BM", "bmp"),
+    (b"II*\x00", "tiff"), (b"MM\x00*", "tiff"),
+)  # fmt: skip
+_MAGIC = tuple(magic for magic, _ in _FORMATS)
 _CLIPS_OF_JPEG = (".mjpeg", ".mjpg")
 _JPEG_QUALITY = 95
-_EXIF_DESCRIPTION = 0x010E  # ImageDescription, the one text field that JPEG, WebP and TIFF share
 
 
 def is_picture(path: Path) -> bool:
     """Whether a file's first bytes are those of a picture; False where it cannot be read."""
     if path.suffix.lower() in _CLIPS_OF_JPEG or not path.is_file():
         return False
-    with path.open("rb") as file:
-        head = file.read(12)
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
     return head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
 
 
 def picture_format(path: Path) -> str:
     """Name of a picture's format, in lower case: png, jpeg, webp, bmp or tiff."""
-    with Image.open(path) as image:
-        return (image.format or "unknown").lower()
+    with path.open("rb") as file:
+        head = file.read(12)
+    known = (name for magic, name in _FORMATS if head.startswith(magic))
+    return next(known, "webp" if head[8:] == b"WEBP" else "unknown")
 
 
 def read_picture(path: Path) -> Frame:
@@ -45,7 +54,10 @@ def read_picture(path: Path) -> Frame:
     """
     check_input(path)
     encoded = np.fromfile(path, dtype=np.uint8)
-    rgb = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+    try:
+        rgb = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+    except cv2.error:  # for sizes beyond its bounds, and some damage
+        rgb = None
     if rgb is None:
         raise NotAVideoError(f"{path} is not a picture that can be read; it may be damaged")
     return Frame.from_rgb(np.asarray(rgb, dtype=np.uint8))
@@ -87,15 +99,7 @@ def write_picture(
 
 def read_picture_metadata(path: Path) -> dict[str, str]:
     """Text that `write_picture` put into a picture; empty where there is none."""
-    with Image.open(path) as image:
-        if isinstance(image, PngImagePlugin.PngImageFile):
-            return {key: str(value) for key, value in image.text.items()}
-        description = image.getexif().get(_EXIF_DESCRIPTION, "")
-    try:
-        stored = json.loads(description)
-    except (TypeError, ValueError):
-        return {}
-    return {str(k): str(v) for k, v in stored.items()} if isinstance(stored, dict) else {}
+    return read_text(path)
 
 
 def _encoded(suffix: str, rgb: npt.NDArray[np.uint8], metadata: dict[str, str]) -> bytes:
@@ -109,7 +113,7 @@ def _encoded(suffix: str, rgb: npt.NDArray[np.uint8], metadata: dict[str, str]) 
         return buffer.getvalue()
     exif = Image.Exif()
     if metadata:
-        exif[_EXIF_DESCRIPTION] = json.dumps(metadata)
+        exif[EXIF_DESCRIPTION] = json.dumps(metadata)
     if suffix in (".jpg", ".jpeg"):
         image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0, exif=exif)
     elif suffix == ".webp":

@@ -7,37 +7,47 @@ and says what they were made from and how. Whatever happens, each is there whole
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from vidswap.digest import file_sha256
 from vidswap.errors import OutputNotWritableError
 from vidswap.media.output import writing_errors
-from vidswap.media.packet_file import PacketFile, PacketWriter, is_intact
+from vidswap.media.packet_file import PacketFile, PacketWriter, whole_packet_times
+from vidswap.media.work_manifest import (
+    Manifest,
+    Segment,
+    packets_name,
+    read_manifest,
+    state_name,
+    written_manifest,
+)
+from vidswap.runtime.private import make_private_folder, open_private
+from vidswap.runtime.text import shown
 
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 LOCK = "lock"
+COMPLETE = "complete"  # is there once the output is about to get its name
 _KEPT_STATES = 2  # the last one, and the one before should the last segment be damaged
-_FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Packets, and the state (name and SHA-256 of its file) of the run that goes on after them."""
-
-    packets: PacketFile
-    state: str
-    state_sha256: str
+_LARGEST_STATE = 2**29  # bytes
+_LONGEST_VALUE = 200  # characters of a fact that are told
+_WORK = re.compile(r"\.(.+)\.[0-9a-f]{10}\.work", re.DOTALL)
+_OWN = re.compile(
+    rf"({MANIFEST}|{LOCK}|{COMPLETE}|segment-\d{{5,}}\.packets|state-\d{{5,}})(\.part)?"
+    r"|segment-\d{5,}\.part"
+)
 
 
 class SegmentFolder:
@@ -47,7 +57,11 @@ class SegmentFolder:
     the same facts is gone on with; that with others is left where it is, and `others` names it.
     `fresh` removes all earlier work.
 
+    The folder and its files are their owner's alone: they hold faces. What lies in it is checked as
+    any other input is, since it may have been damaged or changed.
+
     segments: those that are whole, in order. lost: how many were damaged and are made again.
+    damaged: the manifest itself was, so that nothing of the earlier work is known.
 
     Raises OutputNotWritableError where another run is at work on the same output.
     """
@@ -59,7 +73,7 @@ class SegmentFolder:
         if fresh:
             remove_work(output)
         with writing_errors(output):
-            self.path.mkdir(exist_ok=True)
+            make_private_folder(self.path)
             lock = _locked(self.path / LOCK)
         others = [folder for folder in work_folders(output) if folder != self.path]
         if lock is None or any(_is_in_use(folder) for folder in others):
@@ -70,6 +84,8 @@ class SegmentFolder:
                 f"another run is at work on {output}; wait for it, or name another output"
             )
         self._lock = lock
+        self.damaged = False
+        (self.path / COMPLETE).unlink(missing_ok=True)
         self.segments, self.lost = self._whole_segments()
 
     def __enter__(self) -> Self:
@@ -91,13 +107,17 @@ class SegmentFolder:
         self.segments = []
         self._write_manifest()
 
+    def mark_complete(self) -> None:
+        """Note that all is made: what is left once the output has its name is of no more use."""
+        _write_safely(self.path / COMPLETE, b"")
+
     def begin_segment(self) -> PacketWriter:
         """A writer for the next segment's packets."""
-        return PacketWriter(self.path / f"segment-{len(self.segments):05d}.packets")
+        return PacketWriter(self.path / packets_name(len(self.segments)))
 
     def add(self, packets: PacketFile, state: bytes) -> None:
         """Keep a segment whose writer is closed; once this returns a run can go on after it."""
-        name = f"state-{len(self.segments):05d}"
+        name = state_name(len(self.segments))
         _write_safely(self.path / name, state)
         self.segments.append(Segment(packets, name, hashlib.sha256(state).hexdigest()))
         self._write_manifest()
@@ -112,46 +132,43 @@ class SegmentFolder:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def _remove_if_new(self) -> None:
-        if not _read_manifest(self.path):
+        if _manifest(self.path) is None:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def others(self) -> list[tuple[Path, str]]:
         """Earlier work on this output with other facts: each folder, and what differs, in words."""
         found = []
         for folder in work_folders(self.output):
-            manifest = _read_manifest(folder)
-            if folder != self.path and manifest.get("segments"):
-                found.append((folder, differences(manifest.get("facts", {}), self.facts)))
+            manifest = _manifest(folder)
+            if folder != self.path and manifest is not None and manifest.segments:
+                found.append((folder, differences(manifest.facts, self.facts)))
         return found
 
     def _whole_segments(self) -> tuple[list[Segment], int]:
         """The longest row of segments from the first on that ends with a state to go on from."""
-        manifest = _read_manifest(self.path)
-        named = [_segment(entry) for entry in manifest.get("segments", [])]
-        if manifest.get("facts") != self.facts or manifest.get("format") != _FORMAT:
+        manifest = _manifest(self.path)
+        if manifest is None or manifest.facts != self.facts:
+            self.damaged = (self.path / MANIFEST).exists()
             return [], 0
-        whole = 0
+        named, whole, last = manifest.segments, 0, None
         for segment in named:
-            if segment is None or not is_intact(self.path, segment.packets):
+            times = whole_packet_times(self.path, segment.packets)
+            if times is None or (last is not None and times[0] <= last):
                 break
-            whole += 1
+            whole, last = whole + 1, times[-1]
         while whole and not self._has_state(named[whole - 1]):
             whole -= 1
-        return [s for s in named[:whole] if s is not None], len(named) - whole
+        return list(named[:whole]), len(named) - whole
 
-    def _has_state(self, segment: Segment | None) -> bool:
-        if segment is None or not (path := self.path / segment.state).is_file():
+    def _has_state(self, segment: Segment) -> bool:
+        path = self.path / segment.state
+        if not path.is_file() or path.stat().st_size > _LARGEST_STATE:
             return False
         return file_sha256(path) == segment.state_sha256
 
     def _write_manifest(self) -> None:
-        manifest = {
-            "format": _FORMAT,
-            "output": self.output.name,
-            "facts": self.facts,
-            "segments": [asdict(segment) for segment in self.segments],
-        }
-        _write_safely(self.path / MANIFEST, json.dumps(manifest, indent=1).encode())
+        written = written_manifest(Manifest(self.facts, tuple(self.segments)), self.output.name)
+        _write_safely(self.path / MANIFEST, written)
 
 
 def work_folders(output: Path) -> list[Path]:
@@ -162,8 +179,69 @@ def work_folders(output: Path) -> list[Path]:
 def remove_work(output: Path) -> None:
     """Remove all unfinished work on an output but that which a run is at."""
     for folder in work_folders(output):
-        if not _is_in_use(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A work folder as it is found: is_finished says that its output is there and newer."""
+
+    path: Path
+    is_finished: bool
+    n_bytes: int
+
+
+def work_in(folder: Path) -> list[Work]:
+    """All work folders in a folder, of whatever output, but those that runs are at."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if _is_work_folder(path) and not _is_in_use(path):
+            size = sum(inside.lstat().st_size for inside in path.iterdir())
+            found.append(Work(path, _is_finished(path), size))
+    return found
+
+
+def remove_finished_work(folder: Path) -> None:
+    """Remove what a run left that was killed after its output had its name."""
+    with suppress(OSError):
+        for work in work_in(folder):
+            if work.is_finished:
+                remove_folder(work.path)
+
+
+def remove_folder(folder: Path) -> bool:
+    """Remove a work folder unless a run is at it; whether it is gone."""
+    if folder.is_symlink():
+        return False
+    try:
+        lock = _locked(folder / LOCK) if (folder / LOCK).is_file() else None
+    except OSError:
+        lock = None
+    if lock is None and _is_in_use(folder):
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    if lock is not None:
+        lock.close()
+    return not folder.exists()
+
+
+def _is_work_folder(path: Path) -> bool:
+    """By its name and by what lies in it: nothing else is ever removed."""
+    if not _WORK.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+        return False
+    try:
+        return all(_OWN.fullmatch(inside.name) for inside in path.iterdir())
+    except OSError:
+        return False
+
+
+def _is_finished(folder: Path) -> bool:
+    match = _WORK.fullmatch(folder.name)
+    mark, output = folder / COMPLETE, folder.with_name(match[1] if match else "")
+    try:
+        return mark.is_file() and output.stat().st_mtime_ns >= mark.stat().st_mtime_ns
+    except OSError:
+        return False
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -171,42 +249,28 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     return ", ".join(
         f"another {name}" if _is_digest(before.get(name) or now.get(name, ""))
-        else f"{name} {before.get(name, 'none')}, now {now.get(name, 'none')}"
+        else f"{name} {_told(before.get(name, 'none'))}, now {_told(now.get(name, 'none'))}"
         for name in names
     )  # fmt: skip
+
+
+def _told(value: str) -> str:
+    return value if value.isprintable() and len(value) <= _LONGEST_VALUE else shown(value)
 
 
 def _is_digest(value: str) -> bool:
     return len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
-def _segment(entry: Any) -> Segment | None:
-    """A manifest's entry; None where it is not one."""
-    try:
-        packets = entry["packets"]
-        names = [field.name for field in fields(PacketFile)]
-        return Segment(
-            PacketFile(**{name: packets[name] for name in names}),
-            entry["state"],
-            entry["state_sha256"],
-        )
-    except (KeyError, TypeError):
-        return None
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
+def _manifest(folder: Path) -> Manifest | None:
+    return read_manifest(folder / MANIFEST)
 
 
 def _write_safely(path: Path, content: bytes) -> None:
     """Write a file so that after a power loss it is there whole, or as it was before."""
     part = path.with_name(path.name + ".part")
     with writing_errors(path):
-        with part.open("wb") as file:
+        with open_private(part) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -235,7 +299,9 @@ def _is_in_use(folder: Path) -> bool:
 
 def _locked(path: Path) -> IO[bytes] | None:
     """The lock file, held until it is closed or the process ends; None where it is held already."""
-    file = path.open("ab")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
+    file = open_private(path, "ab")
     try:
         import fcntl
     except ImportError:  # no such locks there
@@ -253,5 +319,6 @@ def _escaped(name: str) -> str:
 
 
 __all__: Sequence[str] = (
-    "PacketFile", "Segment", "SegmentFolder", "differences", "remove_work", "work_folders",
+    "PacketFile", "Segment", "SegmentFolder", "Work", "differences", "remove_finished_work",
+    "remove_folder", "remove_work", "work_folders", "work_in",
 )  # fmt: skip

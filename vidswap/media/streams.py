@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from vidswap.errors import CodecError
 from vidswap.media.container import open_clip, reason
+from vidswap.runtime.text import word
 
 # Statistics of the source's own packing, not of the copy.
 _STALE_TAGS = ("DURATION", "BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS_", "ENCODER")
@@ -127,7 +128,8 @@ class StreamCopier:
             return
         stream.discard = Discard.all
         if target is None and not is_timecode:
-            self.dropped.append(f"{_kind(stream)} stream {stream.index} ({codec_name(stream)})")
+            codec = word(codec_name(stream))
+            self.dropped.append(f"{_kind(stream)} stream {stream.index} ({codec})")
 
     def _name_timecode(self, stream: Stream) -> None:
         """The muxer makes its timecode track from the picture's tag, which the source has too."""
@@ -148,7 +150,7 @@ class StreamCopier:
                 return None
             raise CodecError(
                 f"{self._output.format.name} files cannot hold the sound of {self._source} "
-                f"({codec_name(stream)}); write to .mkv, or to the kind of file it came from"
+                f"({word(codec_name(stream))}); write to .mkv, or to the kind of file it came from"
             ) from error
         _describe_like(stream, target)
         return target

@@ -114,5 +114,7 @@ def apply_changes(net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
                 else:
                     continue
                 weight.add_(change.reshape(weight.shape))
+                if not bool(torch.isfinite(weight).all()):
+                    raise RuntimeError("not finite")
             except (KeyError, RuntimeError) as error:
                 raise CheckpointError(f"{name} of the adapter does not fit this net") from error

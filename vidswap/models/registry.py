@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vidswap.errors import CheckpointError
 from vidswap.models.checkpoint_file import CheckpointFile
 from vidswap.models.face_net import FaceNet
+from vidswap.runtime.text import shown
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,6 @@ def build(file: CheckpointFile) -> BuiltNet:
         importlib.import_module(_MODULES[name])
     if name not in _BUILDERS:
         raise CheckpointError(
-            f"{file.path}: holds architecture {name!r}; allowed: {', '.join(architectures())}"
+            f"{file.path}: holds architecture {shown(name)}; allowed: {', '.join(architectures())}"
         )
     return _BUILDERS[name](file)

@@ -13,6 +13,7 @@ from vidswap.faces.tracking import TrackedFace
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.people.embedding import FaceEmbedder, FaceNets
 from vidswap.people.source import SourceReader
+from vidswap.runtime.inputs import check_readable
 
 ChooserState = dict[int, float]  # a number per track id; plain data, safe to copy and pickle
 
@@ -115,6 +116,8 @@ def person_of(
     if face in keywords:
         return None
     picture = Path(face)
+    if picture.exists():
+        check_readable(picture)
     if not picture.is_file():
         allowed = " nor ".join(repr(keyword) for keyword in keywords)
         raise InputNotFoundError(f"--face {face}: neither {allowed} nor a picture that exists")

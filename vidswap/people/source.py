@@ -31,6 +31,7 @@ from vidswap.people.embedding import (
     face_size,
     without_bystanders,
 )
+from vidswap.runtime.inputs import check_readable
 
 __all__ = ["SourceIdentity", "SourceReader", "SourceShot", "embed_crop", "face_size"]
 
@@ -239,8 +240,7 @@ def pictures_in(folder: Path) -> list[Path]:
 def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, str | None, Frame]]:
     """Frames by name, with the clip that they are of."""
     for source in sources:
-        if not source.exists():
-            raise InputNotFoundError(f"{source}: no such file or folder")
+        check_readable(source)
         if source.is_dir():
             for picture in pictures_in(source):
                 yield picture.name, None, read_picture(picture)

@@ -65,8 +65,13 @@ def read_manifest(path: Path, mime: str, trust_anchors: str | None = None) -> Ma
     except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported):
         return None
     except c2pa.C2paError as error:
-        words = " ".join(str(error).split())
-        return ManifestClaim("", False, False, (f"the manifest cannot be read: {words}",), "", ())
+        return _unread(" ".join(str(error).split()))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+        return _unread(f"it holds what no manifest does ({type(error).__name__})")
+
+
+def _unread(words: str) -> ManifestClaim:
+    return ManifestClaim("", False, False, (f"the manifest cannot be read: {words}",), "", ())
 
 
 def _claim(store: Mapping[str, Any]) -> ManifestClaim:
@@ -74,7 +79,9 @@ def _claim(store: Mapping[str, Any]) -> ManifestClaim:
     label = store.get("active_manifest", "")
     manifest = store.get("manifests", {}).get(label, {})
     assertions = {a["label"]: a["data"] for a in manifest.get("assertions", [])}
-    swap = assertions.get(SWAP_ASSERTION, {})
+    swap = assertions.get(SWAP_ASSERTION) or {}
+    if not isinstance(swap, Mapping):
+        raise TypeError(SWAP_ASSERTION)
     signature = manifest.get("signature_info") or {}
     return ManifestClaim(
         label=label,

@@ -15,11 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from vidswap.errors import SigningKeyError
+from vidswap.runtime.inputs import read_bounded
 
 LOCAL_KEY_FILE = "signing-key.pem"
 LOCAL_ORGANIZATION = "vidswap local key, not verified"
 # No timestamp authority is asked, so that a signature holds only while its certificate does.
 _LOCAL_YEARS = 25
+_LARGEST_PEM = 2**22  # bytes
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 
 
@@ -127,7 +129,9 @@ def _certificates(path: Path) -> list[x509.Certificate]:
 
 def _content(path: Path, what: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bounded(path, _LARGEST_PEM)
+    except ValueError as error:
+        raise SigningKeyError(f"{path}: the {what} is {error}; give a PEM file") from error
     except FileNotFoundError as error:
         raise SigningKeyError(f"{path}: no such {what}; check the name") from error
     except OSError as error:

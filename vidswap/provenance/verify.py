@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,18 +12,24 @@ from cryptography import x509
 
 from vidswap.errors import InputNotFoundError, SigningKeyError
 from vidswap.media.container import check_input, open_clip
-from vidswap.media.marks import marks_in
+from vidswap.media.marks import mark_lines, marks_in
 from vidswap.media.picture import is_picture, picture_format, read_picture, read_picture_metadata
-from vidswap.provenance.reading import ManifestClaim, read_manifest
+from vidswap.provenance.reading import IngredientClaim, ManifestClaim, read_manifest
 from vidswap.provenance.record import HAS_MANIFEST, MANIFEST_MARK
 from vidswap.provenance.signing_key import local_trust_anchor
+from vidswap.runtime.inputs import read_bounded
+from vidswap.runtime.text import escaped, first_lines, shown, word
 
-HOLDS, BROKEN, NO_CLAIM = 0, 30, 31  # exit codes, apart from those of errors
+# Exit codes, apart from those of errors.
+HOLDS, BROKEN, NO_CLAIM, UNKNOWN_SIGNER = 0, 30, 31, 32
 
-Verdict = Literal["holds", "unsigned", "broken", "removed", "none"]
+Verdict = Literal["holds", "unknown signer", "unsigned", "broken", "removed", "none"]
 _EXIT_CODES: dict[Verdict, int] = {
-    "holds": HOLDS, "unsigned": HOLDS, "broken": BROKEN, "removed": BROKEN, "none": NO_CLAIM,
+    "holds": HOLDS, "unknown signer": UNKNOWN_SIGNER, "unsigned": HOLDS, "broken": BROKEN,
+    "removed": BROKEN, "none": NO_CLAIM,
 }  # fmt: skip
+_LARGEST_PEM = 2**22  # bytes
+_SHA256 = re.compile("[0-9a-f]{64}")
 _PICTURE_TYPES = {"png", "jpeg", "webp", "tiff"}
 
 
@@ -30,9 +37,10 @@ _PICTURE_TYPES = {"png", "jpeg", "webp", "tiff"}
 class Verification:
     """What was found in a file.
 
-    verdict: "holds", the manifest fits the file; "unsigned", there are only vidswap's marks;
-    "broken", the file or its manifest was changed after signing; "removed", the marks tell of a
-    manifest that is not there; "none", no claim at all. trust: who vouches for the signer.
+    verdict: "holds", the manifest fits the file and its signer is trusted; "unknown signer", it
+    fits, but anyone may have signed it; "unsigned", there are only vidswap's marks; "broken", the
+    file or its manifest was changed after signing; "removed", the marks tell of a manifest that is
+    not there; "none", no claim at all. trust: who vouches for the signer.
     """
 
     path: Path
@@ -43,7 +51,7 @@ class Verification:
 
     @property
     def exit_code(self) -> int:
-        """0, 30 or 31, as `vidswap verify` leaves with."""
+        """0, 30, 31 or 32, as `vidswap verify` leaves with."""
         return _EXIT_CODES[self.verdict]
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,11 +79,12 @@ def verify_file(path: Path, trust: Path | None = None) -> Verification:
 
 def verification_as_text(found: Verification) -> str:
     """A verification for people to read."""
-    return "\n".join([f"{found.path}: {_HEADLINES[found.verdict]}", *_details(found)])
+    return "\n".join([f"{escaped(str(found.path))}: {_HEADLINES[found.verdict]}", *_details(found)])
 
 
 _HEADLINES: dict[Verdict, str] = {
-    "holds": "its C2PA manifest holds: the file is as it was signed",
+    "holds": "its C2PA manifest holds: the file is as it was signed, by a trusted signer",
+    "unknown signer": "SIGNER UNKNOWN: the C2PA manifest fits the file; anyone can have signed it",
     "unsigned": "marked by vidswap, but not signed: nothing shows whether that was changed",
     "broken": "BROKEN: the file or its C2PA manifest was changed after signing",
     "removed": "BROKEN: the C2PA manifest that its marks tell of was taken out",
@@ -86,35 +95,53 @@ _HEADLINES: dict[Verdict, str] = {
 def _details(found: Verification) -> Iterator[str]:
     manifest = found.manifest
     if manifest is not None:
-        yield from (f"  broken: {failure}" for failure in manifest.failures)
+        yield from first_lines(f"  broken: {_failure(each)}" for each in manifest.failures)
         if manifest.label:
             yield from _manifest_lines(manifest, found.trust)
-    yield from (f"  marked: {key} = {value}" for key, value in found.marks.items())
+    yield from mark_lines(found.marks)
+
+
+def _failure(text: str) -> str:
+    code, separator, explanation = text.partition(": ")
+    return f"{word(code)}: {shown(explanation)}" if separator and explanation else shown(text)
 
 
 def _manifest_lines(manifest: ManifestClaim, trust: str) -> Iterator[str]:
-    organization = f" ({manifest.organization})" if manifest.organization else ""
-    yield f"  signed by: {manifest.signer}{organization}, {manifest.algorithm}"
+    organization = f" ({shown(manifest.organization)})" if manifest.organization else ""
+    yield f"  signed by: {shown(manifest.signer)}{organization}, {word(manifest.algorithm)}"
     if trust == "nobody":
         yield "  trusted: no; anyone can make a key of that name"
     else:
         yield f"  trusted: yes, by {trust}"
-    yield f"  made by: {manifest.tool}"
-    for action, kind in manifest.actions:
-        yield f"  action: {action}{f', {kind}' if kind else ''}"
+    yield f"  made by: {shown(manifest.tool)}"
+    yield from first_lines(
+        f"  action: {word(action)}{f', {word(kind)}' if kind else ''}"
+        for action, kind in manifest.actions
+    )
     if checkpoint := manifest.swap.get("checkpoint_sha256"):
-        yield f"  checkpoint: {checkpoint}"
-    for ingredient in manifest.ingredients:
-        digest = f", SHA-256 {ingredient.sha256}" if ingredient.sha256 else ""
-        yield f"  from: {ingredient.title} ({ingredient.relationship}){digest}"
-        if ingredient.manifest:
-            state = "did not hold then" if ingredient.was_broken else "held then"
-            yield f"    with a manifest of its own, which {state}: {ingredient.manifest}"
+        yield f"  checkpoint: {_digest(checkpoint)}"
+    yield from first_lines(map(_ingredient_text, manifest.ingredients))
+
+
+def _ingredient_text(ingredient: IngredientClaim) -> str:
+    digest = f", SHA-256 {_digest(ingredient.sha256)}" if ingredient.sha256 else ""
+    text = f"  from: {shown(ingredient.title)} ({word(ingredient.relationship)}){digest}"
+    if not ingredient.manifest:
+        return text
+    state = "did not hold then" if ingredient.was_broken else "held then"
+    return f"{text}\n    with a manifest of its own, which {state}: {shown(ingredient.manifest)}"
+
+
+def _digest(value: object) -> str:
+    text = str(value)
+    return text if _SHA256.fullmatch(text[:80]) else shown(text)
 
 
 def _verdict(manifest: ManifestClaim | None, marks: dict[str, str]) -> Verdict:
+    if manifest is not None and manifest.holds:
+        return "holds" if manifest.trusted else "unknown signer"
     if manifest is not None:
-        return "holds" if manifest.holds else "broken"
+        return "broken"
     if not marks:
         return "none"
     return "removed" if marks.get(MANIFEST_MARK) == HAS_MANIFEST else "unsigned"
@@ -135,7 +162,7 @@ def _marks_and_type(path: Path) -> tuple[dict[str, str], str | None]:
 
 def _given_anchors(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, _LARGEST_PEM)
         x509.load_pem_x509_certificates(content)
     except OSError as error:
         raise InputNotFoundError(f"{path}: no such certificate file; check the name") from error

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from vidswap.media.output import temporary_path, writing_errors
 from vidswap.report.pictures import Still
 from vidswap.report.plots import Panel, TimeAxis
+from vidswap.runtime.text import escaped, printable
 from vidswap.version import __version__
 
 TEMPLATES = Path(__file__).with_name("templates")
 _CHIP_WIDTH = 2.6  # per cent of the axis, below which two chips would touch
 _LEVELS = 2
 _FOLD_FROM = 5  # facts
+_LONGEST_FACT = 4000  # characters of a name or a value that are shown
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def write_text(text: str, path: Path) -> None:
     part = temporary_path(path)
     try:
         with writing_errors(path):
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -123,7 +126,7 @@ def facts_of(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str
     """A mapping as names and words, inner ones joined by dots, what is empty left out."""
     found: list[tuple[str, str]] = []
     for key, value in values.items():
-        name = f"{before}{str(key).replace('_', ' ')}"
+        name = f"{before}{_shortened(str(key)).replace('_', ' ')}"
         if isinstance(value, Mapping):
             found += facts_of(value, f"{name}: ")
         elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
@@ -142,7 +145,19 @@ def _fact_text(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, list | tuple):
         return ", ".join(_fact_text(item) for item in value if item not in (None, ""))
-    return str(value)
+    return _shortened(str(value))
+
+
+def _shortened(text: str) -> str:
+    """On one line, and no longer than a page can bear: both may be out of a stranger's file."""
+    rest = f"... ({len(text)} characters)" if len(text) > _LONGEST_FACT else ""
+    return escaped(text[:_LONGEST_FACT]) + rest
+
+
+def _harmless(value: Any) -> Any:
+    """What a template puts in: without direction marks, controls and halves of characters."""
+    is_plain_text = isinstance(value, str) and not isinstance(value, Markup)
+    return printable(value) if is_plain_text else value
 
 
 @cache
@@ -150,6 +165,7 @@ def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,  # also what does not end in .html: nothing here is meant to be markup
+        finalize=_harmless,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -36,6 +36,7 @@ from vidswap.runtime.stage_clock import StageClock
 Progress = Callable[[int, int], None]  # frames measured, and about how many there are
 
 QUEUE_DEPTH = 4  # frames of small crops between two stages
+_LATEST_START = 1e7  # seconds; a mark may say anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +233,9 @@ def _recorded_start(claim: Mapping[str, Any]) -> float | None:
     """The second of the target at which the swap begins, by its own marks."""
     try:
         settings = json.loads(claim.get("marks", {}).get("vidswap_settings", "{}"))
-    except ValueError:
+    except (TypeError, ValueError, RecursionError):
         return None
     start = settings.get("start") if isinstance(settings, dict) else None
-    return float(start) if isinstance(start, int | float) else None
+    if not isinstance(start, int | float) or not 0 <= start < _LATEST_START:
+        return None
+    return float(start)

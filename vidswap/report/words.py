@@ -9,6 +9,7 @@ from pathlib import Path
 from vidswap.metrics import report_metrics
 from vidswap.metrics.record import Figure
 from vidswap.metrics.report_metrics import Metric
+from vidswap.runtime.text import escaped
 
 NO_VALUE = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
@@ -106,4 +107,4 @@ def first_lower(text: str) -> str:
 
 def file_name(path: str) -> str:
     """The bare name: a page that is passed on should not reveal folders."""
-    return Path(path).name or path
+    return escaped(Path(path).name or path)

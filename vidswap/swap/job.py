@@ -13,13 +13,15 @@ from pathlib import Path
 import torch
 
 from vidswap.blending.reference import MOST_SHOTS
-from vidswap.errors import BadOptionError, InputNotFoundError
-from vidswap.media.codecs import codec_for, container_for
+from vidswap.errors import BadOptionError, CodecError
+from vidswap.media.codecs import CONTAINERS, codec_for, container_for
+from vidswap.media.container import check_input
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.marks import synthetic_metadata
 from vidswap.media.output import check_output, temporary_path, writing_errors
 from vidswap.media.picture import (
+    PICTURE_SUFFIXES,
     check_picture_suffix,
     is_picture,
     read_picture,
@@ -32,6 +34,7 @@ from vidswap.provenance.record import (
     Provenance,
     recorded_settings,
 )
+from vidswap.runtime.inputs import check_readable
 from vidswap.runtime.interrupts import interrupts_put_off
 from vidswap.runtime.memory import (
     MIB,
@@ -214,12 +217,13 @@ def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
 def check_paths(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
     """Refuse before any work what must fail at its end; returns whether the target is a picture."""
     for path in (*sources, target):
-        if not path.exists():
-            raise InputNotFoundError(f"{path}: no such file")
+        check_readable(path)
     picture = target.is_file() and is_picture(target)
+    _check_order(sources, target, output, picture)
     if picture:
         check_picture_suffix(output)
     else:
+        check_input(target)
         container_for(output)
         codec_for(output, options.codec)
     if output.exists() and target.exists() and output.samefile(target):
@@ -228,6 +232,22 @@ def check_paths(sources: Sequence[Path], target: Path, output: Path, options: Sw
     if options.hwaccel is not None:
         _check_decoder(target, options.hwaccel, picture)
     return picture
+
+
+def _check_order(sources: Sequence[Path], target: Path, output: Path, picture: bool) -> None:
+    """Name the mistake where the output is called what its target is not."""
+    suffix = output.suffix.lower()
+    if picture and suffix in CONTAINERS:
+        clip = next((s for s in sources if s.is_file() and not is_picture(s)), None)
+        hint = f"end the output in one of {', '.join(PICTURE_SUFFIXES)}"
+        if clip is not None:
+            hint = f"if {clip} is the clip to swap in, give it last: SOURCES... TARGET"
+        raise CodecError(f"the target {target} is a picture, which {suffix} cannot hold; {hint}")
+    if not picture and target.is_file() and suffix in PICTURE_SUFFIXES:
+        raise CodecError(
+            f"the target {target} is no picture, and {output.name} names one; end the output in "
+            f"one of {', '.join(CONTAINERS)}, or swap one frame with vidswap preview"
+        )
 
 
 def _check_decoder(target: Path, hwaccel: str, picture: bool) -> None:

@@ -11,6 +11,7 @@ import av
 
 from vidswap.media.colour import FULL_RANGE, ColourTags, known_matrix, known_range
 from vidswap.media.probe import MediaInfo
+from vidswap.runtime.text import escaped, word
 
 if TYPE_CHECKING:
     from vidswap.swap.plan_records import SwapPlan
@@ -38,7 +39,8 @@ def describe(plan: SwapPlan) -> str:
     lines = []
     for name, texts in parts:
         for number, text in enumerate(texts):
-            lines.append(f"{'' if number and name != 'warning' else name:<9}{text}")
+            heading = "" if number and name != "warning" else name
+            lines.append(f"{heading:<9}{escaped(text)}")
     return "\n".join([*lines, "nothing was written"])
 
 
@@ -106,7 +108,7 @@ def _stream_lines(plan: SwapPlan) -> list[str]:
     if plan.target.kind == "picture":
         return []
     names = [
-        f"{s.index} {s.kind} {s.codec}" + (f" ({s.language})" if s.language else "")
+        f"{s.index} {s.kind} {word(s.codec)}" + (f" ({word(s.language)})" if s.language else "")
         for s in plan.streams
     ]
     width = max(map(len, names[:_MAX_STREAMS]), default=0)

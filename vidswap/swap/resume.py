@@ -93,6 +93,7 @@ class SegmentedClip:
         writer = new_writer()
         try:
             writer.join(self._folder.path, self._folder.packet_files)
+            self._folder.mark_complete()
         except BaseException:
             writer.abort()
             raise
@@ -120,6 +121,8 @@ class SegmentedClip:
         if content is None:
             return None, self._reader
         state = SwapState.from_bytes(content) if self._joinable() else None
+        if state is not None and state.counts.frames != self.frames_kept:
+            state = None  # not the one that these packets end with
         if state is not None and (frames := frames_from(self._reader, state)) is not None:
             return state, frames
         self.warnings.append("the work of an earlier run cannot be resumed; starting over")
@@ -243,6 +246,8 @@ def _kept_work(folder: SegmentFolder) -> list[str]:
         "it with --no-resume"
         for path, differences in folder.others()
     ]
+    if folder.damaged:
+        lines.append("the work of an earlier run is damaged or another version's; starting over")
     if folder.lost:
         lines.append(f"{folder.lost} segment(s) of an earlier run are damaged; swapping them again")
     return lines

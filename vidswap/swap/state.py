@@ -13,7 +13,9 @@ from vidswap.blending.reference import ReferenceMoment
 from vidswap.blending.temporal_smoothing import SmoothedMoment
 from vidswap.media.frame import Frame
 from vidswap.swap.options import SwapCounts
+from vidswap.swap.state_check import is_sound
 
+_LARGEST = 2**30  # bytes, unpacked
 # All that a state is made of. Pickle would otherwise run whatever a file beside the output says.
 _ALLOWED = {
     ("vidswap.swap.state", "SwapState"),
@@ -68,11 +70,15 @@ class SwapState:
     @classmethod
     def from_bytes(cls, content: bytes) -> SwapState | None:
         """The state that was kept; None where this is none, or another version's."""
+        unpacker = zlib.decompressobj()
         try:
-            state = _StateUnpickler(io.BytesIO(zlib.decompress(content))).load()
-        except (pickle.UnpicklingError, zlib.error, AttributeError, EOFError, TypeError):
+            pickled = unpacker.decompress(content, _LARGEST)
+            if unpacker.unconsumed_tail or not unpacker.eof:
+                return None
+            state = _StateUnpickler(io.BytesIO(pickled)).load()
+        except Exception:  # what pickle raises for damaged content is of any kind
             return None
-        return state if isinstance(state, cls) else None
+        return state if isinstance(state, cls) and is_sound(state) else None
 
 
 def fingerprint(frame: Frame) -> int:

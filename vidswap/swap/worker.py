@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from vidswap.digest import file_sha256
+from vidswap.media.segments import remove_finished_work
 from vidswap.nets import Nets, load_nets
 from vidswap.provenance.manifest import SwapFacts
 from vidswap.provenance.record import Provenance, files_used, recorded_settings, signing_key
@@ -46,6 +47,7 @@ class Worker:
         started = time.monotonic()
         clock = StageClock()
         picture = check_paths(sources, target, output, options)
+        remove_finished_work(output.parent)
         key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
         with clock("load"):
             nets = self.nets(options)

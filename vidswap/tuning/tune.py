@@ -18,7 +18,6 @@ from vidswap.blending.warping import SIZE, FaceCrop
 from vidswap.errors import (
     BadOptionError,
     CheckpointError,
-    InputNotFoundError,
     NoFaceInSourceError,
     NoFaceInTargetError,
 )
@@ -41,6 +40,7 @@ from vidswap.nets import (
 from vidswap.people.embedding import as_array, face_size
 from vidswap.people.face_selection import person_of
 from vidswap.people.source import MIN_FACE_SIZE, SourceReader, pictures_in
+from vidswap.runtime.inputs import check_readable
 from vidswap.runtime.processor import cpu_computes_bf16
 from vidswap.tuning.options import TuneOptions as TuneOptions
 from vidswap.tuning.pair_training import PairTuner, TuneConfig
@@ -225,8 +225,7 @@ def _frames(sources: Sequence[Path]) -> Iterator[Frame]:
 def _check_paths(sources: Sequence[Path], target: Path, output: Path, options: TuneOptions) -> None:
     """Refuse before any work what would fail at its end."""
     for path in (*sources, target):
-        if not path.exists():
-            raise InputNotFoundError(f"{path}: no such file")
+        check_readable(path)
     if target.is_dir() or is_picture(target):
         kind = "folder" if target.is_dir() else "picture"
         raise BadOptionError(f"{target} is a {kind}; tuning needs a clip as the target")

@@ -16,6 +16,7 @@ from vidswap.errors import InputNotFoundError
 from vidswap.media.decoder import VideoReader
 from vidswap.media.picture import PICTURE_SUFFIXES, is_picture
 from vidswap.media.sampling import frames_at, packet_times
+from vidswap.runtime.inputs import check_readable
 
 IdentityRule = Literal["folder", "file", "none"]
 IDENTITY_RULES: tuple[IdentityRule, ...] = ("folder", "file", "none")
@@ -64,8 +65,7 @@ def find_material(
     rules: dict[str, str] = {}
     n_other = 0
     for given, prefix in zip(inputs, _prefixes(inputs), strict=True):
-        if not given.exists():
-            raise InputNotFoundError(f"{given}: no such file or folder; check the name")
+        check_readable(given, hint="check the name")
         root = given.resolve() if given.is_dir() else given.absolute().parent
         files = list(_walk(root, output)) if given.is_dir() else [given.absolute()]
         found = [path for path in files if not given.is_dir() or _is_material(path)]
