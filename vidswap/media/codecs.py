@@ -13,6 +13,7 @@ from vidswap.choices import DEFAULT_CRF as DEFAULT_CRF
 from vidswap.errors import BadOptionError, CodecError
 from vidswap.media.container import open_clip, own_words, said
 from vidswap.media.planes import chroma_span
+from vidswap.media.timeline import timeline_of
 
 Options = tuple[tuple[str, str], ...]
 
@@ -245,9 +246,10 @@ def video_bit_rate(path: Path) -> int:
     with container:
         if container.format.name in _COUNTED and stream.bit_rate:
             return int(stream.bit_rate)
-        size, times = 0, []
+        size, times, retimer = 0, [], timeline_of(path).retimer()
         try:
             for packet in container.demux(stream):
+                retimer.moved(packet)
                 time = packet.pts if packet.pts is not None else packet.dts
                 size += packet.size
                 times += [] if time is None else [time]

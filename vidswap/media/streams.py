@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from vidswap.errors import CodecError
 from vidswap.media.container import open_clip, reason
+from vidswap.media.timeline import timeline_of
 
 # Statistics of the source's own packing, not of the copy.
 _STALE_TAGS = ("DURATION", "BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS_", "ENCODER")
@@ -51,6 +52,7 @@ class StreamCopier:
         self.dropped: list[str] = []
         self._source = source
         self._container, video = open_clip(source)
+        self._timeline = timeline_of(source)
         self.metadata = dict(self._container.metadata)
         self.picture_tags = _kept_tags(video)
         self.picture_disposition = video.disposition
@@ -98,13 +100,14 @@ class StreamCopier:
 
     def _chapters_in_range(self) -> list[Any]:
         """Chapters of the range with their times in the output; those cut by its ends are cut."""
-        if self._beginning is None and self._stop is None:
+        shift = self._timeline.shift
+        if self._beginning is None and self._stop is None and not shift:
             return self._container.chapters()
         chapters = []
         zero = self._beginning or Fraction(0)
         for chapter in self._container.chapters():
             tick = chapter["time_base"] or Fraction(1, 1000)
-            start, end = chapter["start"] * tick, chapter["end"] * tick
+            start, end = chapter["start"] * tick + shift, chapter["end"] * tick + shift
             start = max(start, zero) - zero
             end = (end if self._stop is None else min(end, self._stop)) - zero
             if end > start:
@@ -186,6 +189,7 @@ class StreamCopier:
         if not sources:
             return
         packets = self._container.demux(sources)
+        retimer = self._timeline.retimer()
         while True:
             try:
                 packet = next(packets, None)
@@ -194,6 +198,7 @@ class StreamCopier:
                 return
             if packet is None:
                 return
+            retimer.moved(packet)
             if packet.size and self._in_range(packet):
                 yield self._set_back(packet)
 

@@ -109,7 +109,8 @@ class SwapJob:
                 self._swap_segments(clip, plan)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
-                warnings = clip.warnings + ([reader.truncated] if reader.truncated else [])
+                warnings = clip.warnings + reader.warnings
+                warnings += [reader.truncated] if reader.truncated else []
                 warnings += _above(options.max_memory)
                 if unchanged and whole and target.suffix.lower() == output.suffix.lower():
                     clip.leave_output()
