@@ -2,7 +2,9 @@
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,11 +16,13 @@ from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from vidswap.errors import CodecError
+from vidswap.media.codecs import CONTAINERS
 from vidswap.media.container import open_clip, reason
 from vidswap.media.timeline import timeline_of
 
 # Statistics of the source's own packing, not of the copy.
 _STALE_TAGS = ("DURATION", "BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS_", "ENCODER")
+_TRIAL_PACKETS = 8
 _TIMECODE = "timecode"
 _WRITES_TIMECODE_TRACKS = ("mp4", "mov")  # from the picture's `timecode` tag
 _HOLD_ATTACHMENTS = ("matroska",)
@@ -142,19 +146,28 @@ class StreamCopier:
         """A stream of the output like `stream`; None where that is not possible."""
         if stream.type in ("video", "attachment"):
             return self._attach(stream)
-        if stream.type != "audio" and not _can_hold(self._output.format.name, stream):
+        is_sound = stream.type == "audio" and stream.codec_context is not None
+        packets = _first_packets(self._source, stream.index) if is_sound else []
+        if not _can_hold(self._output.format.name, stream, packets):
+            if is_sound:
+                raise CodecError(self._refusal(stream, packets))
             return None
-        try:
-            target = self._output.add_stream_from_template(stream, opaque=True)
-        except (ValueError, av.FFmpegError) as error:
-            if stream.type != "audio" or stream.codec_context is None:
-                return None
-            raise CodecError(
-                f"{self._output.format.name} files cannot hold the sound of {self._source} "
-                f"({codec_name(stream)}); write to .mkv, or to the kind of file it came from"
-            ) from error
+        target = self._output.add_stream_from_template(stream, opaque=True)
         _describe_like(stream, target)
         return target
+
+    def _refusal(self, stream: Stream, packets: Sequence["_Coded"]) -> str:
+        suffix = Path(self._output.name).suffix
+        takers = [
+            name
+            for name, kind in CONTAINERS.items()
+            if name != suffix and _can_hold(kind.muxer, stream, packets)
+        ]
+        advice = f"write to {' or '.join(takers)}" if takers else "remove or convert it first"
+        return (
+            f"{suffix} files cannot hold the sound of {self._source}: stream {stream.index} "
+            f"({codec_name(stream)}); {advice}"
+        )
 
     def _is_artwork_to_keep(self, stream: Stream) -> bool:
         """Whether a stream is the one cover that mp4 and mov keep; takes its picture, if so."""
@@ -287,18 +300,60 @@ def _box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(content), kind) + content
 
 
-def _can_hold(muxer: str, stream: Stream) -> bool:
-    """Whether a container takes a stream: found out by writing an empty file of it to memory.
+def _can_hold(muxer: str, stream: Stream, packets: Sequence["_Coded"] = ()) -> bool:
+    """Whether a container takes a stream: found out by writing a file of its packets to memory.
 
-    Most muxers say no only when they write the header, too late to leave one stream out.
+    Most muxers say no only when they write the header, some when they end the file, both too late
+    to leave a stream out or to refuse the work.
     """
     try:
         with av.open(io.BytesIO(), "w", format=muxer) as trial:
-            _describe_like(stream, trial.add_stream_from_template(stream, opaque=True))
+            target = trial.add_stream_from_template(stream, opaque=True)
+            _describe_like(stream, target)
             trial.start_encoding()
+            for coded in packets:
+                trial.mux_one(coded.packet(target, stream.time_base))
     except (ValueError, av.FFmpegError):
         return False
     return True
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """A packet's bytes and its times in ticks, to be written more than once."""
+
+    content: bytes
+    pts: int | None
+    dts: int | None
+    duration: int
+
+    def packet(self, stream: Stream, time_base: Fraction | None) -> "Packet[Stream]":
+        packet = av.Packet(self.content)
+        packet.pts, packet.dts, packet.duration = self.pts, self.dts, self.duration
+        packet.time_base = time_base or Fraction(1, 90_000)
+        packet.is_keyframe = True
+        packet.stream = stream
+        return packet
+
+
+def _first_packets(source: Path, index: int) -> list[_Coded]:
+    """A few packets from the beginning of a stream, fewer where the file breaks off."""
+    container, _ = open_clip(source)
+    found: list[_Coded] = []
+    with container:
+        for other in container.streams:
+            if other.index != index:
+                other.discard = Discard.all
+        packets = container.demux(container.streams[index])
+        with suppress(av.FFmpegError):
+            for packet in packets:
+                if packet.size:
+                    found.append(
+                        _Coded(bytes(packet), packet.pts, packet.dts, packet.duration or 0)
+                    )
+                if len(found) == _TRIAL_PACKETS:
+                    break
+    return found
 
 
 def _describe_like(stream: Stream, target: Stream) -> None:
