@@ -20,7 +20,7 @@ from typing import IO, Any, Self
 
 from vidswap.digest import file_sha256
 from vidswap.errors import OutputNotWritableError
-from vidswap.media.output import writing_errors
+from vidswap.media.output import work_name, writing_errors
 from vidswap.media.packet_file import PacketFile, PacketWriter, is_intact
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class SegmentFolder:
     def __init__(self, output: Path, facts: Mapping[str, str], *, fresh: bool = False) -> None:
         self.output, self.facts = output, dict(facts)
         digest = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
-        self.path = output.with_name(f".{output.name}.{digest[:10]}.work")
+        self.path = output.with_name(f".{work_name(output, output.name)}.{digest[:10]}.work")
         if fresh:
             remove_work(output)
         with writing_errors(output):
@@ -156,7 +156,8 @@ class SegmentFolder:
 
 def work_folders(output: Path) -> list[Path]:
     """The folders of unfinished work on an output."""
-    return sorted(p for p in output.parent.glob(f".{_escaped(output.name)}.*.work") if p.is_dir())
+    name = _escaped(work_name(output, output.name))
+    return sorted(p for p in output.parent.glob(f".{name}.*.work") if p.is_dir())
 
 
 def remove_work(output: Path) -> None:

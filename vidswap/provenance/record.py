@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.marks import MARK_PREFIX
+from vidswap.media.output import work_name
 from vidswap.media.picture import is_picture, write_picture
 from vidswap.options import names_where
 from vidswap.provenance.manifest import SwapFacts, SwapManifest, check_signing, media_type
@@ -139,4 +140,4 @@ def recorded_settings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unsigned_path(output: Path) -> Path:
-    return output.with_name(f".{output.stem}.unsigned{output.suffix}")
+    return output.with_name(f".{work_name(output, output.stem)}.unsigned{output.suffix}")

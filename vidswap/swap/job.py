@@ -15,6 +15,7 @@ import torch
 from vidswap.blending.reference import MOST_SHOTS
 from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.media.codecs import codec_for, container_for
+from vidswap.media.container import is_there
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.marks import synthetic_metadata
@@ -215,7 +216,7 @@ def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
 def check_paths(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
     """Refuse before any work what must fail at its end; returns whether the target is a picture."""
     for path in (*sources, target):
-        if not path.exists():
+        if not is_there(path):
             raise InputNotFoundError(f"{path}: no such file")
     picture = target.is_file() and is_picture(target)
     if picture:
@@ -223,7 +224,7 @@ def check_paths(sources: Sequence[Path], target: Path, output: Path, options: Sw
     else:
         container_for(output)
         codec_for(output, options.codec)
-    if output.exists() and target.exists() and output.samefile(target):
+    if is_there(output) and output.samefile(target):
         raise BadOptionError(f"{output} is the target itself; name another output")
     check_output(output, options.overwrite)
     if options.hwaccel is not None:
