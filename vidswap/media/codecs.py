@@ -384,12 +384,13 @@ def _traits(pixel_format: str) -> _Traits:
 
 
 def _cost(wanted: _Traits, got: _Traits) -> tuple[int, ...]:
-    """Sort key: colour lost, colour model changed, chroma lost, bits lost, then what is added."""
+    """Sort key: colour lost, model changed, chroma, bits, alpha lost, then what is added."""
     return (
         int(wanted.coloured and not got.coloured),
         int(wanted.is_rgb != got.is_rgb),
         max(0, got.across - wanted.across) + max(0, got.down - wanted.down),
         max(0, wanted.bits - got.bits),
+        int(wanted.has_alpha and not got.has_alpha),
         int(got.has_alpha and not wanted.has_alpha) + int(got.coloured and not wanted.coloured),
         max(0, wanted.across - got.across) + max(0, wanted.down - got.down),
         max(0, got.bits - wanted.bits),
