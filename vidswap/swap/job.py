@@ -23,7 +23,7 @@ from vidswap.media.output import check_output, temporary_path, writing_errors
 from vidswap.media.picture import (
     check_picture_suffix,
     is_picture,
-    read_picture,
+    open_picture,
     write_picture,
 )
 from vidswap.media.picture_encoder import Quality
@@ -164,17 +164,19 @@ class SwapJob:
     def swap_picture(self, target: Path, output: Path) -> list[str]:
         """Swap a picture; returns warnings."""
         provenance = self._provenance(output)
+        picture = open_picture(target)
         (frame,) = swap_frames(
-            [read_picture(target)], self.source, self.nets, self.options, self.counts, self.clock
+            [picture.frame], self.source, self.nets, self.options, self.counts, self.clock
         )  # fmt: skip
         self._report()
         with self.clock("encode"):
             if self.counts.faces_swapped:
                 marks = marks_of(self.options, self.nets) | provenance.marks
-                provenance.write_picture(frame.rgb, marks, self.options.overwrite)
+                provenance.write_picture(frame.rgb, marks, self.options.overwrite, picture)
             else:
-                write_picture(output, frame.rgb, overwrite=self.options.overwrite)
-        return self._last_warnings(target, provenance)
+                write_picture(output, frame.rgb, overwrite=self.options.overwrite, like=picture)
+        lost = [f"not in the output: {line}" for line in picture.lost(output)]
+        return lost + self._last_warnings(target, provenance)
 
     def _provenance(self, output: Path) -> Provenance:
         return self.provenance or Provenance(output, reason="not asked for")

@@ -16,7 +16,7 @@ from vidswap.media.codecs import codec_for, encoder_format
 from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
-from vidswap.media.picture import read_picture
+from vidswap.media.picture import open_picture
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.probe import MediaInfo, StreamInfo, probe
 from vidswap.media.timeline import timeline_of
@@ -128,7 +128,8 @@ class _Planned:
 
     def picture(self, prepared: float, key_warnings: list[str]) -> SwapPlan:
         """The plan for a picture."""
-        frame = read_picture(self.target)
+        picture = open_picture(self.target)
+        frame = picture.frame
         sampled = look_for_faces(iter([frame]), self.nets, self.options.face)
         seconds = timed_picture(frame, self.source, self.nets, self.options)
         size = self.target.stat().st_size
@@ -139,7 +140,8 @@ class _Planned:
             self._provenance(), self.signer,
         )  # fmt: skip
         streams = (StreamPlan(0, "picture", self.info.container, None, "encoded", kind),)
-        warnings = self._last_warnings(sampled, key_warnings, estimate)
+        warnings = [f"not in the output: {line}" for line in picture.lost(self.output)]
+        warnings += self._last_warnings(sampled, key_warnings, estimate)
         return self._plan(
             _target_plan(self.info, None), output, streams, sampled.found(), estimate, warnings
         )
