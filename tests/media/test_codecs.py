@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from vidswap.errors import BadOptionError, CodecError
-from vidswap.media import codecs
+from vidswap.media import VideoReader, codecs
 from vidswap.media.codecs import (
     CODECS,
     CONTAINERS,
@@ -30,7 +31,7 @@ from vidswap.media.codecs import (
 )
 from vidswap.media.planes import converted
 
-from .clips import make_clip, planes_of
+from .clips import ffmpeg, make_clip, planes_of
 
 FRAMES, RATE = 150, 25
 SIZE = (192, 144)
@@ -284,3 +285,21 @@ def test_only_vaapi_wants_its_frames_on_the_device() -> None:
     assert wanting == ["h264_vaapi", "hevc_vaapi"]
     assert all(hardware_device(codec) is None for codec in CODECS.values())
     assert hardware_device(HARDWARE_CODECS["h264_vaapi"]) is not None
+
+
+def test_transparency_of_prores_4444_is_kept(tmp_path: Path, copied: Callable[..., Path]) -> None:
+    source = tmp_path / "in.mov"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=96x64:d=0.2:r=25", "-vf",
+           "format=yuva444p10le,geq=lum='lum(X,Y)':cb='cb(X,Y)':cr='cr(X,Y)':a='X*10'",
+           "-c:v", "prores_ks", "-profile:v", "4444", source)  # fmt: skip
+    out = copied(source, "out.mov", codec="prores")
+    with VideoReader(source) as reader, VideoReader(out) as result:
+        assert "yuva444" in reader.pixel_format and "yuva444" in result.pixel_format
+        for before, after in zip(reader, result, strict=True):
+            bits = [frame.coded().format.components[3].bits for frame in (before, after)]
+            alphas = [
+                planes_of(frame.coded())[3].view("<u2") / 2.0**depth
+                for frame, depth in zip((before, after), bits, strict=True)
+            ]
+            assert np.abs(alphas[0] - alphas[1]).max() < 0.01
+            assert np.ptp(alphas[1]) > 0.5

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from vidswap.commands.main import main
+from vidswap.errors import NotAVideoError
 from vidswap.media.marks import read_marks
-from vidswap.media.picture import picture_format, read_picture
+from vidswap.media.picture import (
+    is_picture,
+    open_picture,
+    picture_format,
+    read_picture,
+    write_picture,
+)
 from vidswap.media.picture_text import EXIF_DESCRIPTION, read_text
 from vidswap.media.probe import probe
 
@@ -118,3 +128,49 @@ def test_half_characters_are_shown_and_written(tmp_path: Path) -> None:
     assert 'vidswap_x = "\\ud800"' in result.output and "\x1b" not in result.output
     found = CliRunner().invoke(main, ["verify", str(picture), "--json"])
     assert json.loads(found.stdout)["marks"]["vidswap_x"] == "\ud800"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
+@pytest.mark.parametrize("dots", [IFDRational(1, 0), 1e9, 0])
+def test_impossible_dots_per_inch_are_left_out(
+    tmp_path: Path, suffix: str, dots: IFDRational | float
+) -> None:
+    source = tmp_path / "in.tif"
+    Image.fromarray(moving_picture(0, 40, 30)).save(source, tiffinfo={282: dots, 283: 1, 296: 2})
+    picture = open_picture(source)
+    write_picture(tmp_path / f"out{suffix}", picture.frame.rgb, like=picture)
+    assert read_picture(tmp_path / f"out{suffix}").width == 40
+
+
+def test_exif_that_leaves_no_room_for_the_marks_is_named(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "M" * 65_000
+    source, out = tmp_path / "in.jpg", tmp_path / "out.jpg"
+    Image.fromarray(moving_picture(0, 40, 30)).save(source, exif=exif)
+    picture, marks = open_picture(source), {"vidswap_settings": "s" * 2_000}
+    assert picture.lost(out) == ["EXIF (does not fit into such .jpg files)"]
+    write_picture(out, picture.frame.rgb, marks, like=picture)
+    assert read_marks(out) == marks
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif", ".bmp"])
+def test_damage_anywhere_is_read_or_refused_and_what_is_read_can_be_written(
+    tmp_path: Path, suffix: str
+) -> None:
+    rng = random.Random(7)
+    source, out = tmp_path / f"in{suffix}", tmp_path / "out.png"
+    exif = Image.Exif()
+    exif[0x010F], exif.get_ifd(0x8769)[0x9003] = "Maker", "2024:01:02 03:04:05"
+    along = {} if suffix == ".bmp" else {"exif": exif}
+    Image.fromarray(moving_picture(0, 40, 30)).save(source, dpi=(300, 300), **along)
+    whole = source.read_bytes()
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice((1, 4, 16))):
+            damaged[rng.randrange(min(len(damaged), 1200))] = rng.randrange(256)
+        source.write_bytes(damaged)
+        if is_picture(source):
+            with suppress(NotAVideoError):
+                picture = open_picture(source)
+                write_picture(out, picture.frame.rgb, overwrite=True, like=picture)
+            read_text(source)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,15 @@ from vidswap.errors import (
     BadOptionError,
     CodecError,
     DiskFullError,
+    InputNotFoundError,
     OutputExistsError,
     OutputNotWritableError,
 )
 from vidswap.media import VideoReader, VideoWriter, check_output, encoder, picture, write_picture
 from vidswap.media.codecs import CODECS
-from vidswap.media.output import writing_errors
+from vidswap.media.container import check_input
+from vidswap.media.output import temporary_path, writing_errors
+from vidswap.media.segments import SegmentFolder, work_folders
 
 from .clips import frame_times
 
@@ -211,3 +215,32 @@ def test_quality_setting_reaches_the_encoder(talking: Path, tmp_path: Path) -> N
         sizes.append(out.stat().st_size)
     assert sizes[0] > 1.2 * sizes[1]
     assert encoder.DEFAULT_CRF == 18
+
+
+@pytest.mark.parametrize("length", [200, 230, 240, 250, 254, 255])
+@pytest.mark.parametrize("letter", ["a", "\u540d"], ids=["latin", "kanji"])
+def test_any_name_that_the_file_system_takes_works(
+    talking: Path, tmp_path: Path, copied: Callable[..., Path], length: int, letter: str
+) -> None:
+    room = length - len(".mp4")
+    name = letter * (room // len(letter.encode())) + "b" * (room % len(letter.encode())) + ".mp4"
+    assert len(name.encode()) == length
+    out = copied(talking, name)
+    assert names(tmp_path) == [name]
+    with SegmentFolder(out, {"target": "1"}) as folder:
+        assert work_folders(out) == [folder.path]
+    write_picture(out.with_suffix(".png"), np.zeros((8, 8, 3), np.uint8))
+    assert names(tmp_path) == sorted([name, out.with_suffix(".png").name])
+
+
+def test_names_that_are_near_the_limit_have_work_files_of_their_own(tmp_path: Path) -> None:
+    first, second = (tmp_path / f"{letter * 251}.mp4" for letter in "ab")
+    assert temporary_path(first) != temporary_path(second)
+    assert temporary_path(tmp_path / "out.mp4").name == ".out.part.mp4"
+
+
+def test_a_name_too_long_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputNotWritableError, match="has 304 bytes and its folder takes 255"):
+        check_output(tmp_path / ("a" * 300 + ".mp4"))
+    with pytest.raises(InputNotFoundError, match="cannot be read: file name too long"):
+        check_input(tmp_path / ("a" * 300 + ".mp4"))

@@ -10,7 +10,7 @@ import pytest
 from vidswap.errors import CodecError
 from vidswap.media import VideoReader, VideoWriter
 
-from .clips import frame_times, make_clip, sound_packets
+from .clips import ffmpeg, frame_times, make_clip, sound_packets
 
 Copy = Callable[..., Path]
 
@@ -79,6 +79,43 @@ def test_sound_the_container_refuses_late_is_named_too(tmp_path: Path) -> None:
     with VideoReader(source) as reader, pytest.raises(CodecError, match=r"\.mov.*opus"):
         VideoWriter(tmp_path / "out.mov", reader)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.webm"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "source_name", "name", "takers"),
+    [
+        ("pcm_s16le", "in.avi", "out.mp4", ".mov or .mkv"),
+        ("pcm_s16le", "in.mov", "out.webm", ".mp4 or .m4v or .mov or .mkv"),
+        ("flac", "in.mkv", "out.mov", ".mp4 or .m4v or .mkv"),
+    ],
+)
+def test_sound_refused_at_the_end_of_a_file_is_refused_before_the_work(
+    talking: Path, tmp_path: Path, codec: str, source_name: str, name: str, takers: str
+) -> None:
+    source = tmp_path / source_name
+    ffmpeg("-i", talking, "-c:v", "mpeg4", "-c:a", codec, "-ac", "2", source)
+    with VideoReader(source) as reader, pytest.raises(CodecError) as refused:
+        VideoWriter(tmp_path / name, reader)
+    said = str(refused.value)
+    assert said.startswith(f"{Path(name).suffix} files cannot hold the sound of {source}")
+    assert f"stream 1 ({codec}); write to {takers}" in said
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "ac3", "eac3", "libmp3lame", "flac", "alac"])
+@pytest.mark.parametrize("name", ["out.mov", "out.mkv", "out.mp4"])
+def test_sound_is_refused_at_once_or_written_to_the_end(
+    talking: Path, tmp_path: Path, copied: Copy, codec: str, name: str
+) -> None:
+    source = tmp_path / "in.mkv"
+    ffmpeg("-i", talking, "-c:v", "copy", "-c:a", codec, source)
+    with VideoReader(source) as reader:
+        try:
+            VideoWriter(tmp_path / name, reader).abort()
+        except CodecError:
+            return
+    before, after = sound_packets(source), sound_packets(copied(source, name))
+    assert b"".join(content for _, content in after) == b"".join(content for _, content in before)
 
 
 def test_interleaving_keeps_sound_near_its_picture(talking: Path, copied: Copy) -> None:

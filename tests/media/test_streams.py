@@ -10,7 +10,7 @@ import pytest
 from av.stream import Disposition
 
 from vidswap.media import VideoReader, VideoWriter, write_picture
-from vidswap.media.streams import add_artwork
+from vidswap.media.artwork import add_artwork
 
 from .clips import ffmpeg, frame_times, make_clip, packets_of, sound_packets
 

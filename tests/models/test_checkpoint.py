@@ -1,6 +1,6 @@
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from tests.models.test_apgan import identity, pictures, small_generator
 from vidswap.errors import CheckpointError
 from vidswap.models.apgan.checkpoint import save_generator
-from vidswap.models.apgan.generator import Generator
+from vidswap.models.apgan.generator import Generator, GeneratorConfig
+from vidswap.models.apgan.stored_config import config_from_json
 from vidswap.models.checkpoint import load_generator
 
 
@@ -77,6 +78,8 @@ def altered(path: Path, config: object = None, **metadata: str) -> Path:
         ({"pe_width": 8.5}, "pe_width"),
         ({"pe_blocks": "yes"}, 'pe_blocks "yes"; allowed: true, false'),
         ({"reference": 1}, "reference"),
+        ({"gate": 1}, "gate"),
+        ({"gate": True}, "a generator with gate needs reference"),
         ({"layer_norm": None}, "layer_norm"),
         ({"size": True}, "size"),
         ({"size": 64}, "size 64; allowed: 128, 256"),
@@ -99,6 +102,12 @@ def test_a_config_of_wrong_types_or_ranges_is_refused_by_name(
     with pytest.raises(CheckpointError, match=re.escape(words)) as refused:
         load_generator(path)
     assert "\n" not in str(refused.value) and str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize("flag", [f.name for f in fields(GeneratorConfig) if f.type == "bool"])
+def test_a_config_with_any_flag_set_is_read_as_it_was_written(flag: str) -> None:
+    config = replace(GeneratorConfig(), **{flag: not getattr(GeneratorConfig(), flag)})
+    assert config_from_json(json.dumps(config.to_dict())) == config
 
 
 @pytest.mark.parametrize("config", ["", "[", "[]", "null", "3", "[" * 60_000, "{}", '"a"'])

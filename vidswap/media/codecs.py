@@ -13,6 +13,7 @@ from vidswap.choices import DEFAULT_CRF as DEFAULT_CRF
 from vidswap.errors import BadOptionError, CodecError
 from vidswap.media.container import open_clip, own_words, said
 from vidswap.media.planes import chroma_span
+from vidswap.media.timeline import timeline_of
 
 Options = tuple[tuple[str, str], ...]
 
@@ -245,9 +246,10 @@ def video_bit_rate(path: Path) -> int:
     with container:
         if container.format.name in _COUNTED and stream.bit_rate:
             return int(stream.bit_rate)
-        size, times = 0, []
+        size, times, retimer = 0, [], timeline_of(path).retimer()
         try:
             for packet in container.demux(stream):
+                retimer.moved(packet)
                 time = packet.pts if packet.pts is not None else packet.dts
                 size += packet.size
                 times += [] if time is None else [time]
@@ -382,12 +384,13 @@ def _traits(pixel_format: str) -> _Traits:
 
 
 def _cost(wanted: _Traits, got: _Traits) -> tuple[int, ...]:
-    """Sort key: colour lost, colour model changed, chroma lost, bits lost, then what is added."""
+    """Sort key: colour lost, model changed, chroma, bits, alpha lost, then what is added."""
     return (
         int(wanted.coloured and not got.coloured),
         int(wanted.is_rgb != got.is_rgb),
         max(0, got.across - wanted.across) + max(0, got.down - wanted.down),
         max(0, wanted.bits - got.bits),
+        int(wanted.has_alpha and not got.has_alpha),
         int(got.has_alpha and not wanted.has_alpha) + int(got.coloured and not wanted.coloured),
         max(0, wanted.across - got.across) + max(0, wanted.down - got.down),
         max(0, got.bits - wanted.bits),

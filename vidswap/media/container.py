@@ -28,6 +28,14 @@ _LOGGING = Lock()  # the level of the library's log is one for all threads
 _NOT_CLIPS = ("tty", "bin", "xbin", "adf", "idf", "concat", "hls", "dash")
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file or folder exists; False also for a name that the system does not take."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def check_input(path: Path) -> None:
     """Raise InputNotFoundError or NotAVideoError unless `path` is a regular file, not empty."""
     is_series = _SERIES.search(path.name)

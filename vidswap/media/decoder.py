@@ -17,11 +17,12 @@ from av.video.stream import VideoStream
 
 from vidswap.errors import BadOptionError, NotAVideoError
 from vidswap.media.colour import ColourTags
-from vidswap.media.container import chroma_location, open_clip, reason, stated_end
+from vidswap.media.container import chroma_location, open_clip, reason
 from vidswap.media.frame import Frame
 from vidswap.media.hardware import HardwareDecoder
 from vidswap.media.mastering import HdrMetadata
 from vidswap.media.orientation import Orientation
+from vidswap.media.timeline import timeline_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,10 @@ class VideoReader:
     Attributes: `width`, `height` (upright), `coded_width`, `coded_height`, `pixel_format`,
     `colour`, `hdr`, `orientation`, `time_base`, `average_rate`, `sample_aspect_ratio`;
     `chroma_location` (ffmpeg's word or None), `interlaced`, `field_order` (AVFieldOrder);
-    `beginning` and `stop`, the times in the file, in seconds, where the range begins and ends
+    `first_pts`, the time of the first frame in units of `time_base`; `zero`, the clip's beginning
+    in seconds; `timeline`, by which times are moved where the file's clock starts far from 0 or
+    jumps;
+    `beginning` and `stop`, the times on it, in seconds, where the range begins and ends
     (`stop` may be None); `truncated`, which is None, or once iterated says in one line how the
     clip broke off.
     """
@@ -72,11 +76,13 @@ class VideoReader:
         self.path, self.hwaccel = path, hwaccel
         self.truncated: str | None = None
         self._container, self._stream, self._decode_packet = self._open()
+        self.timeline = timeline_of(path)
         try:
             self._describe_stream(start, end)
             decoded = self._seek(self.beginning)
             first = self._first_frame(next(decoded, None), start, end)
             self._describe_frame(first[0])
+            self.first_pts = first[1]
             self._decoded: Iterator[_Decoded] = chain([first], decoded)
             logger.info(
                 "%s: %s decoded by %s",
@@ -105,6 +111,12 @@ class VideoReader:
             seconds = (pts + coded.duration) * self.time_base
             yield self._frame(coded, pts)
         self._compare_with_header(seconds)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was mended in the file's times, a line each."""
+        mended = self.timeline.warning
+        return [f"{self.path}: {mended}"] if mended else []
 
     def frame_at(self, pts: int, *, seek: bool) -> Frame | None:
         """First frame at or after a time in units of `time_base`, None past the last.
@@ -152,16 +164,20 @@ class VideoReader:
 
     def _describe_stream(self, start: float | None, end: float | None) -> None:
         stream = self._stream
-        for other in self._container.streams:
-            if other is not stream:
-                other.discard = Discard.all
-        self._seeks_exactly = self._container.format.name not in _GUESSED_TIMES
+        self._discard_others()
+        guesses = self._container.format.name in _GUESSED_TIMES
+        self._seeks_exactly = not guesses and not self.timeline.jumps
         self.time_base = stream.time_base or Fraction(1, 90_000)
         self.average_rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
         self.sample_aspect_ratio = stream.sample_aspect_ratio
-        zero = Fraction(self._container.start_time or 0, av.time_base)
-        self.beginning = None if start is None else zero + _seconds(start)
-        self.stop = None if end is None else zero + _seconds(end)
+        self.zero = Fraction(self._container.start_time or 0, av.time_base) + self.timeline.shift
+        self.beginning = None if start is None else self.zero + _seconds(start)
+        self.stop = None if end is None else self.zero + _seconds(end)
+
+    def _discard_others(self) -> None:
+        for other in self._container.streams:
+            if other is not self._stream:
+                other.discard = Discard.all
 
     def _describe_frame(self, coded: av.VideoFrame) -> None:
         self.orientation = Orientation.of(coded)
@@ -205,9 +221,9 @@ class VideoReader:
             return
         wanted = seconds / self.time_base
         if not self._seeks_exactly:
-            yield from (found for found in self._decode() if found[1] >= wanted)
+            yield from (found for found in self._decode_from(None) if found[1] >= wanted)
             return
-        for back_off in _BACK_OFFS:
+        for back_off in _BACK_OFFS if seconds > self.zero else ():
             decoded = self._decode_from(seconds - back_off)
             first = next(decoded, None)
             if first is not None and first[1] <= wanted:
@@ -224,13 +240,18 @@ class VideoReader:
         self.truncated = None
         try:
             if seconds is not None:
-                self._container.seek(int(seconds / self.time_base), stream=self._stream)
-            else:
-                self._container.seek(self._container.start_time or 0)
+                in_file = seconds - self.timeline.shift
+                self._container.seek(int(in_file / self.time_base), stream=self._stream)
         except av.FFmpegError:
-            self._container.close()
-            self._container, self._stream, self._decode_packet = self._open()
+            seconds = None
+        if seconds is None:
+            self._reopen()  # a seek to the first moment may land on a later key frame
         return self._decode()
+
+    def _reopen(self) -> None:
+        self._container.close()
+        self._container, self._stream, self._decode_packet = self._open()
+        self._discard_others()
 
     def _decode(self) -> Iterator[_Decoded]:
         """Frames in order of ever greater times; damage is noted in `truncated`, not raised."""
@@ -253,6 +274,7 @@ class VideoReader:
 
     def _packets(self) -> Iterator["Packet[VideoStream] | None"]:
         packets = self._container.demux(self._stream)
+        retimer = self.timeline.retimer()
         while True:
             try:
                 packet = next(packets, None)
@@ -262,7 +284,8 @@ class VideoReader:
                 return
             if packet is None:
                 return
-            if packet.is_corrupt:
+            retimer.moved(packet)
+            if packet.is_corrupt and not retimer.at_seam:
                 self._note(f"damaged near {float((packet.dts or 0) * self.time_base):.2f} s")
             yield packet
 
@@ -270,7 +293,7 @@ class VideoReader:
         self.truncated = self.truncated or f"{self.path} is {damage}"
 
     def _compare_with_header(self, seconds: Fraction) -> None:
-        stated = stated_end(self._container, self._stream)
+        stated = self.timeline.stated_end(self._container, self._stream)
         if stated is not None and self.stop is None and stated - seconds > _BREAK_SECONDS:
             self._note(f"cut short: it ends at {float(seconds):.2f} s of {float(stated):.2f} s")
 

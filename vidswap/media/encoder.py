@@ -3,6 +3,9 @@
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,7 +16,9 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from vidswap.errors import CodecError
+from vidswap.media.changes import looks_of
 from vidswap.media.codecs import DEFAULT_CRF, container_for
+from vidswap.media.colour import ColourTags
 from vidswap.media.container import reason
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
@@ -70,6 +75,7 @@ class VideoWriter:
         check_output(path, overwrite)
         self.path = path
         self._template = _opened(template)
+        self._changes = _changes(self._template)
         self._muxer = container_for(path).muxer
         self._closed = self._joined = False
         self._copier: StreamCopier | None = None
@@ -106,7 +112,7 @@ class VideoWriter:
     def dropped(self) -> list[str]:
         """What the source has and the output does not, a line each."""
         lost = self._encoder.lost if self._encoder else []
-        return lost + (self._copier.dropped if self._copier else [])
+        return lost + self._changes + (self._copier.dropped if self._copier else [])
 
     @property
     def joinable(self) -> bool:
@@ -230,6 +236,44 @@ def _coded_time(shown: Sequence[int], place: int, delay: int) -> int:
         return shown[place - delay]
     last = min(delay, len(shown) - 1)
     return shown[min(place, last)] - (shown[last] - shown[0]) - (delay - last)
+
+
+def _changes(template: VideoReader) -> list[str]:
+    """What a clip changes within its range that the output cannot, a line each.
+
+    Raises CodecError where it changes its size.
+    """
+    tick, lost = template.time_base, []
+    looks = looks_of(template.path)
+    for before, look in pairwise(looks):
+        is_later = look.seconds > template.first_pts * tick
+        if not is_later or (template.stop is not None and look.seconds >= template.stop):
+            continue
+        at = _floored(look.seconds - template.zero)
+        sizes = [f"{one.width}x{one.height}" for one in (before, look)]
+        if sizes[0] != sizes[1]:
+            raise CodecError(
+                f"{template.path} changes from {sizes[0]} to {sizes[1]} at {at} s, and an output "
+                f"has one size; swap the parts by themselves (--end {at}, then --start {at})"
+            )
+        lost.append(_changed_tags(before.colour, look.colour, at))
+    return lost
+
+
+def _floored(seconds: Fraction) -> str:
+    """Seconds to the millisecond, not later, so that a range may end or begin there."""
+    return f"{int(seconds * 1000) / 1000:.3f}"
+
+
+def _changed_tags(before: ColourTags, now: ColourTags, at: str) -> str:
+    had, has = asdict(before), asdict(now)
+    names = [name for name in had if had[name] != has[name]]
+    words = ", ".join(f"{name} {had[name]} to {has[name]}" for name in names)
+    kept = [name for name in names if name in ("primaries", "transfer")]
+    then = "frames after it are converted to the first tags"
+    if kept:
+        then = f"the {' and '.join(kept)} of the frames after it are taken for the first ones"
+    return f"the change of colour tags at {at} s (H.273 codes: {words}; {then})"
 
 
 def _opened(template: VideoReader | Path) -> VideoReader:

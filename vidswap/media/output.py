@@ -1,6 +1,7 @@
 """Where results go: checked before any work, written under a temporary name, moved at the end."""
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import av
 
 from vidswap.errors import DiskFullError, OutputExistsError, OutputNotWritableError
 
+_ROOM = 32  # bytes that work files add to a name, such as a digest and their kind
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -20,6 +22,12 @@ def check_output(path: Path, overwrite: bool = False) -> None:
     folder is missing or cannot be written or it is a folder itself.
     """
     folder = path.parent
+    longest, size = _longest_name(folder), len(os.fsencode(path.name))
+    if size > longest:
+        raise OutputNotWritableError(
+            f"the name {path.name[:40]}... has {size} bytes and its folder takes {longest}; "
+            "shorten it"
+        )
     if path.is_dir():
         raise OutputNotWritableError(f"{path} is a folder; name a file")
     if not folder.is_dir():
@@ -32,7 +40,22 @@ def check_output(path: Path, overwrite: bool = False) -> None:
 
 def temporary_path(path: Path) -> Path:
     """The name a file is written under until it is complete, next to its final one."""
-    return path.with_name(f".{path.stem}.part{path.suffix}")
+    return path.with_name(f".{work_name(path, path.stem)}.part{path.suffix}")
+
+
+def work_name(path: Path, name: str) -> str:
+    """The middle of a work file's name: `name`, or a short digest where that leaves no room."""
+    if len(os.fsencode(name)) + _ROOM <= _longest_name(path.parent):
+        return name
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+
+
+def _longest_name(folder: Path) -> int:
+    """Bytes that a name in a folder may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        return 255
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from vidswap.media.codecs import (
     joined_options,
     lost_by_format,
 )
-from vidswap.media.colour import encoded_tags
+from vidswap.media.colour import ColourTags, encoded_tags, known_matrix, known_range
 from vidswap.media.container import own_words, reason
 from vidswap.media.decoder import VideoReader, thread_count
 from vidswap.media.frame import Frame
@@ -189,6 +189,7 @@ class PictureEncoder:
             stream.codec_context.codec_tag = "hvc1"  # Apple's players refuse the other, hev1
         tags = encoded_tags(template.colour, template.pixel_format, pixel_format, template.height)
         tags.tag(stream.codec_context)
+        self._tags = tags
         if not template.orientation.is_identity:
             stream.set_display_matrix(template.orientation.display_matrix())
         return stream
@@ -232,11 +233,26 @@ class PictureEncoder:
                 f"{context.width}x{context.height}; cut the clip where its size changes"
             )
         wanted = self._pixel_format
+        if self._is_tagged_otherwise(coded):
+            result = converted(coded, wanted, frame.height, self._tags)
+            self._tags.tag(result)
+            return result
         if coded.format.name == wanted:
             return coded
         if coded.format.name.replace("yuvj", "yuv") == wanted:
             return copy_of(coded, pixel_format=wanted, width=context.width, height=context.height)
         return converted(coded, wanted, frame.height)
+
+    def _is_tagged_otherwise(self, coded: av.VideoFrame) -> bool:
+        """Whether a frame's samples mean other colours than the tags of the encoded stream say."""
+        tags, template = ColourTags.of(coded), self._template
+        if tags == template.colour or (coded.format.is_rgb and self._pixel_format.startswith("gb")):
+            return False
+        height = template.height
+        return (known_matrix(tags, height), known_range(tags, coded.format.name)) != (
+            known_matrix(template.colour, height),
+            known_range(template.colour, template.pixel_format),
+        )
 
 
 @contextmanager

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
+from vidswap.errors import NotAVideoError
+from vidswap.media.picture_open import UNREADABLE, opened
 
 EXIF_DESCRIPTION = 0x010E  # ImageDescription, the one text field JPEG, WebP and TIFF share
 
@@ -19,12 +19,6 @@ _LONGEST_KEY = 80  # bytes, as the format has it, and one more
 _LONGEST = 2**20  # bytes of one text
 _MOST = 2**24  # bytes of all texts
 _MOST_CHUNKS = 1_000_000
-# What Pillow raises for headers that are damaged, or too large for its own bounds.
-_UNREADABLE = (
-    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError,
-    OverflowError, RecursionError, EOFError, struct.error, zlib.error,
-    Image.DecompressionBombError,
-)  # fmt: skip
 
 
 def read_text(path: Path) -> dict[str, str]:
@@ -38,7 +32,7 @@ def read_text(path: Path) -> dict[str, str]:
         return dict(_png_texts(path))
     try:
         stored = json.loads(_exif_description(path))
-    except _UNREADABLE:
+    except (*UNREADABLE, NotAVideoError):
         return {}
     return {str(k): _text(v) for k, v in stored.items()} if isinstance(stored, dict) else {}
 
@@ -51,10 +45,8 @@ def _text(value: object) -> str:
 
 
 def _exif_description(path: Path) -> str | bytes:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of damage: lines on the terminal
-        with Image.open(path) as image:
-            description = image.getexif().get(EXIF_DESCRIPTION, "")
+    with opened(path) as image:
+        description = image.getexif().get(EXIF_DESCRIPTION, "")
     return description[:_LONGEST] if isinstance(description, str | bytes) else ""
 
 

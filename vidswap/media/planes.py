@@ -179,10 +179,12 @@ def to_rgb(coded: av.VideoFrame, viewer_height: int) -> npt.NDArray[np.uint8]:
     return rgb[:height, : width * 3].reshape(height, width, 3)
 
 
-def converted(coded: av.VideoFrame, pixel_format: str, viewer_height: int) -> av.VideoFrame:
+def converted(
+    coded: av.VideoFrame, pixel_format: str, viewer_height: int, wanted: ColourTags | None = None
+) -> av.VideoFrame:
     """The frame in another pixel format: same matrix and range, except that R'G'B' is full range.
 
-    `viewer_height` as in `to_rgb`.
+    `viewer_height` as in `to_rgb`. With `wanted` tags the samples get their matrix and range.
     """
     source_span, target_span = chroma_span(coded.format.name), chroma_span(pixel_format)
     span = (max(source_span[0], target_span[0]), max(source_span[1], target_span[1]))
@@ -191,9 +193,9 @@ def converted(coded: av.VideoFrame, pixel_format: str, viewer_height: int) -> av
     result = _aligned(coded, span).reformat(
         format=pixel_format,
         src_colorspace=matrix,
-        dst_colorspace=matrix,
+        dst_colorspace=known_matrix(wanted or tags, viewer_height),
         src_color_range=known_range(tags, coded.format.name),
-        dst_color_range=known_range(tags, pixel_format),
+        dst_color_range=known_range(wanted or tags, pixel_format),
         interpolation=_EXACT if span == source_span else _AVERAGING,
         threads=1,
     )

@@ -9,13 +9,14 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from vidswap.media.colour import HLG, PQ, ColourTags
-from vidswap.media.container import open_clip, stated_end
+from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.marks import marks_in, read_marks
 from vidswap.media.orientation import Orientation
 from vidswap.media.picture import is_picture, picture_format, read_picture
 from vidswap.media.sampling import packet_times
 from vidswap.media.streams import codec_name, is_chapter_track, is_cover, is_timecode_track
+from vidswap.media.timeline import timeline_of
 
 _TOP_FIRST, _BOTTOM_FIRST = (2, 5), (3, 4)  # AVFieldOrder: which field is shown first
 _TRANSFERS = {PQ: "PQ", HLG: "HLG"}
@@ -132,13 +133,15 @@ def _probe_clip(path: Path) -> MediaInfo:
     container, stream = open_clip(path)
     with container:
         frames, source = stream.frames, "header"
-        end = stated_end(container, stream)
+        timeline = timeline_of(path)
+        end = timeline.stated_end(container, stream)
         if frames == 0 or end is None:
             times = packet_times(path)
             frames, source = len(times.frames), "packets"
             last = times.frames[-1] * times.time_base
             end = end if end is not None else last + 1 / Fraction(first.average_rate)
-        begin = (stream.start_time or 0) * first.time_base
+        starts = (stream.start_time or 0) * first.time_base
+        begin = starts + timeline.shift
         return MediaInfo(
             path=path,
             kind="video",
@@ -161,7 +164,7 @@ def _probe_clip(path: Path) -> MediaInfo:
             scan=_scan(first),
             light=_light(first),
             sample_aspect_ratio=first.sample_aspect_ratio or Fraction(1),
-            start=float(begin),
+            start=float(starts),
             chapters=len(container.chapters()),
         )
 

@@ -14,6 +14,7 @@ from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.picture import is_picture, read_picture
+from vidswap.media.timeline import Retimer, timeline_of
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,15 @@ def packet_times(path: Path) -> PacketTimes:
     """
     container, stream = open_clip(path)
     with container:
-        frames, keys = _read_times(container, stream)
+        frames, keys = _read_times(container, stream, timeline_of(path).retimer())
         return PacketTimes(
             tuple(sorted(frames)), tuple(sorted(keys)), stream.time_base or Fraction(1, 90_000)
         )
 
 
-def _read_times(container: InputContainer, stream: VideoStream) -> tuple[set[int], set[int]]:
+def _read_times(
+    container: InputContainer, stream: VideoStream, retimer: Retimer
+) -> tuple[set[int], set[int]]:
     frames: set[int] = set()
     keys: set[int] = set()
     for other in container.streams:
@@ -46,6 +49,7 @@ def _read_times(container: InputContainer, stream: VideoStream) -> tuple[set[int
             other.discard = Discard.all
     try:
         for packet in container.demux(stream):
+            retimer.moved(packet)
             time = packet.pts if packet.pts is not None else packet.dts
             if time is None or packet.is_discard:
                 continue

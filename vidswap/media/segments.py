@@ -22,7 +22,7 @@ from typing import IO, Self
 
 from vidswap.digest import file_sha256
 from vidswap.errors import OutputNotWritableError
-from vidswap.media.output import writing_errors
+from vidswap.media.output import work_name, writing_errors
 from vidswap.media.packet_file import PacketFile, PacketWriter, whole_packet_times
 from vidswap.media.work_manifest import (
     Manifest,
@@ -69,7 +69,7 @@ class SegmentFolder:
     def __init__(self, output: Path, facts: Mapping[str, str], *, fresh: bool = False) -> None:
         self.output, self.facts = output, dict(facts)
         digest = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
-        self.path = output.with_name(f".{output.name}.{digest[:10]}.work")
+        self.path = output.with_name(f".{work_name(output, output.name)}.{digest[:10]}.work")
         if fresh:
             remove_work(output)
         with writing_errors(output):
@@ -173,7 +173,8 @@ class SegmentFolder:
 
 def work_folders(output: Path) -> list[Path]:
     """The folders of unfinished work on an output."""
-    return sorted(p for p in output.parent.glob(f".{_escaped(output.name)}.*.work") if p.is_dir())
+    name = _escaped(work_name(output, output.name))
+    return sorted(p for p in output.parent.glob(f".{name}.*.work") if p.is_dir())
 
 
 def remove_work(output: Path) -> None:
@@ -236,12 +237,19 @@ def _is_work_folder(path: Path) -> bool:
 
 
 def _is_finished(folder: Path) -> bool:
-    match = _WORK.fullmatch(folder.name)
-    mark, output = folder / COMPLETE, folder.with_name(match[1] if match else "")
+    mark = folder / COMPLETE
     try:
-        return mark.is_file() and output.stat().st_mtime_ns >= mark.stat().st_mtime_ns
+        return mark.is_file() and _output_of(folder).stat().st_mtime_ns >= mark.stat().st_mtime_ns
     except OSError:
         return False
+
+
+def _output_of(folder: Path) -> Path:
+    """The output that a work folder is of, whose name it may have as a digest."""
+    match = _WORK.fullmatch(folder.name)
+    name = match[1] if match else ""
+    named = (path for path in folder.parent.iterdir() if work_name(path, path.name) == name)
+    return next(named, folder.with_name(name))
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -1,11 +1,12 @@
 """Everything in a clip but its picture: copied packet by packet where the container takes it."""
 
 import io
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
 from av.container import OutputContainer
@@ -14,18 +15,20 @@ from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from vidswap.errors import CodecError
+from vidswap.media.artwork import ARTWORK_TYPES, add_artwork
+from vidswap.media.codecs import CONTAINERS
 from vidswap.media.container import open_clip, reason
+from vidswap.media.timeline import timeline_of
 from vidswap.runtime.text import word
 
 # Statistics of the source's own packing, not of the copy.
 _STALE_TAGS = ("DURATION", "BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS_", "ENCODER")
+_TRIAL_PACKETS = 8
 _TIMECODE = "timecode"
 _WRITES_TIMECODE_TRACKS = ("mp4", "mov")  # from the picture's `timecode` tag
 _HOLD_ATTACHMENTS = ("matroska",)
 _HOLD_ARTWORK = ("mp4", "mov")
 _COVER_KINDS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
-_ARTWORK_KEY = b"com.apple.quicktime.artwork"
-_ARTWORK_TYPES = {"mjpeg": 13, "png": 14}  # QuickTime's well-known types of metadata values
 
 
 class StreamCopier:
@@ -52,6 +55,7 @@ class StreamCopier:
         self.dropped: list[str] = []
         self._source = source
         self._container, video = open_clip(source)
+        self._timeline = timeline_of(source)
         self.metadata = dict(self._container.metadata)
         self.picture_tags = _kept_tags(video)
         self.picture_disposition = video.disposition
@@ -99,13 +103,14 @@ class StreamCopier:
 
     def _chapters_in_range(self) -> list[Any]:
         """Chapters of the range with their times in the output; those cut by its ends are cut."""
-        if self._beginning is None and self._stop is None:
+        shift = self._timeline.shift
+        if self._beginning is None and self._stop is None and not shift:
             return self._container.chapters()
         chapters = []
         zero = self._beginning or Fraction(0)
         for chapter in self._container.chapters():
             tick = chapter["time_base"] or Fraction(1, 1000)
-            start, end = chapter["start"] * tick, chapter["end"] * tick
+            start, end = chapter["start"] * tick + shift, chapter["end"] * tick + shift
             start = max(start, zero) - zero
             end = (end if self._stop is None else min(end, self._stop)) - zero
             if end > start:
@@ -141,25 +146,34 @@ class StreamCopier:
         """A stream of the output like `stream`; None where that is not possible."""
         if stream.type in ("video", "attachment"):
             return self._attach(stream)
-        if stream.type != "audio" and not _can_hold(self._output.format.name, stream):
+        is_sound = stream.type == "audio" and stream.codec_context is not None
+        packets = _first_packets(self._source, stream.index) if is_sound else []
+        if not _can_hold(self._output.format.name, stream, packets):
+            if is_sound:
+                raise CodecError(self._refusal(stream, packets))
             return None
-        try:
-            target = self._output.add_stream_from_template(stream, opaque=True)
-        except (ValueError, av.FFmpegError) as error:
-            if stream.type != "audio" or stream.codec_context is None:
-                return None
-            raise CodecError(
-                f"{self._output.format.name} files cannot hold the sound of {self._source} "
-                f"({word(codec_name(stream))}); write to .mkv, or to the kind of file it came from"
-            ) from error
+        target = self._output.add_stream_from_template(stream, opaque=True)
         _describe_like(stream, target)
         return target
+
+    def _refusal(self, stream: Stream, packets: Sequence["_Coded"]) -> str:
+        suffix = Path(self._output.name).suffix
+        takers = [
+            name
+            for name, kind in CONTAINERS.items()
+            if name != suffix and _can_hold(kind.muxer, stream, packets)
+        ]
+        advice = f"write to {' or '.join(takers)}" if takers else "remove or convert it first"
+        return (
+            f"{suffix} files cannot hold the sound of {self._source}: stream {stream.index} "
+            f"({word(codec_name(stream))}); {advice}"
+        )
 
     def _is_artwork_to_keep(self, stream: Stream) -> bool:
         """Whether a stream is the one cover that mp4 and mov keep; takes its picture, if so."""
         kind = codec_name(stream)
         has_room = self._artwork is None and self._output.format.name in _HOLD_ARTWORK
-        if not has_room or not is_cover(stream) or kind not in _ARTWORK_TYPES:
+        if not has_room or not is_cover(stream) or kind not in ARTWORK_TYPES:
             return False
         picture = _only_packet(self._source, stream.index)
         self._artwork = (kind, picture) if picture else None
@@ -188,6 +202,7 @@ class StreamCopier:
         if not sources:
             return
         packets = self._container.demux(sources)
+        retimer = self._timeline.retimer()
         while True:
             try:
                 packet = next(packets, None)
@@ -196,6 +211,7 @@ class StreamCopier:
                 return
             if packet is None:
                 return
+            retimer.moved(packet)
             if packet.size and self._in_range(packet):
                 yield self._set_back(packet)
 
@@ -214,88 +230,60 @@ class StreamCopier:
         return packet
 
 
-def add_artwork(path: Path, codec: str, picture: bytes) -> bool:
-    """Put a cover into a closed mp4 or mov, under QuickTime's metadata key for it.
+def _can_hold(muxer: str, stream: Stream, packets: Sequence["_Coded"] = ()) -> bool:
+    """Whether a container takes a stream: found out by writing a file of its packets to memory.
 
-    Only a file whose index (`moov`) comes last, and has metadata by key, is changed: no coded
-    sample moves. Gives whether it was. codec: "mjpeg" or "png". Raises OSError.
-
-    QuickTime File Format, "Metadata"; ISO/IEC 14496-12, 4.2 (boxes).
-    """
-    with path.open("r+b") as file:
-        kind, begin = _last_box(file)
-        if kind != b"moov":
-            return False
-        file.seek(begin + 8)
-        changed = _with_artwork(file.read(), _ARTWORK_TYPES[codec], picture)
-        if changed is None:
-            return False
-        file.seek(begin)
-        file.write(_box(b"moov", changed))
-    return True
-
-
-def _last_box(file: BinaryIO) -> tuple[bytes, int]:
-    """Kind of the last box of a file and where it begins; no kind where its size is not plain."""
-    kind, begin, end = b"", 0, 0
-    is_plain = False
-    while head := file.read(16):
-        if len(head) < 8:
-            return b"", begin
-        begin, (size, kind) = end, struct.unpack(">I4s", head[:8])
-        is_plain = size >= 8
-        if size == 1 and len(head) == 16:
-            size = int.from_bytes(head[8:])
-        if size < 8:
-            return b"", begin
-        end = file.seek(begin + size)
-    return (kind if is_plain else b""), begin
-
-
-def _with_artwork(moov: bytes, value_type: int, picture: bytes) -> bytes | None:
-    """The content of a `moov` box with a picture in moov/udta/meta; None without one of keys."""
-    udta = dict(_boxes(moov)).get(b"udta", b"")
-    meta = dict(_boxes(udta)).get(b"meta", b"")
-    within = dict(_boxes(meta[4:]))  # a version and flags come first, as in `keys`
-    if b"keys" not in within or b"ilst" not in within:
-        return None
-    number = int.from_bytes(within[b"keys"][4:8]) + 1
-    name = struct.pack(">I", 8 + len(_ARTWORK_KEY)) + b"mdta" + _ARTWORK_KEY
-    value = _box(b"data", struct.pack(">II", value_type, 0) + picture)
-    within[b"keys"] = bytes(4) + number.to_bytes(4) + within[b"keys"][8:] + name
-    within[b"ilst"] += _box(number.to_bytes(4), value)
-    meta = meta[:4] + b"".join(_box(*box) for box in within.items())
-    udta = b"".join(_box(k, meta if k == b"meta" else content) for k, content in _boxes(udta))
-    return b"".join(_box(k, udta if k == b"udta" else content) for k, content in _boxes(moov))
-
-
-def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and content of each box; what is no box, such as an end of zeros, is left out."""
-    begin = 0
-    while begin + 8 <= len(content):
-        size, kind = struct.unpack_from(">I4s", content, begin)
-        if not 8 <= size <= len(content) - begin:
-            return
-        yield kind, content[begin + 8 : begin + size]
-        begin += size
-
-
-def _box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I4s", 8 + len(content), kind) + content
-
-
-def _can_hold(muxer: str, stream: Stream) -> bool:
-    """Whether a container takes a stream: found out by writing an empty file of it to memory.
-
-    Most muxers say no only when they write the header, too late to leave one stream out.
+    Most muxers say no only when they write the header, some when they end the file, both too late
+    to leave a stream out or to refuse the work.
     """
     try:
         with av.open(io.BytesIO(), "w", format=muxer) as trial:
-            _describe_like(stream, trial.add_stream_from_template(stream, opaque=True))
+            target = trial.add_stream_from_template(stream, opaque=True)
+            _describe_like(stream, target)
             trial.start_encoding()
+            for coded in packets:
+                trial.mux_one(coded.packet(target, stream.time_base))
     except (ValueError, av.FFmpegError):
         return False
     return True
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """A packet's bytes and its times in ticks, to be written more than once."""
+
+    content: bytes
+    pts: int | None
+    dts: int | None
+    duration: int
+
+    def packet(self, stream: Stream, time_base: Fraction | None) -> "Packet[Stream]":
+        packet = av.Packet(self.content)
+        packet.pts, packet.dts, packet.duration = self.pts, self.dts, self.duration
+        packet.time_base = time_base or Fraction(1, 90_000)
+        packet.is_keyframe = True
+        packet.stream = stream
+        return packet
+
+
+def _first_packets(source: Path, index: int) -> list[_Coded]:
+    """A few packets from the beginning of a stream, fewer where the file breaks off."""
+    container, _ = open_clip(source)
+    found: list[_Coded] = []
+    with container:
+        for other in container.streams:
+            if other.index != index:
+                other.discard = Discard.all
+        packets = container.demux(container.streams[index])
+        with suppress(av.FFmpegError):
+            for packet in packets:
+                if packet.size:
+                    found.append(
+                        _Coded(bytes(packet), packet.pts, packet.dts, packet.duration or 0)
+                    )
+                if len(found) == _TRIAL_PACKETS:
+                    break
+    return found
 
 
 def _describe_like(stream: Stream, target: Stream) -> None:

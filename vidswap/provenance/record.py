@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.marks import MARK_PREFIX
-from vidswap.media.picture import is_picture, write_picture
+from vidswap.media.output import work_name
+from vidswap.media.picture import Picture, is_picture, write_picture
 from vidswap.options import names_where
 from vidswap.provenance.manifest import SwapFacts, SwapManifest, check_signing, media_type
 from vidswap.provenance.signing_key import SigningKey, load_signing_key, local_signing_key
@@ -100,15 +101,19 @@ class Provenance:
             unsigned.unlink(missing_ok=True)
 
     def write_picture(
-        self, rgb: NDArray[np.uint8], marks: Mapping[str, str], overwrite: bool
+        self,
+        rgb: NDArray[np.uint8],
+        marks: Mapping[str, str],
+        overwrite: bool,
+        like: Picture | None = None,
     ) -> None:
-        """Write a swapped picture (H, W, 3) uint8 RGB and sign it."""
+        """Write a swapped picture (H, W, 3) uint8 RGB and sign it; `like` as in `write_picture`."""
         if self._manifest is None:
-            write_picture(self.output, rgb, marks, overwrite=overwrite)
+            write_picture(self.output, rgb, marks, overwrite=overwrite, like=like)
             return
         unsigned = _unsigned_path(self.output)
         try:
-            write_picture(unsigned, rgb, marks, overwrite=True)
+            write_picture(unsigned, rgb, marks, overwrite=True, like=like)
             self.label = self._manifest.sign(unsigned, self.output)
         finally:
             unsigned.unlink(missing_ok=True)
@@ -139,4 +144,4 @@ def recorded_settings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unsigned_path(output: Path) -> Path:
-    return output.with_name(f".{output.stem}.unsigned{output.suffix}")
+    return output.with_name(f".{work_name(output, output.stem)}.unsigned{output.suffix}")

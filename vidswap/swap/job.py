@@ -15,7 +15,7 @@ import torch
 from vidswap.blending.reference import MOST_SHOTS
 from vidswap.errors import BadOptionError, CodecError
 from vidswap.media.codecs import CONTAINERS, codec_for, container_for
-from vidswap.media.container import check_input
+from vidswap.media.container import check_input, is_there
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.marks import synthetic_metadata
@@ -24,7 +24,7 @@ from vidswap.media.picture import (
     PICTURE_SUFFIXES,
     check_picture_suffix,
     is_picture,
-    read_picture,
+    open_picture,
     write_picture,
 )
 from vidswap.media.picture_encoder import Quality
@@ -112,7 +112,8 @@ class SwapJob:
                 self._swap_segments(clip, plan)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
-                warnings = clip.warnings + ([reader.truncated] if reader.truncated else [])
+                warnings = clip.warnings + reader.warnings
+                warnings += [reader.truncated] if reader.truncated else []
                 warnings += _above(options.max_memory)
                 if unchanged and whole and target.suffix.lower() == output.suffix.lower():
                     clip.leave_output()
@@ -165,17 +166,19 @@ class SwapJob:
     def swap_picture(self, target: Path, output: Path) -> list[str]:
         """Swap a picture; returns warnings."""
         provenance = self._provenance(output)
+        picture = open_picture(target)
         (frame,) = swap_frames(
-            [read_picture(target)], self.source, self.nets, self.options, self.counts, self.clock
+            [picture.frame], self.source, self.nets, self.options, self.counts, self.clock
         )  # fmt: skip
         self._report()
         with self.clock("encode"):
             if self.counts.faces_swapped:
                 marks = marks_of(self.options, self.nets) | provenance.marks
-                provenance.write_picture(frame.rgb, marks, self.options.overwrite)
+                provenance.write_picture(frame.rgb, marks, self.options.overwrite, picture)
             else:
-                write_picture(output, frame.rgb, overwrite=self.options.overwrite)
-        return self._last_warnings(target, provenance)
+                write_picture(output, frame.rgb, overwrite=self.options.overwrite, like=picture)
+        lost = [f"not in the output: {line}" for line in picture.lost(output)]
+        return lost + self._last_warnings(target, provenance)
 
     def _provenance(self, output: Path) -> Provenance:
         return self.provenance or Provenance(output, reason="not asked for")
@@ -226,7 +229,7 @@ def check_paths(sources: Sequence[Path], target: Path, output: Path, options: Sw
         check_input(target)
         container_for(output)
         codec_for(output, options.codec)
-    if output.exists() and target.exists() and output.samefile(target):
+    if is_there(output) and output.samefile(target):
         raise BadOptionError(f"{output} is the target itself; name another output")
     check_output(output, options.overwrite)
     if options.hwaccel is not None:

@@ -13,12 +13,13 @@ import torch
 
 from vidswap.errors import VidswapError
 from vidswap.media.codecs import codec_for, encoder_format
-from vidswap.media.container import open_clip, stated_end
+from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
-from vidswap.media.picture import read_picture
+from vidswap.media.picture import open_picture
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.probe import MediaInfo, StreamInfo, probe
+from vidswap.media.timeline import timeline_of
 from vidswap.nets import Nets, load_nets
 from vidswap.people.source import SourceIdentity
 from vidswap.provenance.manifest import load_c2pa, media_type
@@ -117,7 +118,7 @@ class _Planned:
             )  # fmt: skip
             output = self._output_of_clip(reader, quality)
         estimate = self._estimate(survey, trial, prepared)
-        warnings = self._cut_short(survey)
+        warnings = reader.warnings + self._cut_short(survey)
         warnings += [f"not in the output: {line}" for line in dropped]
         warnings += self._last_warnings(sampled, key_warnings, estimate)
         return self._plan(
@@ -127,7 +128,8 @@ class _Planned:
 
     def picture(self, prepared: float, key_warnings: list[str]) -> SwapPlan:
         """The plan for a picture."""
-        frame = read_picture(self.target)
+        picture = open_picture(self.target)
+        frame = picture.frame
         sampled = look_for_faces(iter([frame]), self.nets, self.options.face)
         seconds = timed_picture(frame, self.source, self.nets, self.options)
         size = self.target.stat().st_size
@@ -138,7 +140,8 @@ class _Planned:
             self._provenance(), self.signer,
         )  # fmt: skip
         streams = (StreamPlan(0, "picture", self.info.container, None, "encoded", kind),)
-        warnings = self._last_warnings(sampled, key_warnings, estimate)
+        warnings = [f"not in the output: {line}" for line in picture.lost(self.output)]
+        warnings += self._last_warnings(sampled, key_warnings, estimate)
         return self._plan(
             _target_plan(self.info, None), output, streams, sampled.found(), estimate, warnings
         )
@@ -216,7 +219,7 @@ class _Planned:
         """In the words of `VideoReader`, whose range must reach the end to see it."""
         container, stream = open_clip(self.target)
         with container:
-            stated = stated_end(container, stream)
+            stated = timeline_of(self.target).stated_end(container, stream)
         if stated is None or self.options.end is not None or stated - survey.end <= _BROKEN_OFF:
             return []
         at, of = float(survey.end), float(stated)

@@ -117,9 +117,11 @@ def survey_of(target: Path, reader: VideoReader) -> Survey:
     """Read all packets of a clip; nothing is decoded. `reader` says what the range is."""
     container, video = open_clip(target)
     sizes: Counter[int] = Counter()
+    retimer = reader.timeline.retimer()
     times, keys = set[int](), set[int]()
     with container:
         for packet in _packets(container):
+            retimer.moved(packet)
             sizes[packet.stream_index] += packet.size
             moment = packet.pts if packet.pts is not None else packet.dts
             if packet.stream_index == video.index and moment is not None and not packet.is_discard:

@@ -12,7 +12,7 @@ from vidswap.runtime.text import shown
 _SIZES = (128, 256)
 _MOST_CHANNELS = 2048
 _WIDTHS = {"id_width": (2, 4096), "pe_width": (1, 1024)}  # least and most
-_FLAGS = ("pe_blocks", "layer_norm", "spectral_norm", "reference")
+_FLAGS = ("pe_blocks", "layer_norm", "spectral_norm", "reference", "gate")
 _KEYS = ("size", "channels", "refined", *_WIDTHS, *_FLAGS)
 _LONGEST = 2**16  # characters
 

@@ -1,0 +1,83 @@
+"""Pictures opened by Pillow: within bounds where they are damaged, of any size, HEIC and AVIF."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from threading import Lock
+
+from PIL import Image, features
+
+from vidswap.errors import MissingLibraryError, NotAVideoError
+
+# What Pillow raises for headers and metadata that are damaged, or made to burst or nest.
+UNREADABLE = (
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError,
+    OverflowError, RuntimeError, RecursionError, EOFError, struct.error, zlib.error,
+)  # fmt: skip
+
+_BRANDS = {
+    b"heic": "heic", b"heix": "heic", b"heim": "heic", b"heis": "heic", b"mif1": "heic",
+    b"avif": "avif",
+}  # fmt: skip
+_LIMIT = Lock()  # Pillow's limit of pixels is one for all threads
+
+
+def coding_of(head: bytes) -> str | None:
+    """ "heic" or "avif" by a file's first 12 bytes, for its brand; ISO/IEC 23008-12."""
+    return _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A picture opened by Pillow without its limit of pixels; memory is limited elsewhere.
+
+    Nothing that Pillow says of damage gets to the terminal. Raises NotAVideoError where it cannot
+    be opened, MissingLibraryError for a HEIC without pillow-heif and an AVIF without Pillow's own.
+    """
+    _check_library(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with _LIMIT:
+                limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                try:
+                    image = Image.open(path)
+                finally:
+                    Image.MAX_IMAGE_PIXELS = limit
+        except UNREADABLE as error:
+            raise NotAVideoError(
+                f"{path} is not a picture that can be read; it may be damaged"
+            ) from error
+        with image:
+            yield image
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture by its header."""
+    with opened(path) as image:
+        return image.size
+
+
+def _check_library(path: Path) -> None:
+    with path.open("rb") as file:
+        coding = coding_of(file.read(12))
+    if coding == "avif" and not features.check("avif"):
+        raise MissingLibraryError(
+            f"{path} is an AVIF picture, which this Pillow does not read; install Pillow 11.3 or "
+            "later, or save the picture as JPEG or PNG"
+        )
+    if coding == "heic":
+        try:
+            pillow_heif = import_module("pillow_heif")
+        except ImportError as error:
+            raise MissingLibraryError(
+                f"{path} is a HEIC picture, which pillow-heif reads; install it (pip install "
+                "'vidswap[heic]'), or save the picture as JPEG or PNG"
+            ) from error
+        pillow_heif.register_heif_opener()
