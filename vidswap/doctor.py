@@ -274,6 +274,21 @@ def check_face_nets(nets: Sequence[str] = MEDIAPIPE_NETS) -> Iterator[Finding]:
             yield Finding(name, "broken", f"no {weights}", fix)
 
 
+def check_kernels() -> Iterator[Finding]:
+    """The kernels that a swap on the CPU compiles: one is tried, and where they are kept."""
+    import numpy as np
+
+    from vidswap.models import norm_kernels
+
+    norm_kernels.channel_sums(np.ones((1, 16, 4), np.float32))
+    kept = norm_kernels.cache_folder()
+    if kept is None:
+        fix = "set NUMBA_CACHE_DIR to a folder that can be written"
+        yield Finding("kernels", "note", "compiled anew in every run", fix)
+    else:
+        yield Finding("kernels", "ok", f"kept in {kept}")
+
+
 def check_signing_key(path: Path | None = None) -> Iterator[Finding]:
     """The C2PA library, and this computer's key if there is one; none is made."""
     from vidswap.provenance.manifest import check_signing, load_c2pa
@@ -338,5 +353,6 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("python", check_python), ("system libraries", check_system), ("packages", check_packages),
     ("ffmpeg", check_ffmpeg), ("encoders", check_codecs), ("decoders", check_decoders),
     ("CUDA", check_cuda), ("memory", check_memory), ("disk", check_disk),
-    ("generator", check_checkpoint), ("face nets", check_face_nets), ("signing", check_signing_key),
+    ("generator", check_checkpoint), ("face nets", check_face_nets), ("kernels", check_kernels),
+    ("signing", check_signing_key),
 )  # fmt: skip

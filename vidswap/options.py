@@ -178,7 +178,10 @@ def plain_value(each: Option, raw: Any, where: str) -> Any:
     elif each.kind is Path and isinstance(raw, str):
         return raw if raw in each.text.words else Path(raw)
     elif each.kind is float and type(raw) is int:
-        raw = float(raw)
+        try:
+            raw = float(raw)
+        except OverflowError as error:
+            raise BadOptionError(f"{where}; it must be {each.allowed or 'a number'}") from error
     if type(raw) is not each.kind:
         raise BadOptionError(f"{where}; it must be {each.allowed or _KINDS[each.kind]}")
     if not each.allows(raw):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from vidswap.runtime.process import raising_on_interrupt
+from vidswap.runtime.process import _is_writable, raising_on_interrupt
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGURE = "from vidswap.runtime.process import configure_process as c; "
@@ -74,3 +75,61 @@ def test_the_handler_of_before_is_put_back_and_an_ignored_interrupt_stays_ignore
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+# As root may write everywhere, numba is told that beside the module it may not.
+READ_ONLY = """
+import tempfile
+making = tempfile.TemporaryFile
+def refuse(*args, **options):
+    if str(options.get("dir", "")).endswith("__pycache__"): raise PermissionError(13, "denied")
+    return making(*args, **options)
+tempfile.TemporaryFile = refuse
+"""
+KERNELS = """
+import numpy as np
+from vidswap.models import norm_kernels
+norm_kernels.channel_sums(np.ones((1, 16, 4), np.float32))
+print(norm_kernels.cache_folder())
+"""
+NO_HOME = "/proc/none"  # can be made by nobody
+
+
+def test_where_nothing_can_be_written_the_kernels_work_without_a_cache() -> None:
+    assert printed(f"0{READ_ONLY}{KERNELS}", HOME=NO_HOME, XDG_CACHE_HOME=NO_HOME) == "None"
+
+
+def test_without_a_home_the_kernels_are_kept_in_a_private_temporary_folder(tmp_path: Path) -> None:
+    none = "import vidswap.runtime.process as process; process._is_writable = lambda folder: False"
+    code = f"0{READ_ONLY}{none}\nc()\n{KERNELS}"
+    found = printed(code, HOME=NO_HOME, XDG_CACHE_HOME=NO_HOME, TMPDIR=str(tmp_path))
+    (made,) = tmp_path.iterdir()
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    assert found.startswith(str(made)) and any(made.rglob("*.nbi"))
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_none_for_the_cache(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert not _is_writable(tmp_path / "a" / "b")
+
+
+def test_a_folder_that_cannot_be_made_is_none_for_the_cache(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert _is_writable(tmp_path / "a" / "b")
+    assert not _is_writable(tmp_path / "file" / "b") and not _is_writable(Path("~/.cache/numba"))
+
+
+def test_a_temporary_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
+    """What lies in it would be run."""
+    folder = tmp_path / f"vidswap-numba-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    code = (
+        "import vidswap.runtime.process as p, tempfile; "
+        f"tempfile.tempdir = {str(tmp_path)!r}; p._is_writable = lambda folder: False; "
+        "p._give_numba_a_cache(); import os; print('NUMBA_CACHE_DIR' in os.environ)"
+    )
+    assert printed(code) == "False"
+    folder.chmod(0o700)
+    assert printed(code) == "True"

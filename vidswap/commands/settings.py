@@ -15,6 +15,7 @@ from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.options import Option, groups, options_of, plain_value
 from vidswap.runtime.inputs import read_bounded
 from vidswap.runtime.sizes import format_size
+from vidswap.runtime.text import LONGEST, shown, word
 
 _WIDTH = 78
 _LARGEST = 2**20  # bytes
@@ -32,10 +33,11 @@ def read_settings(file: Path, owner: type) -> dict[str, Any]:
         each = known.get(key.replace("_", "-"))
         if each is None:
             names = ", ".join(each.key for each in settable(owner))
-            raise BadOptionError(f"{file}: unknown setting {key}; allowed: {names}")
+            raise BadOptionError(f"{file}: unknown setting {word(key)}; allowed: {names}")
         if each.name in values:
             raise BadOptionError(f"{file}: {key} is set twice; set it once")
-        values[each.name] = plain_value(each, raw, f"{file}: {key} = {_toml(raw)}")
+        where = f"{file}: {word(key)} = {_shortened(_toml(raw))}"
+        values[each.name] = plain_value(each, raw, where)
     return values
 
 
@@ -90,6 +92,10 @@ def _help(each: Option) -> list[str]:
     choices = f" One of {', '.join(each.choices)}." if each.choices else ""
     default = each.text.unset or _toml(each.default)
     return [*textwrap.wrap(each.text.help + choices, _WIDTH), f"Default: {default}"]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else shown(text)
 
 
 def _toml(value: Any) -> str:

@@ -9,7 +9,8 @@ biases are (B, C) float32; arithmetic is float32.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -18,10 +19,27 @@ from numba import extending
 from numba.core import types
 from numpy.typing import NDArray
 
+F = TypeVar("F", bound=Callable[..., Any])
 Map = NDArray[np.generic]
 Channels = NDArray[np.float32]
 _FAST = {"contract", "reassoc"}
 _PARTS = 16  # pieces of a picture's map, for the threads
+
+
+def _compiled(function: F, **options: Any) -> F:
+    """Compile on first use; the machine code is kept for other runs where a folder takes it."""
+    compiled: Any
+    try:
+        compiled = numba.njit(cache=True, **options)(function)
+    except (RuntimeError, OSError):  # numba finds no folder that it may write to
+        compiled = numba.njit(**options)(function)
+    return cast("F", compiled)
+
+
+def _kernel(function: F) -> F:
+    """A pass over a map, in all threads."""
+    return _compiled(function, parallel=True, fastmath=_FAST, nogil=True)
+
 
 _intrinsic: Any = extending.intrinsic  # untyped, as is `njit` below
 
@@ -56,7 +74,7 @@ def _store(_context: Any, value: Any, like: Any) -> Any:
     return types.uint16(types.float32, types.uint16), narrow
 
 
-@numba.njit(parallel=True, fastmath=_FAST, cache=True, nogil=True)
+@_kernel
 def channel_sums(x: Map) -> Channels:
     """Sums of (x - x_0) and its square over the N positions, x_0 the first: (B, 2, C).
 
@@ -81,7 +99,7 @@ def channel_sums(x: Map) -> Channels:
     return _joined(parts, batch)
 
 
-@numba.njit(parallel=True, fastmath=_FAST, cache=True, nogil=True)
+@_kernel
 def scale_shift(x: Map, gain: Channels, bias: Channels, slope: float, y: Map) -> None:
     """y = leaky_relu(x gain + bias)."""
     batch, n, channels = x.shape
@@ -94,7 +112,7 @@ def scale_shift(x: Map, gain: Channels, bias: Channels, slope: float, y: Map) ->
                 y[b, i, c] = _store(max(z, leak * z), x[b, i, c])
 
 
-@numba.njit(parallel=True, fastmath=_FAST, cache=True, nogil=True)
+@_kernel
 def scale_shift_backward(
     x: Map, gain: Channels, bias: Channels, slope: float, grad: Map, grad_x: Map
 ) -> Channels:
@@ -119,7 +137,7 @@ def scale_shift_backward(
     return _joined(parts, batch)
 
 
-@numba.njit(parallel=True, fastmath=_FAST, cache=True, nogil=True)
+@_kernel
 def affine(x: Map, gain: Channels, bias: Channels, y: Map) -> None:
     """y = x gain + bias."""
     batch, n, channels = x.shape
@@ -130,7 +148,7 @@ def affine(x: Map, gain: Channels, bias: Channels, y: Map) -> None:
                 y[b, i, c] = _store(_load(x[b, i, c]) * gain[b, c] + bias[b, c], x[b, i, c])
 
 
-@numba.njit(parallel=True, fastmath=_FAST, cache=True, nogil=True)
+@_kernel
 def modulate(x: Map, gain: Channels, bias: Channels, maps: Map, slope: float, y: Map) -> None:
     """y = leaky_relu((x gain + bias) (1 + gamma) + beta); `maps` (B, N, 2 C): gamma, beta."""
     batch, n, channels = x.shape
@@ -144,7 +162,7 @@ def modulate(x: Map, gain: Channels, bias: Channels, maps: Map, slope: float, y:
                 y[b, i, c] = _store(max(z, leak * z), x[b, i, c])
 
 
-@numba.njit(parallel=True, fastmath=_FAST, cache=True, nogil=True)
+@_kernel
 def modulate_backward(
     x: Map,
     gain: Channels,
@@ -181,10 +199,17 @@ def modulate_backward(
     return _joined(parts, batch)
 
 
-@numba.njit(cache=True)
+@_compiled
 def _joined(parts: Channels, batch: int) -> Channels:
     """The sums of each picture's parts."""
     sums = np.zeros((batch, 2, parts.shape[2]), np.float32)
     for job in range(parts.shape[0]):
         sums[job // _PARTS] += parts[job]
     return sums
+
+
+def cache_folder() -> str | None:
+    """Where the compiled kernels are kept for other runs; None where they are not."""
+    compiled: Any = channel_sums
+    path: str | None = compiled.stats.cache_path
+    return path

@@ -66,7 +66,10 @@ def load_signing_key(key: Path, certificates: Path) -> SigningKey:
 def local_key_path() -> Path:
     """Where the key made on first use lies: in the user's data folder (XDG_DATA_HOME)."""
     home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(home).expanduser() / "vidswap" / LOCAL_KEY_FILE
+    try:
+        return Path(home).expanduser() / "vidswap" / LOCAL_KEY_FILE
+    except RuntimeError:  # a user without a home: no folder, which the run then says
+        return Path(os.devnull) / "vidswap" / LOCAL_KEY_FILE
 
 
 def local_signing_key(path: Path | None = None) -> SigningKey:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -33,6 +36,7 @@ def configure_process() -> None:
     _set_defaults(_THREADS)
     quiet_native_logs()
     _give_numba_as_many_threads()
+    _give_numba_a_cache()
     if "cv2" in sys.modules:  # too late for its variable
         sys.modules["cv2"].setNumThreads(1)
     _escape_what_the_console_cannot_print()
@@ -110,6 +114,36 @@ def _give_numba_as_many_threads() -> None:
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdecimal():
         os.environ.setdefault("NUMBA_NUM_THREADS", threads)
+
+
+def _give_numba_a_cache() -> None:
+    """Where neither the package nor the user's cache can be written: a private temporary folder.
+
+    As when root installed it and a user without a home runs it; every run would compile anew.
+    """
+    if "NUMBA_CACHE_DIR" in os.environ or any(map(_is_writable, numba_cache_folders())):
+        return
+    with suppress(OSError):  # then the kernels do without
+        folder = Path(tempfile.gettempdir()) / f"vidswap-numba-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        # What lies in it is run: it must be nobody else's.
+        own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+        if own and not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            os.environ["NUMBA_CACHE_DIR"] = str(folder)
+
+
+def numba_cache_folders() -> tuple[Path, Path]:
+    """Where numba keeps compiled kernels by itself: beside their module, or in the user's cache."""
+    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    return Path(__file__).resolve().parents[1] / "models" / "__pycache__", Path(user) / "numba"
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, which is made itself if need be."""
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_absolute() and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def _escape_what_the_console_cannot_print() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from vidswap.errors import BadOptionError
 from vidswap.options import options_of, plain_value
+from vidswap.runtime.text import LONGEST, shown
 from vidswap.swap.options import SwapOptions
 
 
@@ -61,7 +62,8 @@ class SwapRequest:
             raise BadOptionError("a swap request is a JSON object with sources, target and output")
         allowed = [item.name for item in fields(cls)]
         if unknown := [name for name in given if name not in allowed]:
-            raise BadOptionError(f"{unknown[0]!r} in a swap request; allowed: {', '.join(allowed)}")
+            names = ", ".join(allowed)
+            raise BadOptionError(f"{shown(unknown[0])} in a swap request; allowed: {names}")
         sources, target, output = (given.get(name) for name in ("sources", "target", "output"))
         if not isinstance(sources, list) or not all(isinstance(s, str) for s in sources):
             raise BadOptionError("'sources' in a swap request is a list of paths")
@@ -78,8 +80,18 @@ def options_from(given: Any) -> SwapOptions:
     values: dict[str, Any] = {}
     for name, raw in given.items():
         if name not in known:
-            raise BadOptionError(f"option {name!r} in a swap request; allowed: {', '.join(known)}")
+            names = ", ".join(known)
+            raise BadOptionError(f"option {shown(name)} in a swap request; allowed: {names}")
         unset = raw is None and known[name].optional
-        where = f"option {name} = {json.dumps(raw)} in a swap request"
+        where = f"option {name} = {_written(raw)} in a swap request"
         values[name] = None if unset else plain_value(known[name], raw, where)
     return SwapOptions(**values)
+
+
+def _written(raw: Any) -> str:
+    """A value as the request has it, or as much of it as fits on a line."""
+    try:
+        text = json.dumps(raw)
+    except (ValueError, RecursionError):  # nested, or a number of too many digits
+        return f"a {type(raw).__name__} that cannot be shown"
+    return text if len(text) <= LONGEST else shown(text)

@@ -1,0 +1,158 @@
+"""Files that vidswap reads, attacked: one clear error or a result, never another end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from safetensors.torch import save
+
+from tests.media.clips import moving_picture
+from tests.media.test_segments import FACTS, filled
+from tests.models.test_apgan import small_generator
+from vidswap.commands.main import main
+from vidswap.commands.settings import read_settings
+from vidswap.errors import VidswapError
+from vidswap.media.marks import synthetic_metadata
+from vidswap.media.picture import write_picture
+from vidswap.media.probe import probe
+from vidswap.media.segments import MANIFEST, SegmentFolder
+from vidswap.models.apgan.checkpoint import save_generator
+from vidswap.models.checkpoint import load_generator
+from vidswap.swap.options import SwapOptions
+from vidswap.swap.request import SwapRequest
+
+from .mutations import CASES, altered, chance, damaged
+
+pytestmark = pytest.mark.slow
+SUFFIXES = (".png", ".jpg", ".webp", ".tif", ".bmp")
+BATCH = 50  # cases per test, so that a failure names a few
+
+
+def assert_one_line(error: VidswapError) -> None:
+    assert str(error) and error.exit_code and len(str(error)) < 5000
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A marked picture of every format."""
+    folder = tmp_path_factory.mktemp("pictures")
+    marks = synthetic_metadata("1.2.3", "ab" * 32, {"k_shot": 3})
+    for suffix in SUFFIXES:
+        write_picture(folder / f"a{suffix}", moving_picture(0, 40, 30), marks)
+    return {suffix: (folder / f"a{suffix}").read_bytes() for suffix in SUFFIXES}
+
+
+@pytest.mark.parametrize("first", range(0, CASES, BATCH))
+def test_pictures(tmp_path: Path, pictures: dict[str, bytes], first: int) -> None:
+    for case in range(first, first + BATCH):
+        dice = chance("picture", case)
+        suffix = dice.choice(SUFFIXES)
+        path = tmp_path / f"case-{case}{suffix}"
+        path.write_bytes(damaged(pictures[suffix], dice))
+        try:
+            probe(path)
+        except VidswapError as error:
+            assert_one_line(error)
+        result = CliRunner().invoke(main, ["verify", str(path)])
+        assert isinstance(result.exception, SystemExit | None), (case, result.exception)
+        unseen = {c for c in result.output if unicodedata.category(c) in ("Cc", "Cf", "Cs")}
+        assert unseen <= {"\n"} and len(result.output) < 50_000, case
+
+
+@pytest.mark.parametrize("first", range(0, CASES, BATCH))
+def test_work_folders(tmp_path: Path, first: int) -> None:
+    for case in range(first, first + BATCH):
+        dice = chance("work", case)
+        output = tmp_path / f"case-{case}.mp4"
+        folder = filled(output)
+        victim = dice.choice(sorted(p for p in folder.iterdir() if p.stat().st_size))
+        if victim.name == MANIFEST and dice.random() < 0.8:
+            content = json.loads(victim.read_bytes())
+            content.pop("sha256")
+            content = altered(content, dice)
+            if isinstance(content, dict):
+                whole = json.dumps(content, sort_keys=True).encode()
+                content["sha256"] = hashlib.sha256(whole).hexdigest()
+            victim.write_text(json.dumps(content))
+        else:
+            victim.write_bytes(damaged(victim.read_bytes(), dice))
+        try:
+            with SegmentFolder(output, FACTS) as work:
+                assert 0 <= sum(f.packets for f in work.packet_files) <= 3, case
+                assert work.state() in (None, b"state 0", b"state 1", b"state 2"), case
+                work.others()
+        except VidswapError as error:
+            assert_one_line(error)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("checkpoint") / "net.safetensors"
+    save_generator(small_generator(128), path, images_trained=3)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("first", range(0, CASES, BATCH))
+def test_checkpoints(tmp_path: Path, checkpoint: bytes, first: int) -> None:
+    net = small_generator(128)
+    config = {**net.config.to_dict(), "channels": [list(pair) for pair in net.config.channels]}
+    tensors = {name: t.half().contiguous() for name, t in net.state_dict().items()}
+    for case in range(first, first + BATCH):
+        dice = chance("checkpoint", case)
+        path = tmp_path / "net.safetensors"
+        if case % 2:
+            # The header is where damage is most.
+            head, rest = checkpoint[:4096], checkpoint[4096:]
+            path.write_bytes(damaged(head, dice) + rest)
+        else:
+            text = json.dumps(altered({**config, "refined": list(net.config.refined)}, dice))
+            metadata = {"architecture": "apgan", "config": text, "images_trained": "1"}
+            path.write_bytes(save(tensors, metadata))
+        try:
+            loaded = load_generator(path)
+        except VidswapError as error:
+            assert_one_line(error)
+        else:
+            assert all(bool(torch.isfinite(p).all()) for p in loaded.net.parameters()), case
+
+
+@pytest.mark.parametrize("first", range(0, CASES, BATCH))
+def test_swap_requests_and_settings(tmp_path: Path, first: int) -> None:
+    options = SwapOptions(start=1.5, max_memory=2 * 2**30, checkpoint=Path("a.st"))
+    request = SwapRequest.of(["a.jpg"], "b.mp4", "c.mp4", options)
+    for case in range(first, first + BATCH):
+        dice = chance("request", case)
+        text = request.to_json()
+        if case % 2:
+            text = damaged(text.encode(), dice).decode("utf-8", "replace")
+        else:
+            text = json.dumps(altered(json.loads(text), dice))
+        try:
+            SwapRequest.from_json(text)
+        except VidswapError as error:
+            assert_one_line(error)
+        settings = tmp_path / "settings.toml"
+        lines = b'k-shot = 5\nface = "largest"\nstart = 1.5\nmax-memory = "2G"\ncodec = "h264"\n'
+        deep = b"a = " + b"[" * 2000 if case % 50 == 0 else b""
+        settings.write_bytes(damaged(lines, dice) + deep)
+        try:
+            read_settings(settings, SwapOptions)
+        except VidswapError as error:
+            assert_one_line(error)
+
+
+def test_the_pictures_that_are_attacked_are_good(
+    tmp_path: Path, pictures: dict[str, bytes]
+) -> None:
+    for suffix, content in pictures.items():
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes(content)
+        with Image.open(path) as image:
+            assert image.size == (40, 30)
