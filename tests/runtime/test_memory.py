@@ -20,6 +20,7 @@ from vidswap.runtime.memory import (
     MIB,
     MemoryPlan,
     ShrinkingBatches,
+    check_picture_memory,
     frame_bytes,
     limit_vram,
     plan_memory,
@@ -173,3 +174,13 @@ def test_vram_without_a_gpu_is_refused() -> None:
 
 def test_a_plan_is_plain_values() -> None:
     assert MemoryPlan(2, 3, 4) == MemoryPlan(queue_depth=2, batch_size=3, expected=4)
+
+
+def test_a_picture_that_does_not_fit_is_refused_with_what_it_needs() -> None:
+    check_picture_memory(None, (14_200, 14_200), 800 * MIB)
+    check_picture_memory(6000 * MIB, (14_200, 14_200), 800 * MIB)
+    check_picture_memory(100 * MIB, (1280, 720), 800 * MIB)
+    with pytest.raises(
+        BadOptionError, match=r"2000 MiB; a picture of 14200x14200 needs about 5\d{3}"
+    ):
+        check_picture_memory(2000 * MIB, (14_200, 14_200), 800 * MIB)

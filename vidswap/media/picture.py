@@ -129,6 +129,13 @@ class Picture:
         extras = self.extras if self._keeps_profile() else replace(self.extras, icc=None)
         return encoded(suffix, samples, metadata, extras.fitting(suffix))
 
+    def image(self, suffix: str, view: npt.NDArray[np.uint8]) -> Image.Image:
+        """An image of 8 bits in which the picture looks like `view`, with its transparency."""
+        samples = self.with_view(view)
+        if self.alpha is not None and suffix in _WITH_ALPHA:
+            samples = np.dstack([samples, self.alpha])
+        return Image.fromarray(np.ascontiguousarray(samples))
+
     def _keeps_profile(self) -> bool:
         return (self.extras.icc or b"")[16:20] in (b"RGB ", b"")
 
@@ -206,10 +213,7 @@ def _decoded(path: Path, content: npt.NDArray[np.uint8], flags: int) -> npt.NDAr
 
 
 def _why_unreadable(path: Path) -> str:
-    try:
-        size = picture_size(path)
-    except NotAVideoError:
-        size = (0, 0)
+    size = picture_size(path)
     if max(size) > _LONGEST_SIDE or size[0] * size[1] > _MOST_PIXELS:
         return "has more pixels than can be read (2^20 a side, 2^30 in all); make it smaller"
     return "is not a picture that can be read; it may be damaged"
@@ -282,11 +286,18 @@ def write_picture(
     under its name only when complete.
     """
     check_picture_suffix(path)
-    check_output(path, overwrite)
     suffix, text = path.suffix.lower(), dict(metadata or {})
-    content = (
-        encoded(suffix, rgb, text, Extras()) if like is None else like.encoded(suffix, rgb, text)
-    )
+    check_output(path, overwrite)
+    if like is None:
+        content = encoded(suffix, rgb, text, Extras())
+    else:
+        content = like.encoded(suffix, rgb, text)
+    write_whole(path, content, overwrite)
+
+
+def write_whole(path: Path, content: bytes, overwrite: bool = False) -> None:
+    """Write a file that appears under its name only when complete. Raises as `check_output`."""
+    check_output(path, overwrite)
     part = temporary_path(path)
     try:
         with writing_errors(path):

@@ -5,7 +5,7 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -132,28 +132,44 @@ def encoded(suffix: str, samples: _Samples, metadata: dict[str, str], extras: Ex
 
 def _saved(suffix: str, image: Image.Image, metadata: dict[str, str], extras: Extras) -> bytes:
     buffer = io.BytesIO()
-    along: dict[str, Any] = {"icc_profile": extras.icc} if extras.icc else {}
+    saved(buffer, suffix, image, metadata, extras, {})
+    return buffer.getvalue()
+
+
+def saved(
+    file: io.BytesIO,
+    suffix: str,
+    image: Image.Image,
+    metadata: dict[str, str],
+    extras: Extras,
+    options: Mapping[str, Any],
+) -> None:
+    """Save an image with all that goes along; `options` are Pillow's own, as further frames."""
+    along: dict[str, Any] = dict(options)
+    if extras.icc:
+        along["icc_profile"] = extras.icc
     if extras.dpi and suffix != ".webp":
         along["dpi"] = extras.dpi
     if suffix == ".bmp":
-        image.save(buffer, "BMP", **along)  # holds no text
-    elif suffix == ".png":
+        image.save(file, "BMP", **along)  # holds no text
+        return
+    if suffix == ".png":
         if extras.exif:
             along["exif"] = extras.exif
-        image.save(buffer, "PNG", pnginfo=_text(metadata, extras), **along)
+        image.save(file, "PNG", pnginfo=_text(metadata, extras), **along)
+        return
+    along["exif"] = _with_metadata(extras, metadata)
+    if suffix in (".tif", ".tiff"):
+        if extras.xmp:
+            along["exif"][TiffImagePlugin.XMP] = extras.xmp
+        image.save(file, "TIFF", **along)
+        return
+    if extras.xmp:
+        along["xmp"] = extras.xmp
+    if suffix == ".webp":
+        image.save(file, "WEBP", lossless=True, exact=image.mode == "RGBA", **along)
     else:
-        along["exif"] = _with_metadata(extras, metadata)
-        if extras.xmp and suffix not in (".tif", ".tiff"):
-            along["xmp"] = extras.xmp
-        if suffix in (".jpg", ".jpeg"):
-            image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0, **along)
-        elif suffix == ".webp":
-            image.save(buffer, "WEBP", lossless=True, exact=image.mode == "RGBA", **along)
-        else:
-            if extras.xmp:
-                along["exif"][TiffImagePlugin.XMP] = extras.xmp
-            image.save(buffer, "TIFF", **along)
-    return buffer.getvalue()
+        image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0, **along)
 
 
 def _text(metadata: dict[str, str], extras: Extras) -> PngImagePlugin.PngInfo:

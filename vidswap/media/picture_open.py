@@ -59,9 +59,12 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture by its header."""
-    with opened(path) as image:
-        return image.size
+    """Width and height of a picture by its header; 0 and 0 where Pillow cannot read it."""
+    try:
+        with opened(path) as image:
+            return image.size
+    except NotAVideoError:
+        return 0, 0
 
 
 def _check_library(path: Path) -> None:

@@ -8,6 +8,7 @@ import av
 from av.container import InputContainer
 from av.stream import Stream
 
+from vidswap.media.animated_picture import frame_count, is_animated
 from vidswap.media.colour import HLG, PQ, ColourTags
 from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
@@ -115,7 +116,7 @@ def _probe_picture(path: Path) -> MediaInfo:
         height=frame.height,
         rotation=0,
         fps=0.0,
-        frames=1,
+        frames=frame_count(path) if is_animated(path) else 1,
         frames_from="header",
         duration=0.0,
         time_base=frame.time_base,

@@ -35,7 +35,7 @@ _Ticks = tuple[int, int]  # number of the packet from which on, ticks to add
 
 @dataclass(frozen=True)
 class ClockJump:
-    """A jump: the time in seconds, on the new clock, where it lies, and by how much it leaps."""
+    """A jump: where it lies, in seconds from the beginning, and by how much the clock leaps."""
 
     seconds: float
     leap: float
@@ -215,11 +215,13 @@ class _Scan:
         """The timeline, once all packets are in. bases: seconds a tick, by stream."""
         offsets, jumps = [self._shift], list[ClockJump]()
         ends: dict[int, tuple[Fraction, Fraction]] = {}
+        firsts = [run.earliest for run in self._parts[0].values()]
+        zero = min(firsts, default=Fraction(0)) + self._shift
         for part, runs in enumerate(self._parts):
             if part:
                 offsets.append(_offset(runs, ends, offsets[-1]))
                 begin = min(run.earliest for run in runs.values()) + offsets[-1]
-                jumps.append(ClockJump(float(begin), float(offsets[-2] - offsets[-1])))
+                jumps.append(ClockJump(float(begin - zero), float(offsets[-2] - offsets[-1])))
             for index, run in runs.items():
                 ends[index] = (run.end + offsets[-1], run.latest + offsets[-1])
         added: dict[int, tuple[_Ticks, ...]] = {}

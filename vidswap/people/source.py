@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from vidswap.blending.reference import MOST_SHOTS, ReferenceShot, reference_shots
 from vidswap.blending.warping import FaceCrop, covered_part
 from vidswap.choices import DEFAULT_K_SHOT
-from vidswap.errors import InputNotFoundError, NoFaceInSourceError, SeveralFacesError
+from vidswap.errors import (
+    InputNotFoundError,
+    MissingLibraryError,
+    NoFaceInSourceError,
+    SeveralFacesError,
+)
 from vidswap.faces.align import face_affine, warp_points
 from vidswap.faces.detection import Face
 from vidswap.faces.occlusion import visibility_maps
@@ -93,7 +98,8 @@ class SourceReader(FaceEmbedder):
         shots: list[SourceShot] = []
         per_clip = max(k_shot, n_references)
         left_out: list[tuple[str, str]] = []
-        for name, clip, frame in _source_frames(sources, per_clip):
+        skipped: list[tuple[str, str]] = []
+        for name, clip, frame in _source_frames(sources, per_clip, skipped):
             faces = self.faces(frame.rgb)
             if not faces:
                 left_out.append((name, "no face"))
@@ -103,9 +109,9 @@ class SourceReader(FaceEmbedder):
         if not shots:
             raise NoFaceInSourceError(
                 f"{_names(sources)}: no face found in {len(left_out)} "
-                f"frame(s); give a picture or clip with a clear face"
+                f"frame(s); give a picture or clip with a clear face{_told(skipped)}"
             )
-        return _mean_identity(shots, left_out, _names(sources), k_shot)
+        return _mean_identity(shots, skipped + left_out, _names(sources), k_shot)
 
     def person_in(self, picture: Path) -> NDArray[np.float32]:
         """The embedding (128,) of the largest face in a picture.
@@ -237,18 +243,42 @@ def pictures_in(folder: Path) -> list[Path]:
     return pictures
 
 
-def _source_frames(sources: Sequence[Path], k_shot: int) -> Iterator[tuple[str, str | None, Frame]]:
-    """Frames by name, with the clip that they are of."""
+def _source_frames(
+    sources: Sequence[Path], k_shot: int, skipped: list[tuple[str, str]]
+) -> Iterator[tuple[str, str | None, Frame]]:
+    """Frames by name, with the clip that they are of.
+
+    Files of a folder that are not read are added to `skipped`, each with the reason.
+    """
     for source in sources:
         check_readable(source)
         if source.is_dir():
+            skipped += _no_pictures_in(source)
             for picture in pictures_in(source):
-                yield picture.name, None, read_picture(picture)
+                try:
+                    frame = read_picture(picture)
+                except MissingLibraryError as error:
+                    skipped.append((picture.name, str(error)))
+                    continue
+                yield picture.name, None, frame
         elif is_picture(source):
             yield source.name, None, read_picture(source)
         else:
             for frame in spaced_frames(source, k_shot):
                 yield f"{source.name} at {frame.seconds:.2f} s", str(source), frame
+
+
+def _no_pictures_in(folder: Path) -> list[tuple[str, str]]:
+    """Files of a folder that are no pictures, by name, without hidden ones."""
+    return [
+        (path.name, "not a picture of a kind that is read; name clips by themselves")
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(".") and not is_picture(path)
+    ]
+
+
+def _told(skipped: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"; {name} was skipped: {reason}" for name, reason in skipped)
 
 
 def _names(sources: Sequence[Path]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -108,12 +108,18 @@ class Provenance:
         like: Picture | None = None,
     ) -> None:
         """Write a swapped picture (H, W, 3) uint8 RGB and sign it; `like` as in `write_picture`."""
+        self.write_file(
+            lambda path, over: write_picture(path, rgb, marks, overwrite=over, like=like), overwrite
+        )
+
+    def write_file(self, write: Callable[[Path, bool], None], overwrite: bool) -> None:
+        """Let `write` make the file under a name, overwriting or not, and sign it."""
         if self._manifest is None:
-            write_picture(self.output, rgb, marks, overwrite=overwrite, like=like)
+            write(self.output, overwrite)
             return
         unsigned = _unsigned_path(self.output)
         try:
-            write_picture(unsigned, rgb, marks, overwrite=True, like=like)
+            write(unsigned, True)
             self.label = self._manifest.sign(unsigned, self.output)
         finally:
             unsigned.unlink(missing_ok=True)

@@ -34,6 +34,7 @@ _FRAMES_A_BATCH_PLACE = 1.2
 _BYTES_ALWAYS = 60 * MIB
 _BYTES_A_BATCH_PLACE = 30 * MIB
 _MARGIN = 1.08
+_BYTES_A_PIXEL = 21  # of a picture: a JPEG of 14200x14200 added 3.9 GiB
 
 CPU_BATCH, CUDA_BATCH = 4, 16
 QUEUE_DEPTH = 4  # frames or batches between two stages
@@ -82,6 +83,20 @@ def plan_memory(
         )
     # A full batch keeps the generator fast; deep queues only even out the stages.
     return _logged(max(fitting, key=lambda plan: (plan.batch_size, plan.queue_depth)))
+
+
+def check_picture_memory(limit: int | None, size: tuple[int, int], base: int) -> None:
+    """Raise BadOptionError where a picture of a size (width, height) does not fit into `limit`.
+
+    `base` is what the process has needed before; small pictures are not counted.
+    """
+    needed = round(_MARGIN * size[0] * size[1] * _BYTES_A_PIXEL)
+    if limit is None or needed < _BYTES_ALWAYS or base + needed <= limit:
+        return
+    raise BadOptionError(
+        f"--max-memory of {limit // MIB} MiB; a picture of {size[0]}x{size[1]} needs about "
+        f"{-(-(base + needed) // MIB)} MiB: allow that, or make the picture smaller"
+    )
 
 
 def _logged(plan: MemoryPlan) -> MemoryPlan:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
@@ -14,20 +15,25 @@ import torch
 
 from vidswap.blending.reference import MOST_SHOTS
 from vidswap.errors import BadOptionError, CodecError
+from vidswap.media.animated_picture import Animation, check_animated_suffix, is_animated
 from vidswap.media.codecs import CONTAINERS, codec_for, container_for
 from vidswap.media.container import check_input, is_there
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
+from vidswap.media.frame import Frame
 from vidswap.media.marks import synthetic_metadata
 from vidswap.media.output import check_output, temporary_path, writing_errors
 from vidswap.media.picture import (
     PICTURE_SUFFIXES,
+    Picture,
     check_picture_suffix,
     is_picture,
     open_picture,
     write_picture,
+    write_whole,
 )
 from vidswap.media.picture_encoder import Quality
+from vidswap.media.picture_open import picture_size
 from vidswap.nets import Nets
 from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.provenance.record import (
@@ -39,6 +45,7 @@ from vidswap.runtime.interrupts import interrupts_put_off
 from vidswap.runtime.memory import (
     MIB,
     MemoryPlan,
+    check_picture_memory,
     frame_bytes,
     peak_memory_bytes,
     plan_memory,
@@ -164,7 +171,10 @@ class SwapJob:
         )  # fmt: skip
 
     def swap_picture(self, target: Path, output: Path) -> list[str]:
-        """Swap a picture; returns warnings."""
+        """Swap a picture, animated or not; returns warnings."""
+        check_picture_memory(self.options.max_memory, picture_size(target), peak_memory_bytes())
+        if is_animated(target):
+            return self._swap_animation(target, output)
         provenance = self._provenance(output)
         picture = open_picture(target)
         (frame,) = swap_frames(
@@ -179,6 +189,40 @@ class SwapJob:
                 write_picture(output, frame.rgb, overwrite=self.options.overwrite, like=picture)
         lost = [f"not in the output: {line}" for line in picture.lost(output)]
         return lost + self._last_warnings(target, provenance)
+
+    def _swap_animation(self, target: Path, output: Path) -> list[str]:
+        """Swap all frames of an animated picture."""
+        provenance, suffix = self._provenance(output), output.suffix.lower()
+        animation, pictures = Animation.of(target), deque[Picture]()
+        lost: list[str] = []
+
+        def frames() -> Iterator[Frame]:
+            for picture in animation.pictures():
+                pictures.append(picture)
+                yield picture.frame
+
+        images = []
+        swapped = swap_frames(
+            frames(), self.source, self.nets, self.options, self.counts, self.clock
+        )
+        for frame in swapped:
+            picture = pictures.popleft()
+            images.append(picture.image(suffix, frame.rgb))
+            lost = lost or picture.lost(output)
+            self._report()
+        with self.clock("encode"):
+            has_swap = bool(self.counts.faces_swapped)
+            marks = marks_of(self.options, self.nets) | provenance.marks if has_swap else {}
+            content = animation.encoded(suffix, images, marks)
+            overwrite = self.options.overwrite
+            if has_swap:
+                provenance.write_file(
+                    lambda path, over: write_whole(path, content, over), overwrite
+                )
+            else:
+                write_whole(output, content, overwrite)
+        lines = [f"not in the output: {line}" for line in lost]
+        return lines + self._last_warnings(target, provenance)
 
     def _provenance(self, output: Path) -> Provenance:
         return self.provenance or Provenance(output, reason="not asked for")
@@ -224,6 +268,8 @@ def check_paths(sources: Sequence[Path], target: Path, output: Path, options: Sw
     picture = target.is_file() and is_picture(target)
     _check_order(sources, target, output, picture)
     if picture:
+        if is_animated(target):
+            check_animated_suffix(target, output)
         check_picture_suffix(output)
     else:
         check_input(target)

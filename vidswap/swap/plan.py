@@ -18,6 +18,7 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.picture import open_picture
 from vidswap.media.picture_encoder import Quality
+from vidswap.media.picture_open import picture_size
 from vidswap.media.probe import MediaInfo, StreamInfo, probe
 from vidswap.media.timeline import timeline_of
 from vidswap.nets import Nets, load_nets
@@ -25,7 +26,7 @@ from vidswap.people.source import SourceIdentity
 from vidswap.provenance.manifest import load_c2pa, media_type
 from vidswap.provenance.record import Provenance, signing_key
 from vidswap.provenance.signing_key import local_key_path
-from vidswap.runtime.memory import MemoryPlan
+from vidswap.runtime.memory import MemoryPlan, check_picture_memory, peak_memory_bytes
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.job import check_paths, memory_plan_of, read_source
 from vidswap.swap.options import SwapOptions
@@ -128,10 +129,13 @@ class _Planned:
 
     def picture(self, prepared: float, key_warnings: list[str]) -> SwapPlan:
         """The plan for a picture."""
+        check_picture_memory(
+            self.options.max_memory, picture_size(self.target), peak_memory_bytes()
+        )
         picture = open_picture(self.target)
         frame = picture.frame
         sampled = look_for_faces(iter([frame]), self.nets, self.options.face)
-        seconds = timed_picture(frame, self.source, self.nets, self.options)
+        seconds = timed_picture(frame, self.source, self.nets, self.options) * self.info.frames
         size = self.target.stat().st_size
         estimate = self._estimated(prepared + seconds, "measured", size, "the target's size")
         kind = self.output.suffix.lstrip(".").lower()
@@ -265,7 +269,7 @@ def _target_plan(info: MediaInfo, survey: Survey | None, decoder: str | None = N
         str(info.path), info.kind, codec, info.pixel_format, info.width, info.height,
         info.rotation, info.mirrored, info.scan, info.fps,
         variable_rate=survey is not None and survey.is_variable,
-        frames=len(survey.frames) if survey else 1,
+        frames=len(survey.frames) if survey else info.frames,
         seconds=survey.seconds if survey else 0.0,
         decoder=decoder,
     )  # fmt: skip
