@@ -16,6 +16,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from vidswap.commands.main import main
 from vidswap.errors import NotAVideoError
+from vidswap.media.animated_picture import Animation
 from vidswap.media.marks import read_marks
 from vidswap.media.picture import (
     is_picture,
@@ -174,3 +175,25 @@ def test_damage_anywhere_is_read_or_refused_and_what_is_read_can_be_written(
                 picture = open_picture(source)
                 write_picture(out, picture.frame.rgb, overwrite=True, like=picture)
             read_text(source)
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (2**31 - 1, 2**31 - 1), (1_100_000, 4)])
+def test_more_pixels_than_can_be_read_are_refused_before_any_is(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    picture = with_chunks(tmp_path / "a.png")
+    png = picture.read_bytes()
+    head = struct.pack(">II", *size) + png[24:29]
+    picture.write_bytes(png[:8] + chunk(b"IHDR", head) + png[33:])
+    with pytest.raises(NotAVideoError, match=rf"a\.png has {size[0]}x{size[1]} pixels, more than"):
+        read_picture(picture)
+
+
+def test_loops_beyond_those_of_webp_are_cut(tmp_path: Path) -> None:
+    frames = [Image.fromarray(moving_picture(n, 40, 30)) for n in range(2)]
+    source = tmp_path / "a.png"
+    frames[0].save(source, save_all=True, append_images=frames[1:], duration=50, loop=2**32 - 1)
+    animation = Animation.of(source)
+    images = [p.image(".webp", p.frame.rgb) for p in animation.pictures()]
+    (tmp_path / "a.webp").write_bytes(animation.encoded(".webp", images, {}))
+    assert Animation.of(tmp_path / "a.webp").loops == 65_535

@@ -15,10 +15,11 @@ from vidswap.media.frame import Frame
 from vidswap.media.picture import Picture, is_picture
 from vidswap.media.picture_colour import ColourProfile
 from vidswap.media.picture_file import Extras, saved
-from vidswap.media.picture_open import UNREADABLE, opened
+from vidswap.media.picture_open import UNREADABLE, check_size, opened
 
 ANIMATED_SUFFIXES = (".webp", ".png")
 _TICK = Fraction(1, 1000)
+_MOST_LOOPS = 65_535  # that WebP holds
 _USUAL = 100  # milliseconds of a frame that states none
 
 
@@ -38,8 +39,9 @@ class Animation:
     @classmethod
     def of(cls, path: Path) -> "Animation":
         """That of a file. Raises NotAVideoError."""
+        check_size(path)
         with opened(path) as image:
-            return cls(path, Extras.of(image), int(image.info.get("loop", 0)))
+            return cls(path, Extras.of(image), min(int(image.info.get("loop", 0)), _MOST_LOOPS))
 
     def pictures(self) -> Iterator[Picture]:
         """One picture a frame, with its time, one in memory at a time. Raises NotAVideoError."""

@@ -16,7 +16,7 @@ from vidswap.media.frame import Frame
 from vidswap.media.output import check_output, temporary_path, writing_errors
 from vidswap.media.picture_colour import ColourProfile
 from vidswap.media.picture_file import Extras, encoded, orientation
-from vidswap.media.picture_open import UNREADABLE, coding_of, opened, picture_size
+from vidswap.media.picture_open import UNREADABLE, check_size, coding_of, opened
 from vidswap.media.picture_text import read_text
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -29,7 +29,6 @@ _CLIPS_OF_JPEG = (".mjpeg", ".mjpg")
 _WITH_ALPHA = (".png", ".webp", ".tif", ".tiff")
 _WITH_DEPTH = (".png", ".tif", ".tiff")
 _BITS_PER_SAMPLE = 258  # TIFF's tag
-_LONGEST_SIDE, _MOST_PIXELS = 2**20, 2**30  # that OpenCV decodes
 
 
 def is_picture(path: Path) -> bool:
@@ -146,6 +145,7 @@ def open_picture(path: Path) -> Picture:
     Raises InputNotFoundError, NotAVideoError, MissingLibraryError for a HEIC without pillow-heif.
     """
     check_input(path)
+    check_size(path)
     if coding_of(_head(path)) is not None:
         return _read_whole(path)
     content = np.fromfile(path, dtype=np.uint8)
@@ -205,18 +205,11 @@ def _read_whole(path: Path) -> Picture:
 def _decoded(path: Path, content: npt.NDArray[np.uint8], flags: int) -> npt.NDArray[Any]:
     try:
         pixels = cv2.imdecode(content, flags)
-    except cv2.error:  # for sizes beyond its bounds, and some damage
+    except cv2.error:  # for some kinds of damage
         pixels = None
     if pixels is None:
-        raise NotAVideoError(f"{path} {_why_unreadable(path)}")
+        raise NotAVideoError(f"{path} is not a picture that can be read; it may be damaged")
     return np.asarray(pixels)
-
-
-def _why_unreadable(path: Path) -> str:
-    size = picture_size(path)
-    if max(size) > _LONGEST_SIDE or size[0] * size[1] > _MOST_PIXELS:
-        return "has more pixels than can be read (2^20 a side, 2^30 in all); make it smaller"
-    return "is not a picture that can be read; it may be damaged"
 
 
 def _transparent(

@@ -25,6 +25,8 @@ _BRANDS = {
     b"heic": "heic", b"heix": "heic", b"heim": "heic", b"heis": "heic", b"mif1": "heic",
     b"avif": "avif",
 }  # fmt: skip
+_LONGEST_SIDE = 2**20  # that OpenCV reads
+_BORDER, _MOST_PIXELS = 128, 2**28  # of FFmpeg's frames: (width + 128) (height + 128) are fewer
 _LIMIT = Lock()  # Pillow's limit of pixels is one for all threads
 
 
@@ -65,6 +67,17 @@ def picture_size(path: Path) -> tuple[int, int]:
             return image.size
     except NotAVideoError:
         return 0, 0
+
+
+def check_size(path: Path) -> None:
+    """Raise NotAVideoError for a picture of more pixels than a Frame holds, before it is read."""
+    width, height = picture_size(path)
+    is_too_large = (width + _BORDER) * (height + _BORDER) >= _MOST_PIXELS
+    if is_too_large or max(width, height) > _LONGEST_SIDE:
+        raise NotAVideoError(
+            f"{path} has {width}x{height} pixels, more than can be read (2^20 a side and 2^28 in "
+            "all); make it smaller"
+        )
 
 
 def _check_library(path: Path) -> None:
