@@ -297,7 +297,7 @@ def test_the_command_prints_the_report_and_refuses_an_existing_folder(
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputNotFoundError, match="no such file or folder"):
+    with pytest.raises(InputNotFoundError, match="no such file"):
         build_dataset([tmp_path / "missing"], tmp_path / "faces")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputNotFoundError, match="no photograph or clip"):
