@@ -35,6 +35,7 @@ NEEDED = (
 )  # fmt: skip
 OPTIONAL = {
     "face-alignment": ("--detector face-alignment", "pip install 'vidswap[face-alignment]'"),
+    "pillow-heif": ("reading HEIC pictures", "pip install 'vidswap[heic]'"),
     "tflite": ("train --second-encoder", "pip install 'vidswap[training]'"),
 }
 # The last releases that carry the face nets.
