@@ -356,7 +356,7 @@ def test_a_checkpoint_of_another_architecture(clips: Path, tmp_path: Path) -> No
     other = tmp_path / "other.safetensors"
     save_file({"w": torch.zeros(1)}, other, {"architecture": "other"})
     result = run("--clips", clips, "--checkpoint", other, "-o", tmp_path / "out")
-    assert_refused(result, 11, "other.safetensors", "'other'")
+    assert_refused(result, 11, "other.safetensors", '"other"')
 
 
 def test_a_missing_checkpoint(clips: Path, tmp_path: Path) -> None:
