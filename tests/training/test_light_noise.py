@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.training.test_trainer import sampler
-from vidswap.training.config import paper_config
+from vidswap.training.config import paper_config, read_config
 from vidswap.training.light_noise import LightConfig, in_other_light, light_gain
 from vidswap.training.pair_batch import PairConfig
 
@@ -69,3 +69,9 @@ def test_an_answer_across_two_people_keeps_its_light() -> None:
 
 def test_no_light_is_drawn_unless_asked_for() -> None:
     assert PairConfig().light_noise == 0.0 and paper_config().pairs.light_noise == 0.0
+
+
+def test_the_configuration_with_a_gate_shows_other_light_and_warms_its_discriminator() -> None:
+    given = read_config("apgan-256-gate")
+    assert given.generator.reference and given.generator.gate
+    assert given.pairs.light_noise > 0.0 and given.warm_discriminator_images > 0

@@ -101,8 +101,9 @@ def reference_config() -> TrainConfig:
 def gate_config() -> TrainConfig:
     """`reference_config` for a generator that composes, started from one that paints.
 
-    What is shown carries the likeness, so that identity losses, which paint blotches, pull less;
-    and it is shown in another light, for a gate copies what it is shown.
+    What is shown carries the likeness, so that identity losses, which paint blotches, pull less:
+    all the less as a new discriminator is no match for them. And it is shown in another light, for
+    a gate copies what it is shown.
     """
     config = reference_config()
     return replace(
@@ -110,10 +111,12 @@ def gate_config() -> TrainConfig:
         generator=replace(config.generator, gate=True),
         pairs=replace(config.pairs, light_noise=0.5),
         weights=replace(
-            config.weights, identity_dlib=1.0, identity_mobilefacenet=1.8, identity_apart=3.5
+            config.weights, identity_dlib=0.8, identity_mobilefacenet=1.2, identity_apart=1.8,
+            expression=0.6, tone=10.0, gate=0.5,
         ),
+        generator_rate=4e-5,
         warm_discriminator_images=2400,
-    )
+    )  # fmt: skip
 
 
 def paper_config(size: int = 256) -> TrainConfig:

@@ -114,7 +114,9 @@ def read_start(path: Path) -> dict[str, Any]:
     discriminator and optimisers begin anew. Raises CheckpointError.
     """
     if path.suffix != CHECKPOINT_SUFFIX:
-        return {**read_state(path), "steps": 0}
+        state = {**read_state(path), "steps": 0}
+        state.pop("warmed", None)  # what another run has warmed up is warm here too
+        return state
     loaded = load_generator(path)
     weights = loaded.net.state_dict()
     return {"generator": weights, "average": weights, "images": loaded.images_trained, "steps": 0}

@@ -241,7 +241,9 @@ class Trainer:
     def _load_nets(self, state: dict[str, Any]) -> None:
         # Weights that were moved between machines come without the optimisers' moments.
         # An exported generator comes without the discriminator too.
-        for name in (name for name in _NETS + _OPTIMISERS if name in state):
+        given = ["generator", "average"]
+        given += [name for name in ("discriminator", *_OPTIMISERS) if name in state]
+        for name in given:
             getattr(self, name).load_state_dict(state[name])
         for optimiser, rate in (
             (self.generator_optimiser, self.config.generator_rate),
