@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from vidswap.models.apgan.checkpoint import save_generator
 from vidswap.models.apgan.generator import Generator, GeneratorConfig
 from vidswap.models.apgan.stored_config import config_from_json
 from vidswap.models.checkpoint import load_generator
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_saved_generator_loads_as_the_same_net(tmp_path: Path) -> None:
@@ -161,3 +165,11 @@ def test_weights_that_are_no_floats_are_refused(tmp_path: Path) -> None:
     save_file(tensors, path, {"architecture": "apgan", "config": json.dumps(CONFIG)})
     with pytest.raises(CheckpointError, match="weights are floats"):
         load_generator(path)
+
+
+def test_loading_does_not_import_the_compiler() -> None:
+    program = (
+        "import sys; from vidswap.models.checkpoint import load_generator; load_generator();"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

@@ -99,7 +99,8 @@ class IdBlock(nn.Module):
         self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
         self.norm = AdaLIN(channels, layer_norm)
         self.affine = nn.Linear(id_width, 2 * channels)
-        nn.init.normal_(self.affine.weight, std=0.5 / id_width**0.5)
+        if not self.affine.weight.is_meta:  # whose initialisation would import torch._dynamo
+            nn.init.normal_(self.affine.weight, std=0.5 / id_width**0.5)
         nn.init.zeros_(self.affine.bias)
 
     def forward(self, x: Tensor, identity: Tensor) -> Tensor:
