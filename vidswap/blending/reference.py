@@ -51,7 +51,7 @@ COLOUR = 0.9  # how far a shot takes on the mean and spread of colour it covers
 class ReferenceShot:
     """A shot of the source and what decides when it is shown.
 
-    pose: yaw and pitch in degrees. mouth, eyes: openings as in `vidswap.faces.pose`. flaws: cost of
+    pose: yaw and pitch in degrees. mouth: opening as in `vidswap.faces.pose`. flaws: cost of
     what is wrong with it whatever the target is like. clarity: 0 for a blurred shot, 1 for a sharp
     one; a net repaints a blurred face better than it shows.
     """
@@ -59,16 +59,13 @@ class ReferenceShot:
     shot: FaceCrop
     pose: tuple[float, float]
     mouth: float
-    eyes: float
     flaws: float
     clarity: float
 
     @classmethod
     def single(cls, shot: FaceCrop) -> ReferenceShot:
         """The only shot of a source: nothing has to be known to choose it."""
-        return cls(
-            without_background(shot), (0.0, 0.0), 0.0, 1.0, 0.0, clarity(sharpness(shot.crop))
-        )
+        return cls(without_background(shot), (0.0, 0.0), 0.0, 0.0, clarity(sharpness(shot.crop)))
 
     @classmethod
     def of(cls, shot: FaceCrop) -> ReferenceShot:
@@ -83,7 +80,7 @@ class ReferenceShot:
         flaws = COVERED_COST * covered + BLUR_COST * blur + EYE_COST * max(0.0, OPEN_EYE - eyes)
         mouth = mouth_opening(shot.landmarks)
         shown = without_background(shot)
-        return cls(shown, (pose.yaw, pose.pitch), mouth, eyes, flaws, clarity(sharp))
+        return cls(shown, (pose.yaw, pose.pitch), mouth, flaws, clarity(sharp))
 
 
 def without_background(shot: FaceCrop) -> FaceCrop:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.faces import AlignedFace, FaceAssigner, FaceSource, FrameFaces
 from vidswap.swap.generation import swap_faces
 from vidswap.swap.state import SwapState, fingerprint
+
+Remembering = TypeVar("Remembering", FusedReference, SmoothedFace)
 
 
 def find_faces(
@@ -148,13 +151,8 @@ def warp_references(
                     view = track(item.index, onto)
                     face = replace(face, reference=view, clarity=track.clarity)
                 faces.append(face)
-        item = replace(item, faces=faces)
-        present = {face.track for face in item.faces}
-        tracks = {number: track for number, track in tracks.items() if number in present}
-        if item.ending is not None:
-            known = {number: track.last for number, track in tracks.items() if track.last}
-            item = replace(item, ending=item.ending | {"references": known})
-        yield item
+        tracks = _present(tracks, item)
+        yield _with_last(replace(item, faces=faces), "references", tracks)
 
 
 def generate(
@@ -240,12 +238,24 @@ def smooth(
                     for face, y in zip(item.faces, item.swapped, strict=True)
                 ]
             item = replace(item, swapped=swapped)
-            present = {face.track for face in item.faces}
-            tracks = {number: track for number, track in tracks.items() if number in present}
-        if item.ending is not None:
-            known = {number: track.last for number, track in tracks.items() if track.last}
-            item = replace(item, ending=item.ending | {"smoothing": known})
-        yield item
+            tracks = _present(tracks, item)
+        yield _with_last(item, "smoothing", tracks)
+
+
+def _present(tracks: dict[int, Remembering], item: FrameFaces) -> dict[int, Remembering]:
+    """What is remembered of the tracks that this frame shows."""
+    shown = {face.track for face in item.faces}
+    return {number: track for number, track in tracks.items() if number in shown}
+
+
+def _with_last(
+    item: FrameFaces, name: str, tracks: Mapping[int, FusedReference | SmoothedFace]
+) -> FrameFaces:
+    """The frame, with what each track remembers under `name` where a segment ends with it."""
+    if item.ending is None:
+        return item
+    known = {number: track.last for number, track in tracks.items() if track.last}
+    return replace(item, ending=item.ending | {name: known})
 
 
 def blend(
