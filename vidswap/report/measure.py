@@ -173,6 +173,11 @@ def _source_view(
     if not source:
         return None, []
     found = nets.reader.read(list(source), options.k_shot, options.source_face)
+    if not found.crops:
+        raise BadOptionError(
+            f"{source[0]} holds no pictures, which a report compares with; give photographs, or an "
+            "identity file that has them"
+        )
     notes = [f"source: {name} was left out: {why}" for name, why in found.left_out]
     shots = nets.embed(list(found.crops))
     others = np.zeros((0, shots.shape[1]), np.float32)
