@@ -35,6 +35,8 @@ from vidswap.media.picture import (
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
 from vidswap.nets import Nets
+from vidswap.people.face_selection import FaceChooser
+from vidswap.people.main_person import MainPerson, main_person_of
 from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.provenance.record import (
     Provenance,
@@ -51,6 +53,7 @@ from vidswap.runtime.memory import (
     plan_memory,
 )
 from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.faces import FaceAssigner, OneSource
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
 from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
@@ -111,12 +114,15 @@ class SwapJob:
                 VideoReader(target, options.start, options.end, options.hwaccel)
             )
             plan = memory_plan_of(options, reader, self.nets.device)
+            with self.clock("people"):
+                main = main_person_for(options, self.nets, target, reader)
+                assigner = OneSource(FaceChooser.of(options.face, self.nets, main), self.source)
             new_writer = partial(self._writer, output, reader, quality, provenance)
             with interrupts_put_off():
                 clip = self._clip(output, reader, new_writer, quality)
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                self._swap_segments(clip, plan)
+                self._swap_segments(clip, plan, assigner)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
                 warnings = clip.warnings + reader.warnings
@@ -149,10 +155,12 @@ class SwapJob:
         fresh = not self.options.resume or self.facts is None
         return SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
 
-    def _swap_segments(self, clip: SegmentedClip | StraightClip, plan: MemoryPlan) -> None:
+    def _swap_segments(
+        self, clip: SegmentedClip | StraightClip, plan: MemoryPlan, assigner: FaceAssigner
+    ) -> None:
         self.frames_kept = clip.frames_kept
         swapped = swap_segments(
-            clip.frames, self.source, self.nets, self.options, self.counts, self.clock,
+            clip.frames, assigner, self.nets, self.options, self.counts, self.clock,
             segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
         )  # fmt: skip
         with closing(swapped):
@@ -236,6 +244,16 @@ class SwapJob:
             return provenance.warnings
         wanted = "no face" if self.options.face in ("largest", "all") else "not the chosen person"
         return [f"{target}: {wanted} found; the output is the target unchanged"]
+
+
+def main_person_for(
+    options: SwapOptions, nets: Nets, target: Path, reader: VideoReader
+) -> MainPerson | None:
+    """Whom `--face largest` means in the clip `reader` reads, None with another `--face`."""
+    if options.face != "largest":
+        return None
+    embedder = SourceReader.of(nets)
+    return main_person_of(target, embedder, reader.beginning, reader.stop, options.hwaccel)
 
 
 def memory_plan_of(options: SwapOptions, reader: VideoReader, device: torch.device) -> MemoryPlan:

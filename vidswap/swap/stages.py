@@ -30,6 +30,7 @@ from vidswap.faces.occlusion import visibility_maps
 from vidswap.faces.tracking import FaceTracker, TrackedFace
 from vidswap.media.frame import Frame
 from vidswap.nets import Nets, one_core
+from vidswap.people.embedding import FaceSampler
 from vidswap.runtime.memory import ShrinkingBatches
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.faces import AlignedFace, FaceAssigner, FaceSource, FrameFaces
@@ -52,7 +53,8 @@ def find_faces(
     With `segment_frames` a segment ends as soon as it has that many. With `begin` the frames are
     those from the state's first held one on.
     """
-    tracker = FaceTracker(nets.detector, nets.landmark_finder)
+    identity = FaceSampler(nets.encoder)
+    tracker = FaceTracker(nets.detector, nets.landmark_finder, identity=identity)
     frames, waiting, first, given = iter(frames), deque[Frame](), 0, 0
     if begin is not None:
         waiting.extend(islice(frames, len(begin.held)))

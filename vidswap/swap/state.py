@@ -23,6 +23,8 @@ _ALLOWED = {
     ("vidswap.swap.options", "SwapCounts"),
     ("vidswap.faces.track", "Track"),
     ("vidswap.faces.track", "Observation"),
+    ("vidswap.faces.track", "IdentityMemory"),
+    ("vidswap.faces.track", "IdentitySample"),
     ("vidswap.faces.detection", "Face"),
     ("vidswap.faces.cuts", "_Glance"),
     ("vidswap.blending.temporal_smoothing", "SmoothedMoment"),

@@ -18,7 +18,8 @@ from vidswap.faces.cuts import _Glance
 from vidswap.faces.detection import Face
 from vidswap.faces.mesh import N_LANDMARKS
 from vidswap.faces.shape import ShapeModel
-from vidswap.faces.track import Observation, Track
+from vidswap.faces.track import IdentityMemory, IdentitySample, Observation, Track
+from vidswap.identity.dlib_resnet import EMBEDDING_SIZE
 from vidswap.swap.options import SwapCounts
 
 MOST_NESTING = 12
@@ -26,6 +27,7 @@ MOST_ITEMS = 1_000_000
 _LATEST = 2**62  # ticks
 _MOST_FRAMES = 2**40
 _LONGEST_TEXT = 10_000
+_MOST_SAMPLES = 16
 _FOLLOWING = {"held", "tracks", "gone", "n_frames", "n_tracks", "last_detection", "cuts"}
 
 
@@ -91,8 +93,36 @@ def _is_track(track: Any) -> bool:
         and isinstance(track.track_id, int)
         and _whole(track._n_found)
         and isinstance(track.appearance, np.ndarray)
+        and _is_memory(track.who)
         and all(_whole(n) and _is_observation(o) for n, o in track.observations.items())
     )
+
+
+def _is_memory(given: Any) -> bool:
+    if not isinstance(given, IdentityMemory) or not isinstance(given.doubtful, list):
+        return False
+    samples = [*given.doubtful, *([] if given.last is None else [given.last])]
+    return (
+        (given.total is None or _is_embedding(given.total))
+        and _real(given.weight)
+        and _whole(given.count)
+        and _whole(given.agreed, -1)
+        and (given.appearance is None or isinstance(given.appearance, np.ndarray))
+        and len(samples) <= _MOST_SAMPLES
+        and all(
+            isinstance(sample, IdentitySample)
+            and _whole(sample.number)
+            and _real(sample.seconds)
+            and _is_embedding(sample.embedding)
+            and _real(sample.weight)
+            for sample in samples
+        )
+    )
+
+
+def _is_embedding(given: Any) -> bool:
+    right = isinstance(given, np.ndarray) and given.shape == (EMBEDDING_SIZE,)
+    return right and given.dtype.kind == "f" and bool(np.isfinite(given).all())
 
 
 def _is_observation(given: Any) -> bool:
