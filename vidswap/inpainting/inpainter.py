@@ -76,7 +76,7 @@ def read_inpainter(
     try:
         config = stored_config(file.metadata.get("config", ""), config_type)
         with torch.device("meta"):
-            wanted = net_type(config).state_dict()  # type: ignore[call-arg]
+            wanted = net_type(config).state_dict()
         for name, tensor in wanted.items():
             if not tensor.is_floating_point():  # a count of batches, which is not stored
                 continue
@@ -85,7 +85,7 @@ def read_inpainter(
             if file.tensors[name].shape != tensor.shape:
                 shapes = list(file.tensors[name].shape), list(tensor.shape)
                 raise ValueError(f"{name} is {shapes[0]}, not {shapes[1]}")
-        net = net_type(config)  # type: ignore[call-arg]
+        net = net_type(config)
         counts = {n: t for n, t in net.state_dict().items() if not t.is_floating_point()}
         net.load_state_dict({**file.tensors, **counts})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

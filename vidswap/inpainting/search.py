@@ -30,7 +30,7 @@ WEIGHTS = (0.003, 0.2, 0.797)  # lambda_1 to lambda_3: adversarial, content, str
 BOUNDARY_BLOCK, BOUNDARY_GAIN = 7, 2.0  # k and alpha of eq. 7
 RATE = 0.05  # Adam's, of z
 WINDOW, WINDOW_SIGMA = 11, 1.5  # of SSIM, pixels
-K1, K2, RANGE = 0.01, 0.03, 2.0  # of SSIM; pictures are in [-1, 1]
+K1, K2 = 0.01, 0.03  # of SSIM; L, the range of values, is 1
 
 
 @dataclass(frozen=True)
@@ -186,13 +186,15 @@ def boundary_weights(masks: Tensor) -> Tensor:
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
     """Eq. 2 at every pixel (B, 1, S, S), mean of the channels, of pictures in [-1, 1].
 
-    With a Gaussian window of 11 pixels and deviation 1.5 as Wang et al. have it; pixels outside
-    the picture count as the edge's mirror image. Differentiable.
+    Black is zero there, since the term of luminance depends on where zero is. With a Gaussian
+    window of 11 pixels and deviation 1.5 as Wang et al. have it; pixels outside the picture count
+    as the edge's mirror image. Differentiable.
     """
     positions = torch.arange(WINDOW, device=a.device) - WINDOW // 2
     line = torch.exp(-(positions**2) / (2.0 * WINDOW_SIGMA**2))
     line = (line / line.sum()).to(a.dtype)
     channels = a.shape[1]
+    a, b = (a + 1.0) / 2.0, (b + 1.0) / 2.0
 
     def mean(x: Tensor) -> Tensor:
         pad = WINDOW // 2
@@ -203,11 +205,12 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
 
     means = mean(torch.cat([a, b, a * a, b * b, a * b], dim=1))
     mean_a, mean_b, square_a, square_b, product = means.split(channels, dim=1)
-    c1, c2 = (K1 * RANGE) ** 2, (K2 * RANGE) ** 2
+    c1, c2 = K1**2, K2**2
     likeness = (2 * mean_a * mean_b + c1) * (2 * (product - mean_a * mean_b) + c2)
     variance = square_a - mean_a**2 + square_b - mean_b**2
     likeness = likeness / ((mean_a**2 + mean_b**2 + c1) * (variance + c2))
-    return likeness.mean(dim=1, keepdim=True)
+    similarity: Tensor = likeness.mean(dim=1, keepdim=True)
+    return similarity
 
 
 def search_ranges(generator: DcganGenerator, pictures: Tensor, samples: int) -> SearchRanges:

@@ -102,8 +102,9 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        words = (str(error) or type(error).__name__).splitlines()[0]  # of an empty file: none
         raise CheckpointError(
-            f"{path}: not a training state, or damaged ({str(error).splitlines()[0]}); give "
+            f"{path}: not a training state, or damaged ({words}); give "
             "another run folder, or remove the file to begin anew"
         ) from error
     return state
