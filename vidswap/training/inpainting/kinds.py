@@ -21,6 +21,8 @@ from vidswap.training.loop import Sampler
 # The module of a kind is imported when a configuration first asks for it; its `KIND` is a `Kind`.
 _MODULES = {
     "dcgan": "vidswap.training.inpainting.dcgan",
+    "idgan": "vidswap.training.inpainting.idgan",
+    "parsing": "vidswap.training.inpainting.parsing",
 }
 
 
