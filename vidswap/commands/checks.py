@@ -158,7 +158,8 @@ def bench(
 @options_from(
     SwapOptions,
     ("mask", "shape", "device", "precision"),
-    mask=ONE_GROUP, shape=ONE_GROUP,
+    mask=ONE_GROUP,
+    shape=ONE_GROUP,
     device=ONE_GROUP,
     precision=ONE_GROUP,
 )

@@ -78,9 +78,7 @@ class ShapeModel:
         spread = self.between + doubt * self.within
         return np.asarray(self.between @ np.linalg.solve(spread, mean_coefficients), np.float64)
 
-    def moved(
-        self, landmarks: NDArray[np.floating], difference: FloatArray
-    ) -> NDArray[np.float32]:
+    def moved(self, landmarks: NDArray[np.floating], difference: FloatArray) -> NDArray[np.float32]:
         """The mesh (478, 2) in pixels with its features moved by a difference of proportions (D,).
 
         The outline stays, what lies between it and the features follows smoothly, and eyes and
