@@ -157,8 +157,9 @@ def bench(
 @_option("--only", default="*", show_default=True, help="Pattern of clip names.")
 @options_from(
     SwapOptions,
-    ("mask", "device", "precision"),
+    ("mask", "shape", "device", "precision"),
     mask=ONE_GROUP,
+    shape=ONE_GROUP,
     device=ONE_GROUP,
     precision=ONE_GROUP,
 )

@@ -290,6 +290,15 @@ def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
 
 def check_paths(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
     """Refuse before any work what must fail at its end; returns whether the target is a picture."""
+    picture = check_inputs(sources, target, output, options)
+    check_output(output, options.overwrite)
+    if options.hwaccel is not None:
+        _check_decoder(target, options.hwaccel, picture)
+    return picture
+
+
+def check_inputs(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
+    """`check_paths` but for the place of the output, which may still have to be made."""
     for path in (*sources, target):
         check_readable(path)
     if options.cast is not None:
@@ -306,9 +315,6 @@ def check_paths(sources: Sequence[Path], target: Path, output: Path, options: Sw
         codec_for(output, options.codec)
     if is_there(output) and output.samefile(target):
         raise BadOptionError(f"{output} is the target itself; name another output")
-    check_output(output, options.overwrite)
-    if options.hwaccel is not None:
-        _check_decoder(target, options.hwaccel, picture)
     return picture
 
 

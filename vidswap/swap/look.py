@@ -13,7 +13,8 @@ from vidswap.nets import Nets
 from vidswap.options import Option, option_of
 from vidswap.swap.options import SwapOptions
 
-LOOK_SETTINGS = ("mask", "colour_match", "temporal_smoothing", "reference_weight", "checkpoint")
+LOOK_SETTINGS = ("mask", "colour_match", "temporal_smoothing", "reference_weight", "shape",
+                 "checkpoint")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class FaceLook:
     colour_match: float
     temporal_smoothing: float
     reference_weight: float
+    shape: float
     generator: LoadedGenerator | None = None
 
     @classmethod
@@ -31,7 +33,7 @@ class FaceLook:
         """That of a run."""
         return cls(
             options.mask, options.colour_match, options.temporal_smoothing,
-            options.reference_weight,
+            options.reference_weight, options.shape,
         )  # fmt: skip
 
     def changed(

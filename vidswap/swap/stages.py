@@ -20,6 +20,7 @@ from vidswap.blending.exposure import exposed, exposure_gain
 from vidswap.blending.focus import focused_like
 from vidswap.blending.paste import Box, MaskName, paste_face
 from vidswap.blending.reference import FusedReference, with_reference
+from vidswap.blending.reshaping import Reshaper
 from vidswap.blending.temporal_smoothing import SmoothedFace
 from vidswap.blending.toning import toned_like
 from vidswap.blending.warping import FaceCrop
@@ -36,7 +37,7 @@ from vidswap.swap.faces import AlignedFace, FaceAssigner, FaceSource, FrameFaces
 from vidswap.swap.generation import swap_faces
 from vidswap.swap.state import SwapState, fingerprint
 
-Remembering = TypeVar("Remembering", FusedReference, SmoothedFace)
+Remembering = TypeVar("Remembering", FusedReference, Reshaper, SmoothedFace)
 
 
 def find_faces(
@@ -134,6 +135,44 @@ def find_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[
         yield replace(item, faces=faces)
 
 
+def reshape(
+    items: Iterable[FrameFaces], share: float, clock: StageClock, begin: SwapState | None = None
+) -> Iterator[FrameFaces]:
+    """Move the features of every face to where its source has them, `share` of the way.
+
+    What lies before a face stays where it is.
+    """
+    before = dict(begin.shapes) if begin is not None else {}
+    tracks: dict[int, Reshaper] = {}
+    for item in items:
+        shares = [share if face.aims.look is None else face.aims.look.shape for face in item.faces]
+        if any(own > 0 for own in shares):
+            with clock("reshape"):
+                faces = []
+                for face, own in zip(item.faces, shares, strict=True):
+                    shots = face.source.references
+                    if shots and own > 0:
+                        track = tracks.get(face.track)
+                        if track is None or track.shots is not shots or track.share != own:
+                            same = track is not None and track.shots is shots
+                            last = track.last if same and track else before.pop(face.track, None)
+                            track = Reshaper(shots, own, last)
+                            tracks[face.track] = track
+                        shown = FaceCrop(face.crop, face.landmarks, face.visibility)
+                        moved = track(item.index, shown)
+                        face = replace(
+                            face,
+                            crop=moved.crop,
+                            landmarks=moved.landmarks,
+                            boundary_map=draw_boundary_map(moved.landmarks),
+                            moved_visibility=moved.visibility,
+                        )
+                    faces.append(face)
+            item = replace(item, faces=faces)
+            tracks = _present(tracks, item)
+        yield _with_last(item, "shapes", tracks)
+
+
 def warp_references(
     items: Iterable[FrameFaces], clock: StageClock, begin: SwapState | None = None
 ) -> Iterator[FrameFaces]:
@@ -150,7 +189,7 @@ def warp_references(
                     if track is None or track.shots is not shots:
                         track = FusedReference(shots, before.pop(face.track, None))
                         tracks[face.track] = track
-                    onto = FaceCrop(face.crop, face.landmarks, face.visibility)
+                    onto = FaceCrop(face.crop, face.landmarks, face.visibility_on_crop)
                     view = track(item.index, onto)
                     face = replace(face, reference=view, clarity=track.clarity)
                 faces.append(face)
@@ -271,7 +310,7 @@ def _present(tracks: dict[int, Remembering], item: FrameFaces) -> dict[int, Reme
 
 
 def _with_last(
-    item: FrameFaces, name: str, tracks: Mapping[int, FusedReference | SmoothedFace]
+    item: FrameFaces, name: str, tracks: Mapping[int, FusedReference | Reshaper | SmoothedFace]
 ) -> FrameFaces:
     """The frame, with what each track remembers under `name` where a segment ends with it."""
     if item.ending is None:

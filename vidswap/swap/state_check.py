@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from vidswap.blending.reference import ReferenceMoment
+from vidswap.blending.reshaping import ShapeMoment
 from vidswap.blending.temporal_smoothing import SmoothedMoment
 from vidswap.faces.cuts import _Glance
 from vidswap.faces.detection import Face
 from vidswap.faces.mesh import N_LANDMARKS
+from vidswap.faces.shape import ShapeModel
 from vidswap.faces.track import IdentityMemory, IdentitySample, Observation, Track
 from vidswap.identity.dlib_resnet import EMBEDDING_SIZE
 from vidswap.swap.options import SwapCounts
@@ -48,6 +50,7 @@ def _is_sound(state: Any) -> bool:
         and isinstance(following, Mapping)
         and (_is_following(following, len(held)) if held else not following)
         and _all_of(state.smoothing, lambda m: _has_index(m, SmoothedMoment))
+        and _all_of(state.shapes, _is_shape)
         and _all_of(state.references, lambda m: _has_index(m, ReferenceMoment))
     )
 
@@ -154,7 +157,15 @@ def _all_of(given: Any, is_right: Callable[[Any], bool]) -> bool:
     )
 
 
-def _has_index(moment: Any, kind: type[SmoothedMoment] | type[ReferenceMoment]) -> bool:
+def _is_shape(moment: Any) -> bool:
+    if not _has_index(moment, ShapeMoment) or not _whole(moment.frames, 1):
+        return False
+    mean, basis = moment.mean, ShapeModel.load().basis
+    fits = isinstance(mean, np.ndarray) and mean.shape == (basis.shape[1],)
+    return fits and bool(np.isfinite(mean).all())
+
+
+def _has_index(moment: Any, kind: type[SmoothedMoment | ReferenceMoment | ShapeMoment]) -> bool:
     has_all = isinstance(moment, kind) and all(hasattr(moment, f.name) for f in fields(kind))
     return has_all and _whole(moment.index)
 
