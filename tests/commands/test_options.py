@@ -30,8 +30,9 @@ SWAP_OPTIONS = [each.name for each in options_of(SwapOptions)]
 
 # Another allowed value of every option; files are made by the test.
 OTHERS: dict[str, Any] = {
-    "k_shot": 3, "source_face": "largest", "face": "all", "detector": "face-alignment",
-    "checkpoint": Path("other.safetensors"), "mask": "square", "reference": False,
+    "k_shot": 3, "source_face": "largest", "face": "all", "cast": "auto",
+    "detector": "face-alignment", "checkpoint": Path("other.safetensors"), "mask": "square",
+    "reference": False,
     "colour_match": 0.1, "reference_weight": 0.25, "shape": 0.5, "temporal_smoothing": 0.2,
     "start": 1.0, "end": 2.0, "codec": "ffv1", "crf": 30, "match_bitrate": True, "device": "cuda",
     "precision": "fp16", "batch_size": 2, "hwaccel": "cuda", "max_memory": 10**9,
@@ -39,9 +40,9 @@ OTHERS: dict[str, Any] = {
     "no_provenance": "a test", "overwrite": True, "resume": False, "segment_frames": 20,
 }  # fmt: skip
 PIXELS = {
-    "k_shot", "source_face", "face", "detector", "checkpoint", "mask", "reference", "colour_match",
-    "reference_weight", "shape", "temporal_smoothing", "start", "end", "codec", "crf",
-    "match_bitrate", "device", "precision", "batch_size", "max_memory", "segment_frames",
+    "k_shot", "source_face", "face", "cast", "detector", "checkpoint", "mask", "reference",
+    "colour_match", "reference_weight", "shape", "temporal_smoothing", "start", "end", "codec",
+    "crf", "match_bitrate", "device", "precision", "batch_size", "max_memory", "segment_frames",
 }  # fmt: skip
 RECORDED = PIXELS - {"checkpoint", "max_memory", "segment_frames"} | {"no_provenance"}
 

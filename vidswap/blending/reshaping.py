@@ -47,7 +47,7 @@ class Reshaper:
         last: ShapeMoment | None = None,
         points: NDArray[np.int64] | None = None,
     ) -> None:
-        self.shots, self.last, self._share, self._points = shots, last, share, points
+        self.shots, self.last, self.share, self._points = shots, last, share, points
         self._model = ShapeModel.load()
         self._wanted = source_proportions(shots, self._model)
 
@@ -61,7 +61,7 @@ class Reshaper:
         self.last = ShapeMoment(index, seen, frames)
         doubt = max(1.0 / (1.0 + (frames - 1) / FRAMES_ALIKE), LEAST_DOUBT)
         own = self._model.proportions(seen, doubt)
-        moved = self._model.moved(face.landmarks, self._share * (self._wanted - own))
+        moved = self._model.moved(face.landmarks, self.share * (self._wanted - own))
         return reshaped(face, moved, self._points)
 
 

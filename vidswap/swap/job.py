@@ -53,6 +53,7 @@ from vidswap.runtime.memory import (
     plan_memory,
 )
 from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.cast import Cast, check_cast
 from vidswap.swap.faces import FaceAssigner, OneSource
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
@@ -91,7 +92,7 @@ class SwapJob:
     def __init__(
         self,
         nets: Nets,
-        source: SourceIdentity,
+        source: SourceIdentity | Cast,
         options: SwapOptions,
         clock: StageClock,
         progress: Progress | None,
@@ -115,8 +116,7 @@ class SwapJob:
             )
             plan = memory_plan_of(options, reader, self.nets.device)
             with self.clock("people"):
-                main = main_person_for(options, self.nets, target, reader)
-                assigner = OneSource(FaceChooser.of(options.face, self.nets, main), self.source)
+                assigner = self._assigner(target, reader)
             new_writer = partial(self._writer, output, reader, quality, provenance)
             with interrupts_put_off():
                 clip = self._clip(output, reader, new_writer, quality)
@@ -139,6 +139,13 @@ class SwapJob:
                     warnings += [f"not in the output: {stream}" for stream in writer.dropped]
             clip.discard()
         return warnings + self._last_warnings(target, provenance)
+
+    def _assigner(self, target: Path, reader: VideoReader | None = None) -> FaceAssigner:
+        """Who gets which face in the clip that `reader` reads, or in a picture."""
+        if isinstance(self.source, Cast):
+            return self.source.assigner(self.options, float(reader.zero) if reader else 0.0)
+        main = main_person_for(self.options, self.nets, target, reader) if reader else None
+        return OneSource(FaceChooser.of(self.options.face, self.nets, main), self.source)
 
     def _clip(
         self,
@@ -185,8 +192,9 @@ class SwapJob:
             return self._swap_animation(target, output)
         provenance = self._provenance(output)
         picture = open_picture(target)
+        assigner = self._assigner(target)
         (frame,) = swap_frames(
-            [picture.frame], self.source, self.nets, self.options, self.counts, self.clock
+            [picture.frame], assigner, self.nets, self.options, self.counts, self.clock
         )  # fmt: skip
         self._report()
         with self.clock("encode"):
@@ -211,7 +219,7 @@ class SwapJob:
 
         images = []
         swapped = swap_frames(
-            frames(), self.source, self.nets, self.options, self.counts, self.clock
+            frames(), self._assigner(target), self.nets, self.options, self.counts, self.clock
         )
         for frame in swapped:
             picture = pictures.popleft()
@@ -243,6 +251,7 @@ class SwapJob:
         if self.counts.faces_swapped:
             return provenance.warnings
         wanted = "no face" if self.options.face in ("largest", "all") else "not the chosen person"
+        wanted = "nobody of the cast" if isinstance(self.source, Cast) else wanted
         return [f"{target}: {wanted} found; the output is the target unchanged"]
 
 
@@ -292,6 +301,8 @@ def check_inputs(sources: Sequence[Path], target: Path, output: Path, options: S
     """`check_paths` but for the place of the output, which may still have to be made."""
     for path in (*sources, target):
         check_readable(path)
+    if options.cast is not None:
+        check_cast(options, sources)
     picture = target.is_file() and is_picture(target)
     _check_order(sources, target, output, picture)
     if picture:
