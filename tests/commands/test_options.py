@@ -180,6 +180,15 @@ def test_the_old_name_of_temporal_smoothing_still_works() -> None:
     assert "temporal-smoothing = 0.25" in result.output.splitlines()
 
 
+def test_the_old_name_of_the_detector_still_works(tmp_path: Path) -> None:
+    assert SwapOptions(detector="mediapipe").detector == "blazeface"  # type: ignore[arg-type]
+    (tmp_path / "old.toml").write_text('detector = "mediapipe"\n')
+    for given in (["--detector", "mediapipe"], ["--settings", str(tmp_path / "old.toml")]):
+        result = CliRunner().invoke(main, ["run", *given, "--print-settings"])
+        assert 'detector = "blazeface"' in result.stdout
+    assert "mediapipe" not in CliRunner().invoke(main, ["run", "--help"]).output
+
+
 def test_the_options_page_is_current() -> None:
     """Otherwise: python -m pipelines.options_table > docs/options.md"""
     assert (REPOSITORY / "docs" / "options.md").read_text(encoding="utf-8") == page()

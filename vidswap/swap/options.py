@@ -14,6 +14,7 @@ from vidswap.choices import (
     DEFAULT_REFERENCE_WEIGHT,
     DEFAULT_SHAPE,
     DEFAULT_TEMPORAL_SMOOTHING,
+    FORMER_DETECTORS,
     DetectorName,
     DeviceName,
     MaskName,
@@ -68,9 +69,9 @@ class SwapOptions:
         pixels=True, recorded=True,
     )
     detector: DetectorName = option(
-        "mediapipe",
+        "blazeface",
         help="Face and landmark detector; face-alignment downloads its weights.",
-        group=SOURCE_AND_TARGET, pixels=True, recorded=True,
+        group=SOURCE_AND_TARGET, former=FORMER_DETECTORS, pixels=True, recorded=True,
     )
     checkpoint: Path | None = option(
         None, help="Generator weights.", group=LOOK, unset="packaged", pixels=True
