@@ -191,10 +191,11 @@ def inpaint(
 
     \b
     Regions that follow the face:
-      eyes, mouth, nose, lower-face, face (brows to lips), centre (of the aligned face)
-      glasses, occluders (glasses, hands, hair), as far as a net finds them
+      eyes, mouth, nose, lower-face, face (brows to lips), centre
+      glasses, occluders (glasses, hands, hair), found by a net
     Regions that stay where they are in the frames:
-      the white of a picture or of a clip, of the target's size, or a colour such as '#ff00ff'
+      the white of a picture or clip of the target's size
+      a colour such as '#ff00ff'
     """
     from vidswap.swap.inpaint_job import inpaint_file
 
