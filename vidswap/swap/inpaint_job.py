@@ -29,6 +29,7 @@ from vidswap.swap.holes import FaceHoles, FrameHoles, OccluderHoles, RegionHoles
 from vidswap.swap.inpaint_options import FILLED_REGIONS, InpaintOptions, InpaintResult
 from vidswap.swap.inpaint_path import inpaint_frames, inpaint_segments
 from vidswap.swap.job import Progress, SwapJob, check_paths, read_source
+from vidswap.swap.options import SwapCounts
 from vidswap.swap.resume import SegmentedClip, StraightClip, facts_of
 from vidswap.swap.worker import load_models
 from vidswap.training.id_targets import ID_WIDTHS, split_embedding
@@ -55,11 +56,23 @@ class InpaintJob(SwapJob):
         self.inpaint_options, self.holes = options, holes
 
     def swapped_frames(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """A picture's frames, filled."""
-        return inpaint_frames(
-            frames, self.source, self.nets, self.inpaint_options, self.holes, self.counts,
-            self.clock,
-        )  # fmt: skip
+        """A picture's frames, filled.
+
+        A still is filled twice where its hole stays in place: landmarks that the hole hides are
+        found again in the first filling.
+        """
+
+        def filled(given: Iterable[Frame], counts: SwapCounts) -> Iterator[Frame]:
+            return inpaint_frames(
+                given, self.source, self.nets, self.inpaint_options, self.holes, counts, self.clock
+            )
+
+        if isinstance(frames, list) and isinstance(self.holes, FrameHoles):
+            trial = SwapCounts()
+            (first,) = filled(frames, trial)
+            if trial.faces_swapped:
+                self.holes.know(first.rgb)
+        return filled(frames, self.counts)
 
     def swapped_segments(
         self, clip: SegmentedClip | StraightClip, plan: MemoryPlan

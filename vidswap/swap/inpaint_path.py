@@ -121,9 +121,12 @@ def prefill(
             left, top, right, bottom = box
             part = np.ascontiguousarray(pixels[top:bottom, left:right])
             hole = mask[top:bottom, left:right].astype(np.uint8)
-            pixels[top:bottom, left:right] = cv2.inpaint(
-                part, hole, TELEA_RADIUS, cv2.INPAINT_TELEA
-            )
+            if holes.known is not None:
+                pixels[mask] = holes.known[mask]
+            else:
+                pixels[top:bottom, left:right] = cv2.inpaint(
+                    part, hole, TELEA_RADIUS, cv2.INPAINT_TELEA
+                )
             filled = frame.with_boxes([box], pixels)
         yield filled
 
