@@ -90,7 +90,8 @@ class AlignedFace:
     brightened by; `reference` (256, 256, 4) uint8 is the source's face warped onto it, where the
     generator takes one, and `clarity` how sharp that is, 0 to 1; `visibility` (128, 128) is as
     `visibility_maps` has it. Where the features were moved, crop, mesh and boundary map show them
-    so, and `moved_visibility` is what came along; `visibility` stays that of the frame.
+    so, and `moved_visibility` is what came along; `visibility` stays that of the frame. `hole`
+    (256, 256) bool is the part to fill, where a model fills faces.
     """
 
     affine: NDArray[np.float64]
@@ -105,6 +106,7 @@ class AlignedFace:
     clarity: float = 0.0
     visibility: NDArray[np.float32] | None = None
     moved_visibility: NDArray[np.float32] | None = None
+    hole: NDArray[np.bool_] | None = None
 
     @property
     def visibility_on_crop(self) -> NDArray[np.float32] | None:

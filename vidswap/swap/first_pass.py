@@ -212,7 +212,7 @@ def find_people(
     target: Path,
     folder: Path,
     *,
-    detector: DetectorName = "mediapipe",
+    detector: DetectorName = "blazeface",
     hwaccel: str | None = None,
     overwrite: bool = False,
     resume: bool = True,
