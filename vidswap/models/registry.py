@@ -27,6 +27,7 @@ _MODULES = {
     "apgan": "vidswap.models.apgan.checkpoint",
     "apgan-adapter": "vidswap.models.apgan.checkpoint",
     "latent": "vidswap.inpainting.search",
+    "swapinpaint": "vidswap.inpainting.swapinpaint",
 }
 _BUILDERS: dict[str, Builder] = {}
 

@@ -20,6 +20,7 @@ from vidswap.training.loop import Sampler
 
 # The module of a kind is imported when a configuration first asks for it; its `KIND` is a `Kind`.
 _MODULES = {
+    "content": "vidswap.training.inpainting.content",
     "dcgan": "vidswap.training.inpainting.dcgan",
 }
 
