@@ -28,7 +28,7 @@ from vidswap.inpainting.masks import (
 )
 
 
-def _mesh_in_crop() -> np.ndarray:
+def mesh_in_crop() -> np.ndarray:
     """The canonical face, seen from the front, aligned as a crop is."""
     canonical = np.load(Path(vidswap.faces.__file__).with_name("canonical_mesh.npy"))
     flat = np.zeros((mesh.N_LANDMARKS, 2))
@@ -36,7 +36,7 @@ def _mesh_in_crop() -> np.ndarray:
     return warp_points(face_affine(flat), flat)
 
 
-POINTS = _mesh_in_crop()
+POINTS = mesh_in_crop()
 
 
 def _smooth_picture(seed: int = 0, size: int = 96) -> np.ndarray:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidswap.errors import BadOptionError, CheckpointError
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.models.checkpoint_file import CheckpointFile, write_checkpoint
 from vidswap.models.face_net import FaceBatch, FaceNet, NetInputs
+from vidswap.runtime.text import shown
 
 Config = TypeVar("Config")
-InpainterT = TypeVar("InpainterT", bound="Inpainter")
+NetT = TypeVar("NetT", bound=nn.Module)
 _LARGEST_COUNT = 4096  # of a width or a side in a checkpoint's configuration
 
 
@@ -55,10 +57,11 @@ class Inpainter(FaceNet):
         return self.fill(batch.targets, masks, batch.identity)
 
 
-def save_inpainter(net: Inpainter, path: Path, images_trained: int) -> None:
+def save_inpainter(net: Any, path: Path, images_trained: int) -> None:
     """Write a model as fp16 safetensors with its architecture in the metadata.
 
-    Raises DiskFullError and OutputNotWritableError; then what was under the name stays.
+    `net` is a module with a `name` and a flat dataclass as `config`. Raises DiskFullError and
+    OutputNotWritableError; then what was under the name stays.
     """
     metadata = {
         "architecture": net.name,
@@ -70,9 +73,17 @@ def save_inpainter(net: Inpainter, path: Path, images_trained: int) -> None:
 
 
 def read_inpainter(
-    file: CheckpointFile, net_type: type[InpainterT], config_type: type[Any]
-) -> InpainterT:
-    """A model from its checkpoint. Raises CheckpointError where the file does not fit it."""
+    file: CheckpointFile, net_type: Callable[[Any], NetT], config_type: type[Any]
+) -> NetT:
+    """A model from its checkpoint; `net_type` is a class as `save_inpainter` takes its objects.
+
+    Raises CheckpointError where the file does not fit it.
+    """
+    name_of_net = getattr(net_type, "name", "")
+    if file.architecture != name_of_net:
+        raise CheckpointError(
+            f"{file.path}: holds architecture {shown(file.architecture)}; expected {name_of_net}"
+        )
     try:
         config = stored_config(file.metadata.get("config", ""), config_type)
         with torch.device("meta"):
@@ -91,7 +102,7 @@ def read_inpainter(
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
-            f"{file.path}: does not fit this version's {net_type.name} ({reason})"
+            f"{file.path}: does not fit this version's {name_of_net} ({reason})"
         ) from error
     return net
 

@@ -37,7 +37,7 @@ from vidswap.training.records import rows_of_pictures
 
 SHOWN = 12  # faces per row of a sheet
 RANGE_FACES = 64  # photographs that generated faces are compared with, III.B
-CALIBRATION_BATCHES = 40  # over which the averaged generator's statistics are taken
+CALIBRATION_BATCHES = 40  # at most, that the averaged generator's statistics are taken over
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class DcganTrainer(GuardedTrainer[FacesDrawn]):
         """The state, with the ranges of eq. 5 and 6 for the generator as it stands."""
         random_before = torch.get_rng_state()
         torch.manual_seed(self.config.seed)
-        generator = ready_to_generate(self.average)
+        generator = ready_to_generate(self.average, self.config.range_samples)
         random = np.random.default_rng(self.config.seed)
         # Of people not trained on; a dataset that holds none out has others to give.
         rows = self.faces.held_out if len(self.faces.held_out) else self.faces.rows
@@ -141,13 +141,16 @@ class DcganTrainer(GuardedTrainer[FacesDrawn]):
 
     def sheet(self, z: Tensor) -> NDArray[np.uint8]:
         """What the averaged generator makes of latent numbers, `SHOWN` to a row."""
-        generator = ready_to_generate(self.average)
+        generator = ready_to_generate(self.average, self.config.range_samples)
         with torch.inference_mode():
             return rows_of_pictures(list(generator(z.to(self.device)).split(SHOWN)))
 
 
-def ready_to_generate(average: nn.Module) -> DcganGenerator:
-    """A copy with the statistics of batch normalisation that belong to averaged weights."""
+def ready_to_generate(average: nn.Module, samples: int) -> DcganGenerator:
+    """A copy with the statistics of batch normalisation that belong to averaged weights.
+
+    They are taken over at most `samples` generated faces.
+    """
     generator: DcganGenerator = copy.deepcopy(average)  # type: ignore[assignment]
     device = next(generator.parameters()).device
     for module in generator.modules():
@@ -157,7 +160,7 @@ def ready_to_generate(average: nn.Module) -> DcganGenerator:
     generator.train()
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for _ in range(CALIBRATION_BATCHES):
+        for _ in range(max(1, min(CALIBRATION_BATCHES, samples // 64))):
             generator(torch.randn(64, N_LATENT, generator=random).to(device))
     return generator.eval()
 
@@ -176,7 +179,7 @@ def export(state: dict[str, Any], config: DcganTraining, output: Path) -> None:
     search = LatentSearch(config.nets)
     average = DcganGenerator(config.nets.generator_width)
     average.load_state_dict(state["average"])
-    search.generator.load_state_dict(ready_to_generate(average).state_dict())
+    search.generator.load_state_dict(ready_to_generate(average, config.range_samples).state_dict())
     search.discriminator.load_state_dict(state["discriminator"])
     search.ranges.load_state_dict(state["ranges"])
     save_inpainter(search, output, int(state["images"]))

@@ -22,6 +22,8 @@ from vidswap.training.loop import Sampler
 _MODULES = {
     "content": "vidswap.training.inpainting.content",
     "dcgan": "vidswap.training.inpainting.dcgan",
+    "idgan": "vidswap.training.inpainting.idgan",
+    "parsing": "vidswap.training.inpainting.parsing",
 }
 
 
