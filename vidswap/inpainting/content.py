@@ -135,8 +135,9 @@ class _ResBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.second(self.between(self.first(self.before(x))))
         past: Tensor = self.past(x)
-        return past + self.second(self.between(self.first(self.before(x))))
+        return past + y
 
 
 class _Attention(nn.Module):

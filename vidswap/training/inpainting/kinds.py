@@ -21,6 +21,7 @@ from vidswap.training.loop import Sampler
 # The module of a kind is imported when a configuration first asks for it; its `KIND` is a `Kind`.
 _MODULES = {
     "content": "vidswap.training.inpainting.content",
+    "context": "vidswap.training.inpainting.context",
     "dcgan": "vidswap.training.inpainting.dcgan",
     "idgan": "vidswap.training.inpainting.idgan",
     "parsing": "vidswap.training.inpainting.parsing",
