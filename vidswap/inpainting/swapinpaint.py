@@ -34,6 +34,7 @@ from vidswap.models.registry import BuiltNet, register
 
 SIZE = 256  # pixels
 GENERATORS = ("apgan", "aei")
+GIVEN = ("inferred", "incomplete")
 # Where a face lies in an aligned crop, for the landmark net's first look.
 _FACE_BOX = np.array([62.0, 62.0, 194.0, 206.0], np.float32)
 
@@ -43,16 +44,22 @@ Points = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SwapInpaintConfig:
-    """Channels of C as in `ContentConfig`, and which G: "apgan" or "aei", with its channels."""
+    """Channels of C as in `ContentConfig`, and which G: "apgan" or "aei", with its channels.
+
+    given: what G gets, "inferred" X^, or for the rows of Table II the "incomplete" face itself.
+    """
 
     content_widths: tuple[int, int, int, int] = ContentConfig().widths
     content_latent: int = ContentConfig().latent
     generator: str = "apgan"
     aei_widths: tuple[int, int, int, int, int, int, int] = AeiConfig().widths
+    given: str = "inferred"
 
     def __post_init__(self) -> None:
         if self.generator not in GENERATORS:
             raise ValueError(f"generator is none of {', '.join(GENERATORS)}")
+        if self.given not in GIVEN:
+            raise ValueError(f"given is none of {', '.join(GIVEN)}")
 
 
 class Filled(NamedTuple):
@@ -121,7 +128,10 @@ class SwapInpaint(Inpainter):
         shots: Sequence[Sequence[ReferenceShot]] | None = None,
     ) -> Filled:
         """Both stages for faces (B, 3, S, S); `shots` are each row's source, where shown at all."""
-        content = self.infer_content(pictures, masks)
+        if self.config.given == "inferred":
+            content = self.infer_content(pictures, masks)
+        else:
+            content = pictures * (1.0 - masks)
         if self.aei is not None:
             small = F.interpolate(content, (self.aei.size, self.aei.size), mode="area")
             answer = self.aei(small, identity.embedding.to(small.dtype)).float()

@@ -248,7 +248,8 @@ class ContextTrainer(GuardedTrainer[FacesAlone]):
         with torch.no_grad():
             own = self.recogniser(dlib_crop(wanted)).float()
         made = self.recogniser(dlib_crop(answer.float())).float()
-        return ((made - own) ** 2).sum(dim=1).mean()
+        distance: Tensor = ((made - own) ** 2).sum(dim=1)
+        return distance.mean()
 
     def state(self) -> dict[str, Any]:
         """The state, with the block that learns."""
