@@ -20,14 +20,17 @@ else:
 
 
 class FaceType(_ParamType):
-    """A word such as "largest", or the path of a picture."""
+    """A word such as "largest", or the path of a picture or clip."""
 
     name = "face"
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | Path:
-        return value if value in ("largest", "all") else Path(value)
+        return value if value in self.words else Path(value)
 
 
 class SizeType(_ParamType):
@@ -95,5 +98,5 @@ def _type_of(each: Option) -> Any:
     if each.text.is_size:
         return SizeType()
     if each.text.words:
-        return FaceType()
+        return FaceType(each.text.words)
     return PATH if each.kind is Path else each.kind

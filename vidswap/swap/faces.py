@@ -76,7 +76,7 @@ class AlignedFace:
     person's number in the clip; `exposure` is the factor that the crop was brightened by;
     `reference` (256, 256, 4) uint8 is the source's face warped onto it, where the generator takes
     one, and `clarity` how sharp that is, 0 to 1; `visibility` (128, 128) is as `visibility_maps`
-    has it.
+    has it; `hole` (256, 256) bool is the part to fill, where a model fills faces.
     """
 
     affine: NDArray[np.float64]
@@ -89,6 +89,7 @@ class AlignedFace:
     reference: NDArray[np.uint8] | None = None
     clarity: float = 0.0
     visibility: NDArray[np.float32] | None = None
+    hole: NDArray[np.bool_] | None = None
 
     def swapped_part(self, mask: MaskName) -> NDArray[np.float32]:
         """How much of the crop is replaced (256, 256), in [0, 1]."""

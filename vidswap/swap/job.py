@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
@@ -51,6 +51,7 @@ from vidswap.runtime.memory import (
     plan_memory,
 )
 from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.faces import FaceSource, SwappedFrame
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
 from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
@@ -88,7 +89,7 @@ class SwapJob:
     def __init__(
         self,
         nets: Nets,
-        source: SourceIdentity,
+        source: FaceSource,
         options: SwapOptions,
         clock: StageClock,
         progress: Progress | None,
@@ -151,15 +152,26 @@ class SwapJob:
 
     def _swap_segments(self, clip: SegmentedClip | StraightClip, plan: MemoryPlan) -> None:
         self.frames_kept = clip.frames_kept
-        swapped = swap_segments(
-            clip.frames, self.source, self.nets, self.options, self.counts, self.clock,
-            segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
-        )  # fmt: skip
-        with closing(swapped):
+        with closing(self.swapped_segments(clip, plan)) as swapped:
             for item in swapped:
                 with self.clock("encode"):
                     clip.write(item)
                 self._report()
+
+    def swapped_frames(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """A picture's frames, swapped; other jobs that change faces do something else here."""
+        return swap_frames(
+            frames, self.source, self.nets, self.options, self.counts, self.clock
+        )  # fmt: skip
+
+    def swapped_segments(
+        self, clip: SegmentedClip | StraightClip, plan: MemoryPlan
+    ) -> Generator[SwappedFrame]:
+        """A clip's frames, swapped, as `swap_segments` gives them."""
+        return swap_segments(
+            clip.frames, self.source, self.nets, self.options, self.counts, self.clock,
+            segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
+        )  # fmt: skip
 
     def _writer(
         self, output: Path, reader: VideoReader, quality: Quality, provenance: Provenance
@@ -177,9 +189,7 @@ class SwapJob:
             return self._swap_animation(target, output)
         provenance = self._provenance(output)
         picture = open_picture(target)
-        (frame,) = swap_frames(
-            [picture.frame], self.source, self.nets, self.options, self.counts, self.clock
-        )  # fmt: skip
+        (frame,) = self.swapped_frames([picture.frame])
         self._report()
         with self.clock("encode"):
             if self.counts.faces_swapped:
@@ -202,10 +212,7 @@ class SwapJob:
                 yield picture.frame
 
         images = []
-        swapped = swap_frames(
-            frames(), self.source, self.nets, self.options, self.counts, self.clock
-        )
-        for frame in swapped:
+        for frame in self.swapped_frames(frames()):
             picture = pictures.popleft()
             images.append(picture.image(suffix, frame.rgb))
             lost = lost or picture.lost(output)
@@ -257,7 +264,7 @@ def _above(limit: int | None) -> list[str]:
 
 def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
     """The container metadata that says how a result was made."""
-    settings = recorded_settings(asdict(options))
+    settings = recorded_settings(asdict(options), type(options))
     return synthetic_metadata(__version__, nets.generator.sha256, settings)
 
 
