@@ -7,7 +7,7 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 MaskName = Literal["face", "outline", "square"]
 RegionName = Literal["eyes", "mouth", "nose", "lower-face", "face", "glasses", "centre"]
-InpaintModelName = Literal["idgan", "latent"]
+InpaintModelName = Literal["idgan", "latent", "swapinpaint"]
 
 DEFAULT_K_SHOT = 10  # frames per source clip; 50 are no better (docs/training.md)
 DEFAULT_COLOUR_MATCH = 0.7  # share of the way to the target's mean skin colour
