@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # What of a run shows in one frame.
 PREVIEWED = (
     "k_shot", "source_face", "face", "detector", "checkpoint", "mask", "reference", "colour_match",
-    "device", "precision", "overwrite",
+    "fps", "colour_space", "device", "precision", "overwrite",
 )  # fmt: skip
 
 logger = logging.getLogger(__name__)

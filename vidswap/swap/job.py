@@ -17,7 +17,7 @@ from vidswap.blending.reference import MOST_SHOTS
 from vidswap.errors import BadOptionError, CodecError
 from vidswap.media.animated_picture import Animation, check_animated_suffix, is_animated
 from vidswap.media.codecs import CONTAINERS, codec_for, container_for
-from vidswap.media.container import check_input, is_there
+from vidswap.media.container import check_input, is_there, open_clip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
@@ -34,6 +34,8 @@ from vidswap.media.picture import (
 )
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
+from vidswap.media.sequence import SequenceName, is_pattern, is_sequence
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.nets import Nets
 from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.provenance.record import (
@@ -54,6 +56,8 @@ from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
 from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
+from vidswap.swap.sequence_clip import SequenceClip
+from vidswap.swap.target import check_clip_options, check_sequence, open_target, output_frames
 from vidswap.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -102,14 +106,15 @@ class SwapJob:
         self.frames_kept = 0
 
     def swap_clip(self, target: Path, output: Path) -> list[str]:
-        """Swap a clip; returns warnings."""
+        """Swap a clip or an image sequence; returns warnings."""
         options = self.options
+        if (frames := output_frames(target, output)) is not None:
+            return self._swap_to_frames(target, output, frames)
         quality = options.quality(target)
         provenance = self._provenance(output)
         with ExitStack() as stack:
-            reader = stack.enter_context(
-                VideoReader(target, options.start, options.end, options.hwaccel)
-            )
+            reader = open_target(target, options)
+            stack.callback(reader.close)
             plan = memory_plan_of(options, reader, self.nets.device)
             new_writer = partial(self._writer, output, reader, quality, provenance)
             with interrupts_put_off():
@@ -134,10 +139,36 @@ class SwapJob:
             clip.discard()
         return warnings + self._last_warnings(target, provenance)
 
+    def _swap_to_frames(self, target: Path, output: Path, frames: SequenceName) -> list[str]:
+        """Swap into an image sequence; returns warnings."""
+        options, provenance = self.options, self._provenance(output)
+        marks = marks_of(options, self.nets) | provenance.marks
+        with ExitStack() as stack:
+            reader = open_target(target, options)
+            stack.callback(reader.close)
+            plan = memory_plan_of(options, reader, self.nets.device)
+            with interrupts_put_off(), self.clock("encode"):
+                clip = SequenceClip(
+                    frames, reader, marks, self.facts or {}, first=options.first_frame,
+                    fresh=not options.resume or self.facts is None, overwrite=options.overwrite,
+                )  # fmt: skip
+                stack.push(clip.__exit__)
+            with telling_what_is_kept(clip):
+                self._swap_segments(clip, plan)
+                with self.clock("encode"):
+                    clip.finish(self.counts)
+            warnings = clip.warnings + reader.warnings
+            warnings += [reader.truncated] if reader.truncated else []
+            warnings += _above(options.max_memory)
+            warnings += [f"not in the output: {line}" for line in clip.dropped or []]
+            if isinstance(reader, VideoReader) and has_sound(target):
+                warnings.append("not in the output: sound (frames have none)")
+        return warnings + self._last_warnings(target, provenance)
+
     def _clip(
         self,
         output: Path,
-        reader: VideoReader,
+        reader: VideoReader | SequenceReader,
         new_writer: Callable[[], VideoWriter],
         quality: Quality,
     ) -> SegmentedClip | StraightClip:
@@ -149,7 +180,9 @@ class SwapJob:
         fresh = not self.options.resume or self.facts is None
         return SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
 
-    def _swap_segments(self, clip: SegmentedClip | StraightClip, plan: MemoryPlan) -> None:
+    def _swap_segments(
+        self, clip: SegmentedClip | StraightClip | SequenceClip, plan: MemoryPlan
+    ) -> None:
         self.frames_kept = clip.frames_kept
         swapped = swap_segments(
             clip.frames, self.source, self.nets, self.options, self.counts, self.clock,
@@ -162,7 +195,11 @@ class SwapJob:
                 self._report()
 
     def _writer(
-        self, output: Path, reader: VideoReader, quality: Quality, provenance: Provenance
+        self,
+        output: Path,
+        reader: VideoReader | SequenceReader,
+        quality: Quality,
+        provenance: Provenance,
     ) -> VideoWriter:
         marks = marks_of(self.options, self.nets) | provenance.marks
         return VideoWriter(
@@ -238,7 +275,9 @@ class SwapJob:
         return [f"{target}: {wanted} found; the output is the target unchanged"]
 
 
-def memory_plan_of(options: SwapOptions, reader: VideoReader, device: torch.device) -> MemoryPlan:
+def memory_plan_of(
+    options: SwapOptions, reader: VideoReader | SequenceReader, device: torch.device
+) -> MemoryPlan:
     """How a clip is held within the options' memory, once the nets are loaded and have run.
 
     Raises BadOptionError where it cannot be.
@@ -246,6 +285,13 @@ def memory_plan_of(options: SwapOptions, reader: VideoReader, device: torch.devi
     return plan_memory(
         options.max_memory, options.batch_size, device, frame_bytes(reader), peak_memory_bytes()
     )
+
+
+def has_sound(target: Path) -> bool:
+    """Whether a clip has a sound stream."""
+    container, _ = open_clip(target)
+    with container:
+        return bool(container.streams.audio)
 
 
 def _above(limit: int | None) -> list[str]:
@@ -263,8 +309,12 @@ def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
 
 def check_paths(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
     """Refuse before any work what must fail at its end; returns whether the target is a picture."""
-    for path in (*sources, target):
+    for path in (*sources, *([] if is_pattern(target) else [target])):
         check_readable(path)
+    if is_sequence(target) or is_pattern(output):
+        check_sequence(target, output, options)
+        return False
+    check_clip_options(target, options)
     picture = target.is_file() and is_picture(target)
     _check_order(sources, target, output, picture)
     if picture:

@@ -25,6 +25,7 @@ from vidswap.options import (
     OUTPUT,
     PROVENANCE,
     RANGE,
+    SEQUENCES,
     SOURCE_AND_TARGET,
     check_ranges,
     described,
@@ -101,6 +102,22 @@ class SwapOptions:
         None,
         help="End of the range, in seconds of the target.",
         group=RANGE, metavar="SECONDS", unset="last frame", pixels=True, recorded=True,
+    )
+    fps: float | None = option(
+        None,
+        help="Frames per second of an image sequence.",
+        group=SEQUENCES, least=1, greatest=1000, unset="by the files, else 24", pixels=True,
+    )
+    first_frame: int | None = option(
+        None,
+        help="Number of the first frame written.",
+        group=SEQUENCES, least=0, unset="the target's own, else 1", pixels=True,
+    )
+    colour_space: str | None = option(
+        None,
+        help="Colour space of an image sequence: srgb, linear, or one of OpenColorIO's, such as "
+        "ACEScg or LogC.",
+        group=SEQUENCES, metavar="NAME", unset="by format: EXR linear, others srgb", pixels=True,
     )
     codec: str | None = option(
         None,
