@@ -122,3 +122,15 @@ class ForkedProcessError(VidswapError):
     """A swap in a child forked from a process that has swapped already."""
 
     exit_code = 20
+
+
+class IdentityFileError(VidswapError):
+    """An identity file is damaged, of another version, or not one at all."""
+
+    exit_code = 21
+
+
+class CastError(VidswapError):
+    """A cast folder is damaged, of another clip, or names what is not there."""
+
+    exit_code = 22

@@ -32,7 +32,7 @@ SWAP_OPTIONS = [each.name for each in options_of(SwapOptions)]
 OTHERS: dict[str, Any] = {
     "k_shot": 3, "source_face": "largest", "face": "all", "detector": "face-alignment",
     "checkpoint": Path("other.safetensors"), "mask": "square", "reference": False,
-    "colour_match": 0.1, "reference_weight": 0.25, "temporal_smoothing": 0.2, "start": 1.0,
+    "colour_match": 0.1, "reference_weight": 0.25, "shape": 0.5, "temporal_smoothing": 0.2, "start": 1.0,
     "end": 2.0, "codec": "ffv1", "crf": 30, "match_bitrate": True, "device": "cuda",
     "precision": "fp16", "batch_size": 2, "hwaccel": "cuda", "max_memory": 10**9,
     "max_vram": 10**9, "sign_key": Path("key.pem"), "sign_cert": Path("cert.pem"),
@@ -41,7 +41,7 @@ OTHERS: dict[str, Any] = {
 }  # fmt: skip
 PIXELS = {
     "k_shot", "source_face", "face", "detector", "checkpoint", "mask", "reference", "colour_match",
-    "reference_weight", "temporal_smoothing", "start", "end", "codec", "crf", "match_bitrate",
+    "reference_weight", "shape", "temporal_smoothing", "start", "end", "codec", "crf", "match_bitrate",
     "device", "precision", "batch_size", "max_memory", "segment_frames",
     "fps", "first_frame", "colour_space",
 }  # fmt: skip

@@ -11,6 +11,7 @@ import click
 from vidswap.commands.checks import bench, doctor, evaluate, info, verify
 from vidswap.commands.clean import clean
 from vidswap.commands.command import Program
+from vidswap.commands.people import identity
 from vidswap.commands.report import pairs, report
 from vidswap.commands.swap import preview, run, tune
 from vidswap.commands.train import dataset, train
@@ -44,8 +45,8 @@ def show_help(context: click.Context, /, command: tuple[str, ...]) -> None:
 
 
 for command in (
-    run, preview, tune, report, pairs, info, verify, doctor, bench, evaluate, train, dataset,
-    clean, show_help,
+    run, preview, identity, tune, report, pairs, info, verify, doctor, bench, evaluate, train,
+    dataset, clean, show_help,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 # What of a run shows in one frame.
 PREVIEWED = (
-    "k_shot", "source_face", "face", "detector", "checkpoint", "mask", "reference", "colour_match",
-    "fps", "colour_space", "device", "precision", "overwrite",
+    "k_shot", "source_face", "face", "detector", "checkpoint", "mask", "reference",
+    "reference_weight", "shape", "colour_match", "fps", "colour_space", "device", "precision",
+    "overwrite",
 )  # fmt: skip
 
 logger = logging.getLogger(__name__)

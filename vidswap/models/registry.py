@@ -26,6 +26,8 @@ Builder = Callable[[CheckpointFile], BuiltNet]
 _MODULES = {
     "apgan": "vidswap.models.apgan.checkpoint",
     "apgan-adapter": "vidswap.models.apgan.checkpoint",
+    "idgan": "vidswap.inpainting.id_gan",
+    "latent": "vidswap.inpainting.search",
 }
 _BUILDERS: dict[str, Builder] = {}
 

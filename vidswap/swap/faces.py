@@ -76,7 +76,8 @@ class AlignedFace:
     person's number in the clip; `exposure` is the factor that the crop was brightened by;
     `reference` (256, 256, 4) uint8 is the source's face warped onto it, where the generator takes
     one, and `clarity` how sharp that is, 0 to 1; `visibility` (128, 128) is as `visibility_maps`
-    has it.
+    has it. Where the features were moved, crop, mesh and boundary map show them so, and
+    `moved_visibility` is what came along; `visibility` stays that of the frame.
     """
 
     affine: NDArray[np.float64]
@@ -89,6 +90,12 @@ class AlignedFace:
     reference: NDArray[np.uint8] | None = None
     clarity: float = 0.0
     visibility: NDArray[np.float32] | None = None
+    moved_visibility: NDArray[np.float32] | None = None
+
+    @property
+    def visibility_on_crop(self) -> NDArray[np.float32] | None:
+        """Where nothing lies before the face as `crop` shows it."""
+        return self.visibility if self.moved_visibility is None else self.moved_visibility
 
     def swapped_part(self, mask: MaskName) -> NDArray[np.float32]:
         """How much of the crop is replaced (256, 256), in [0, 1]."""

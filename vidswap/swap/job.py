@@ -34,9 +34,20 @@ from vidswap.media.picture import (
 )
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
+from vidswap.media.sampling import middles
 from vidswap.media.sequence import SequenceName, is_pattern, is_sequence
 from vidswap.media.sequence_reader import SequenceReader
 from vidswap.nets import Nets
+from vidswap.people.face_selection import FaceChooser
+from vidswap.people.main_person import (
+    FEWEST,
+    MOST,
+    SECONDS_EACH,
+    MainPerson,
+    main_person,
+    main_person_of,
+    seen_faces,
+)
 from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.provenance.record import (
     Provenance,
@@ -53,6 +64,7 @@ from vidswap.runtime.memory import (
     plan_memory,
 )
 from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.faces import FaceAssigner, OneSource
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
 from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
@@ -116,12 +128,13 @@ class SwapJob:
             reader = open_target(target, options)
             stack.callback(reader.close)
             plan = memory_plan_of(options, reader, self.nets.device)
+            assigner = self._assigner(target, reader)
             new_writer = partial(self._writer, output, reader, quality, provenance)
             with interrupts_put_off():
                 clip = self._clip(output, reader, new_writer, quality)
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                self._swap_segments(clip, plan)
+                self._swap_segments(clip, plan, assigner)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
                 warnings = clip.warnings + reader.warnings
@@ -147,6 +160,7 @@ class SwapJob:
             reader = open_target(target, options)
             stack.callback(reader.close)
             plan = memory_plan_of(options, reader, self.nets.device)
+            assigner = self._assigner(target, reader)
             with interrupts_put_off(), self.clock("encode"):
                 clip = SequenceClip(
                     frames, reader, marks, self.facts or {}, first=options.first_frame,
@@ -154,7 +168,7 @@ class SwapJob:
                 )  # fmt: skip
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                self._swap_segments(clip, plan)
+                self._swap_segments(clip, plan, assigner)
                 with self.clock("encode"):
                     clip.finish(self.counts)
             warnings = clip.warnings + reader.warnings
@@ -164,6 +178,11 @@ class SwapJob:
             if isinstance(reader, VideoReader) and has_sound(target):
                 warnings.append("not in the output: sound (frames have none)")
         return warnings + self._last_warnings(target, provenance)
+
+    def _assigner(self, target: Path, reader: VideoReader | SequenceReader) -> FaceAssigner:
+        with self.clock("people"):
+            main = main_person_for(self.options, self.nets, target, reader)
+            return OneSource(FaceChooser.of(self.options.face, self.nets, main), self.source)
 
     def _clip(
         self,
@@ -181,11 +200,14 @@ class SwapJob:
         return SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
 
     def _swap_segments(
-        self, clip: SegmentedClip | StraightClip | SequenceClip, plan: MemoryPlan
+        self,
+        clip: SegmentedClip | StraightClip | SequenceClip,
+        plan: MemoryPlan,
+        assigner: FaceAssigner,
     ) -> None:
         self.frames_kept = clip.frames_kept
         swapped = swap_segments(
-            clip.frames, self.source, self.nets, self.options, self.counts, self.clock,
+            clip.frames, assigner, self.nets, self.options, self.counts, self.clock,
             segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
         )  # fmt: skip
         with closing(swapped):
@@ -273,6 +295,21 @@ class SwapJob:
             return provenance.warnings
         wanted = "no face" if self.options.face in ("largest", "all") else "not the chosen person"
         return [f"{target}: {wanted} found; the output is the target unchanged"]
+
+
+def main_person_for(
+    options: SwapOptions, nets: Nets, target: Path, reader: VideoReader | SequenceReader
+) -> MainPerson | None:
+    """Whom `--face largest` means in the clip `reader` reads, None with another `--face`."""
+    if options.face != "largest":
+        return None
+    embedder = SourceReader.of(nets)
+    if isinstance(reader, SequenceReader):
+        seconds = float(len(reader.numbers) * reader.time_base)
+        count = int(min(max(FEWEST, seconds / SECONDS_EACH), MOST))
+        wanted = (reader.numbers[place] for place in middles(len(reader.numbers), count))
+        return main_person(seen_faces(reader.frame(number), embedder) for number in wanted)
+    return main_person_of(target, embedder, reader.beginning, reader.stop, options.hwaccel)
 
 
 def memory_plan_of(

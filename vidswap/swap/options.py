@@ -11,6 +11,7 @@ from vidswap.choices import (
     DEFAULT_CRF,
     DEFAULT_K_SHOT,
     DEFAULT_REFERENCE_WEIGHT,
+    DEFAULT_SHAPE,
     DEFAULT_TEMPORAL_SMOOTHING,
     DetectorName,
     DeviceName,
@@ -81,6 +82,11 @@ class SwapOptions:
     reference_weight: float = option(
         DEFAULT_REFERENCE_WEIGHT,
         help="Weight of the source's photographs over the generated face, 0 to 1.",
+        group=LOOK, least=0, greatest=1, pixels=True, recorded=True,
+    )
+    shape: float = option(
+        DEFAULT_SHAPE,
+        help="Move eyes, nose and mouth to the source's proportions, 0 to 1.",
         group=LOOK, least=0, greatest=1, pixels=True, recorded=True,
     )
     colour_match: float = option(

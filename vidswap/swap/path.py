@@ -85,6 +85,7 @@ def swap_segments(
             if shows_reference or options.mask == "face":
                 seen = stages.find_occlusions(found, clock)
                 if shows_reference:
+                    seen = stages.reshape(seen, options.shape, clock, begin)
                     seen = stages.warp_references(seen, clock, begin)
                 found = overlapped(seen, "warp")
             generated = overlapped(stages.generate(found, nets, batches, clock), "generate")

@@ -29,7 +29,7 @@ from vidswap.provenance.record import Provenance, signing_key
 from vidswap.provenance.signing_key import local_key_path
 from vidswap.runtime.memory import MemoryPlan, check_picture_memory, peak_memory_bytes
 from vidswap.runtime.stage_clock import StageClock
-from vidswap.swap.job import check_paths, memory_plan_of, read_source
+from vidswap.swap.job import check_paths, main_person_for, memory_plan_of, read_source
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.plan_records import (
     EnginePlan,
@@ -119,7 +119,8 @@ class _Planned:
             dropped = self._dropped(reader, quality)
             survey = survey_of(self.target, reader)
             samples = sampled_frames(self.target, survey, hwaccel=options.hwaccel)
-            sampled = look_for_faces(samples, self.nets, options.face)
+            main = main_person_for(options, self.nets, self.target, reader)
+            sampled = look_for_faces(samples, self.nets, options.face, main)
             trial = trial_run(
                 reader, self.output, survey, sampled, self.source, self.nets, options,
                 quality,

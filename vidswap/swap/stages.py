@@ -20,6 +20,7 @@ from vidswap.blending.exposure import exposed, exposure_gain
 from vidswap.blending.focus import focused_like
 from vidswap.blending.paste import Box, MaskName, paste_face
 from vidswap.blending.reference import FusedReference, with_reference
+from vidswap.blending.reshaping import Reshaper
 from vidswap.blending.temporal_smoothing import SmoothedFace
 from vidswap.blending.toning import toned_like
 from vidswap.blending.warping import FaceCrop
@@ -29,13 +30,14 @@ from vidswap.faces.occlusion import visibility_maps
 from vidswap.faces.tracking import FaceTracker, TrackedFace
 from vidswap.media.frame import Frame
 from vidswap.nets import Nets, one_core
+from vidswap.people.embedding import FaceSampler
 from vidswap.runtime.memory import ShrinkingBatches
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.faces import AlignedFace, FaceAssigner, FaceSource, FrameFaces
 from vidswap.swap.generation import swap_faces
 from vidswap.swap.state import SwapState, fingerprint
 
-Remembering = TypeVar("Remembering", FusedReference, SmoothedFace)
+Remembering = TypeVar("Remembering", FusedReference, Reshaper, SmoothedFace)
 
 
 def find_faces(
@@ -51,7 +53,8 @@ def find_faces(
     With `segment_frames` a segment ends as soon as it has that many. With `begin` the frames are
     those from the state's first held one on.
     """
-    tracker = FaceTracker(nets.detector, nets.landmark_finder)
+    identity = FaceSampler(nets.encoder)
+    tracker = FaceTracker(nets.detector, nets.landmark_finder, identity=identity)
     frames, waiting, first, given = iter(frames), deque[Frame](), 0, 0
     if begin is not None:
         waiting.extend(islice(frames, len(begin.held)))
@@ -131,6 +134,41 @@ def find_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[
         yield replace(item, faces=faces)
 
 
+def reshape(
+    items: Iterable[FrameFaces], share: float, clock: StageClock, begin: SwapState | None = None
+) -> Iterator[FrameFaces]:
+    """Move the features of every face to where its source has them, `share` of the way.
+
+    What lies before a face stays where it is.
+    """
+    before = dict(begin.shapes) if begin is not None else {}
+    tracks: dict[int, Reshaper] = {}
+    for item in items:
+        if share > 0:
+            with clock("reshape"):
+                faces = []
+                for face in item.faces:
+                    shots = face.source.references
+                    if shots:
+                        track = tracks.get(face.track)
+                        if track is None or track.shots is not shots:
+                            track = Reshaper(shots, share, before.pop(face.track, None))
+                            tracks[face.track] = track
+                        shown = FaceCrop(face.crop, face.landmarks, face.visibility)
+                        moved = track(item.index, shown)
+                        face = replace(
+                            face,
+                            crop=moved.crop,
+                            landmarks=moved.landmarks,
+                            boundary_map=draw_boundary_map(moved.landmarks),
+                            moved_visibility=moved.visibility,
+                        )
+                    faces.append(face)
+            item = replace(item, faces=faces)
+            tracks = _present(tracks, item)
+        yield _with_last(item, "shapes", tracks)
+
+
 def warp_references(
     items: Iterable[FrameFaces], clock: StageClock, begin: SwapState | None = None
 ) -> Iterator[FrameFaces]:
@@ -147,7 +185,7 @@ def warp_references(
                     if track is None or track.shots is not shots:
                         track = FusedReference(shots, before.pop(face.track, None))
                         tracks[face.track] = track
-                    onto = FaceCrop(face.crop, face.landmarks, face.visibility)
+                    onto = FaceCrop(face.crop, face.landmarks, face.visibility_on_crop)
                     view = track(item.index, onto)
                     face = replace(face, reference=view, clarity=track.clarity)
                 faces.append(face)
@@ -249,7 +287,7 @@ def _present(tracks: dict[int, Remembering], item: FrameFaces) -> dict[int, Reme
 
 
 def _with_last(
-    item: FrameFaces, name: str, tracks: Mapping[int, FusedReference | SmoothedFace]
+    item: FrameFaces, name: str, tracks: Mapping[int, FusedReference | Reshaper | SmoothedFace]
 ) -> FrameFaces:
     """The frame, with what each track remembers under `name` where a segment ends with it."""
     if item.ending is None:
