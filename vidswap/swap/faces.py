@@ -106,6 +106,9 @@ class AlignedFace:
 class FrameFaces:
     """Frame `index` of a clip and its faces, with the generator's answers Y once they are there.
 
+    `generated` are these as the generator gave them, `swapped` what the stages after it made of
+    them.
+
     Where a segment ends with the frame, `ending` collects what the next one begins with: each
     stage that remembers something adds its part, by the names of `SwapState`'s fields.
     """
@@ -114,13 +117,18 @@ class FrameFaces:
     index: int
     faces: list[AlignedFace]
     swapped: list[NDArray[np.uint8]] = field(default_factory=list)
+    generated: list[NDArray[np.uint8]] = field(default_factory=list)
     ending: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class SwappedFrame:
-    """A finished frame; where a segment ends after it, the state that the next begins with."""
+    """A finished frame; where a segment ends after it, the state that the next begins with.
+
+    `made_of`: the target's frame and its faces.
+    """
 
     frame: Frame
     n_faces: int
     state: SwapState | None = None
+    made_of: FrameFaces | None = None

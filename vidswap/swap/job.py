@@ -65,6 +65,7 @@ from vidswap.runtime.memory import (
 )
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.faces import FaceAssigner, OneSource
+from vidswap.swap.layer_files import LayerFiles
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
 from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
@@ -116,6 +117,7 @@ class SwapJob:
         self.facts = facts
         self.counts = SwapCounts()
         self.frames_kept = 0
+        self._layer_warnings: list[str] = []
 
     def swap_clip(self, target: Path, output: Path) -> list[str]:
         """Swap a clip or an image sequence; returns warnings."""
@@ -134,10 +136,11 @@ class SwapJob:
                 clip = self._clip(output, reader, new_writer, quality)
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                self._swap_segments(clip, plan, assigner)
+                layers = self._layers(reader, provenance)
+                self._swap_segments(clip, plan, assigner, layers)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
-                warnings = clip.warnings + reader.warnings
+                warnings = clip.warnings + reader.warnings + self._layer_warnings
                 warnings += [reader.truncated] if reader.truncated else []
                 warnings += _above(options.max_memory)
                 if unchanged and whole and target.suffix.lower() == output.suffix.lower():
@@ -168,16 +171,29 @@ class SwapJob:
                 )  # fmt: skip
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                self._swap_segments(clip, plan, assigner)
+                layers = self._layers(reader, provenance)
+                self._swap_segments(clip, plan, assigner, layers)
                 with self.clock("encode"):
                     clip.finish(self.counts)
-            warnings = clip.warnings + reader.warnings
+            warnings = clip.warnings + reader.warnings + self._layer_warnings
             warnings += [reader.truncated] if reader.truncated else []
             warnings += _above(options.max_memory)
             warnings += [f"not in the output: {line}" for line in clip.dropped or []]
             if isinstance(reader, VideoReader) and has_sound(target):
                 warnings.append("not in the output: sound (frames have none)")
         return warnings + self._last_warnings(target, provenance)
+
+    def _layers(
+        self, reader: VideoReader | SequenceReader, provenance: Provenance
+    ) -> LayerFiles | None:
+        options = self.options
+        if options.layers is None:
+            return None
+        marks = marks_of(options, self.nets) | provenance.marks
+        return LayerFiles(
+            options.layers, options.layer_format, reader, marks, self.facts or {}, options.mask,
+            first=options.first_frame, only_faces=options.only_faces, overwrite=options.overwrite,
+        )  # fmt: skip
 
     def _assigner(self, target: Path, reader: VideoReader | SequenceReader) -> FaceAssigner:
         with self.clock("people"):
@@ -204,17 +220,25 @@ class SwapJob:
         clip: SegmentedClip | StraightClip | SequenceClip,
         plan: MemoryPlan,
         assigner: FaceAssigner,
+        layers: LayerFiles | None,
     ) -> None:
         self.frames_kept = clip.frames_kept
+        if layers is not None:
+            self._layer_warnings = layers.missing(clip.frames_kept)
         swapped = swap_segments(
             clip.frames, assigner, self.nets, self.options, self.counts, self.clock,
             segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
         )  # fmt: skip
         with closing(swapped):
             for item in swapped:
+                if layers is not None:
+                    with self.clock("layers"):
+                        layers.write(item, self.counts.frames - 1)
                 with self.clock("encode"):
                     clip.write(item)
                 self._report()
+        if layers is not None:
+            layers.finish()
 
     def _writer(
         self,
@@ -353,6 +377,10 @@ def check_paths(sources: Sequence[Path], target: Path, output: Path, options: Sw
         return False
     check_clip_options(target, options)
     picture = target.is_file() and is_picture(target)
+    if picture and options.layers is not None:
+        raise BadOptionError(
+            f"--layers is for clips and image sequences and {target} is a picture; leave it out"
+        )
     _check_order(sources, target, output, picture)
     if picture:
         if is_animated(target):

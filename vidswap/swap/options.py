@@ -15,6 +15,7 @@ from vidswap.choices import (
     DEFAULT_TEMPORAL_SMOOTHING,
     DetectorName,
     DeviceName,
+    LayerFormat,
     MaskName,
     PrecisionName,
 )
@@ -124,6 +125,21 @@ class SwapOptions:
         help="Colour space of an image sequence: srgb, linear, or one of OpenColorIO's, such as "
         "ACEScg or LogC.",
         group=SEQUENCES, metavar="NAME", unset="by format: EXR linear, others srgb", pixels=True,
+    )
+    layers: Path | None = option(
+        None,
+        help="Folder to write the layers of every frame to, for compositing.",
+        group=SEQUENCES, metavar="FOLDER", unset="none", pixels=True,
+    )
+    layer_format: LayerFormat = option(
+        "exr",
+        help="One multi-layer OpenEXR per frame, or a 16-bit PNG per layer.",
+        group=SEQUENCES, pixels=True,
+    )
+    only_faces: bool = option(
+        False,
+        help="Write layers only of frames with a face; otherwise theirs are empty.",
+        group=SEQUENCES, pixels=True,
     )
     codec: str | None = option(
         None,

@@ -99,7 +99,7 @@ def swap_segments(
             state = None
             if item.ending is not None:
                 state = SwapState(**item.ending, counts=replace(counts))
-            yield SwappedFrame(frame, len(item.faces), state)
+            yield SwappedFrame(frame, len(item.faces), state, item)
 
 
 def _assigner(

@@ -196,6 +196,10 @@ class Numbers:
             return frame.number + self._added
         return self._first + index
 
+    def shifted(self, number: int) -> int:
+        """That of a sequence's own number, or of a clip's frame counted from 0."""
+        return number + (self._first if self._of_sequence is None else self._added)
+
     def written(self, there: Iterable[int]) -> list[int]:
         """Those of the numbers that a frame of the output may get."""
         if self._of_sequence is None:
