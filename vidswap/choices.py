@@ -6,7 +6,7 @@ DetectorName = Literal["mediapipe", "face-alignment"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 MaskName = Literal["face", "outline", "square"]
-LayerFormat = Literal["exr", "png"]
+LayerFormat = Literal["exr", "exr-flat", "png"]
 RegionName = Literal["eyes", "mouth", "nose", "lower-face", "face", "glasses", "centre"]
 
 DEFAULT_K_SHOT = 10  # frames per source clip; 50 are no better (docs/training.md)

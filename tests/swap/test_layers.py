@@ -61,8 +61,19 @@ def exr_layers(tmp_path_factory: pytest.TempPathFactory, case: Case) -> Path:
 
 
 def channels(path: Path) -> dict[str, np.ndarray]:
-    with openexr.File(str(path)) as file:
-        return {name: c.pixels.astype(np.float32) for name, c in file.channels().items()}
+    """All channels of all parts on the display window, zero where a part has no data."""
+    file = openexr.File(str(path))
+    low, high = file.header()["displayWindow"]
+    width, height = high - low + 1
+    found = {}
+    for part in file.parts:
+        (left, top), _ = part.header["dataWindow"]
+        for name, channel in part.channels.items():
+            own = channel.pixels.astype(np.float32)
+            whole = np.zeros((height, width, *own.shape[2:]), np.float32)
+            whole[top : top + own.shape[0], left : left + own.shape[1]] = own
+            found[name] = whole
+    return found
 
 
 def header(path: Path) -> dict[str, Any]:
@@ -123,8 +134,22 @@ def test_files_say_what_they_are(exr_layers: Path) -> None:
     assert told["vidswap_synthetic"] == "true"
     assert told["compression"] == openexr.ZIP_COMPRESSION
     file = openexr.File(str(exr_layers / "plate.0001.exr"), separate_channels=True)
-    kinds = {name: c.pixels.dtype for name, c in file.channels().items()}
+    kinds = {n: c.pixels.dtype for part in file.parts for n, c in part.channels.items()}
     assert {kinds[n] for n in ("R", "face.G", "raw.B", "matte.A")} == {np.dtype(np.float16)}
+
+
+def test_flat_files_have_the_same_layers_in_one_part(
+    case: Case, exr_layers: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "layers"
+    case.swap(tmp_path / "out.mkv", layers=folder, layer_format="exr-flat", end=0.1)
+    first = folder / "plate.0001.exr"
+    assert len(openexr.File(str(first)).parts) == 1
+    found = channels(first)
+    assert set(found) == set(channels(exr_layers / first.name))
+    behind = (1.0 - found["matte.A"][..., None]) * plates(case.target)[0]
+    recomposed = found["face"][..., :3] + behind
+    assert np.abs(recomposed - found["RGBA"][..., :3]).max() < HALF
 
 
 def test_png_layers_put_together_are_the_result(case: Case, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from vidswap.choices import LayerFormat, MaskName
 from vidswap.errors import OutputExistsError, OutputNotWritableError
 from vidswap.media.colour_space import Float, srgb_codes
 from vidswap.media.decoder import VideoReader
-from vidswap.media.exr import load_openexr, written_exr
+from vidswap.media.exr import load_openexr, written_exr, written_parts
 from vidswap.media.output import temporary_path, writing_errors
 from vidswap.media.picture_file import Extras, encoded
 from vidswap.media.sequence import SequenceName
@@ -26,6 +26,12 @@ from vidswap.swap.faces import SwappedFrame
 from vidswap.swap.layers import NAMES, FrameLayers, layers_of
 from vidswap.swap.sequence_clip import Numbers
 
+# Depth and number format of the channels of OpenEXR.
+_KINDS: dict[str, tuple[tuple[int, ...], type]] = {
+    "face": ((4,), np.float16), "raw": ((4,), np.float16), "matte.A": ((), np.float16),
+    "occlusion.A": ((), np.float16), "uv.R": ((), np.float32), "uv.G": ((), np.float32),
+    "id.R": ((), np.float32),
+}  # fmt: skip
 _DIGITS = 4
 _MARK = ".vidswap-layers"
 
@@ -55,7 +61,7 @@ class LayerFiles:
         self._marks, self._only_faces = dict(marks), only_faces
         self._numbers = Numbers(reader, first)
         self._prefix, self._digits = _named_after(reader)
-        if kind == "exr":
+        if kind != "png":
             load_openexr()
         self._state = hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()
         self._check(overwrite)
@@ -72,7 +78,7 @@ class LayerFiles:
         number = self._numbers.of(item.made_of.frame, index)
         layers = layers_of(item, self._mask)
         with writing_errors(self.folder):
-            if self._kind == "exr":
+            if self._kind != "png":
                 self._write_exr(self._name(self.folder, ".exr").path(number), layers)
             else:
                 self._write_pngs(number, layers)
@@ -116,12 +122,12 @@ class LayerFiles:
                 )
 
     def _folders(self) -> list[Path]:
-        if self._kind == "exr":
+        if self._kind != "png":
             return [self.folder]
         return [self.folder, *(self.folder / layer for layer in NAMES)]
 
     def _names(self) -> list[SequenceName]:
-        if self._kind == "exr":
+        if self._kind != "png":
             return [self._name(self.folder, ".exr")]
         return [self._name(self.folder / layer, ".png") for layer in NAMES]
 
@@ -131,7 +137,11 @@ class LayerFiles:
     def _write_exr(self, path: Path, layers: FrameLayers) -> None:
         part = temporary_path(path)
         try:
-            written_exr(part, _channels(layers), layers.chromaticities, self._marks)
+            light = layers.chromaticities
+            if self._kind == "exr-flat":
+                written_exr(part, {**_picture(layers), **_whole(layers)}, light, self._marks)
+            else:
+                written_parts(part, _picture(layers), *_cropped(layers), light, self._marks)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -153,32 +163,40 @@ def _named_after(reader: VideoReader | SequenceReader) -> tuple[str, int]:
     return f"{reader.path.stem.replace('%', '_')}.", _DIGITS
 
 
-def _channels(layers: FrameLayers) -> dict[str, NDArray[Any]]:
-    """Channels of an OpenEXR file: the picture without a name, the others as layer.channel."""
-    height, width = layers.final.shape[:2]
-    alpha = np.ones((height, width)) if layers.alpha is None else layers.alpha
-    channels: dict[str, NDArray[Any]] = {
-        "RGBA": np.dstack([layers.final, alpha.astype(np.float16)])
-    }
+def _picture(layers: FrameLayers) -> dict[str, NDArray[np.float16]]:
+    """The result, whose channels have no layer's name."""
+    return {"RGBA": layers.final}
 
-    def whole(name: str, values: Float | None, kind: type) -> NDArray[Any]:
-        depth = {"face": (4,), "raw": (4,)}.get(name, ())
-        result = np.zeros((height, width, *depth), kind)
-        if values is not None and layers.faces is not None:
-            left, top, right, bottom = layers.faces.box
-            result[top:bottom, left:right] = np.clip(values, -65504.0, 65504.0)
-        return result
 
+def _cropped(layers: FrameLayers) -> tuple[dict[str, NDArray[Any]], tuple[int, int]]:
+    """The other layers' channels in their box, and its corner; one empty pixel without a face."""
     faces = layers.faces
-    places = None if faces is None else faces.uv
-    channels["face"] = whole("face", None if faces is None else faces.face, np.float16)
-    channels["raw"] = whole("raw", None if faces is None else faces.raw, np.float16)
-    channels["matte.A"] = whole("matte", None if faces is None else faces.matte, np.float16)
-    hidden = None if faces is None else faces.occlusion
-    channels["occlusion.A"] = whole("occlusion", hidden, np.float16)
-    channels["uv.R"] = whole("uv", None if places is None else places[..., 0], np.float32)
-    channels["uv.G"] = whole("uv", None if places is None else places[..., 1], np.float32)
-    channels["id.R"] = whole("id", None if faces is None else faces.identity, np.float32)
+    if faces is None:
+        return {name: np.zeros((1, 1, *depth), kind) for name, (depth, kind) in _KINDS.items()}, (
+            0,
+            0,
+        )
+    values = {
+        "face": faces.face, "raw": faces.raw, "matte.A": faces.matte,
+        "occlusion.A": faces.occlusion, "uv.R": faces.uv[..., 0], "uv.G": faces.uv[..., 1],
+        "id.R": faces.identity,
+    }  # fmt: skip
+    channels = {
+        name: np.ascontiguousarray(np.clip(values[name], -65504.0, 65504.0).astype(kind))
+        for name, (_, kind) in _KINDS.items()
+    }
+    return channels, (faces.box[0], faces.box[1])
+
+
+def _whole(layers: FrameLayers) -> dict[str, NDArray[Any]]:
+    """The same channels of the whole frame."""
+    cropped, (left, top) = _cropped(layers)
+    height, width = layers.final.shape[:2]
+    channels = {}
+    for name, part in cropped.items():
+        whole = np.zeros((height, width, *part.shape[2:]), part.dtype)
+        whole[top : top + part.shape[0], left : left + part.shape[1]] = part
+        channels[name] = whole
     return channels
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,8 +34,8 @@ class FaceLayers:
 
     target, final: light (h, w, 3). face, raw: light and opacity (h, w, 4); raw is the generator's
     crop before colour and blend. matte, occlusion: (h, w), [0, 1]; occlusion is 1 where something
-    lies before the face, within its outline. uv: (h, w, 2) places on the 256-pixel crop, [0, 1], v from its bottom.
-    identity: (h, w), 1 + the number of the person's track.
+    lies before the face, within its outline. uv: (h, w, 2) places on the 256-pixel crop, [0, 1], v
+    from its bottom. identity: (h, w), 1 + the number of the person's track.
     """
 
     box: Box
@@ -52,8 +53,8 @@ class FaceLayers:
 class FrameLayers:
     """Layers of a whole frame.
 
-    final: light (H, W, 3) in halves. alpha: the target's opacity (H, W), None without. codes: final
-    as R'G'B' codes in [0, 1]; faces: None where the frame has none; still: the target.
+    final: light and opacity (H, W, 4) in halves. alpha: the target's opacity (H, W), None without.
+    faces: None where the frame has none. still: the target. view: what it looks like swapped.
     """
 
     final: NDArray[np.float16]
@@ -74,9 +75,11 @@ def layers_of(item: SwappedFrame, mask: MaskName) -> FrameLayers:
     final = _halves(still)
     if faces is not None:
         left, top, right, bottom = faces.box
-        changed = still.changed(view)[top:bottom, left:right]
-        np.copyto(final[top:bottom, left:right], _half(faces.final), where=changed[..., None])
-    return FrameLayers(final, still.alpha_codes(), still.space.chromaticities, faces, still, view)
+        window = np.s_[top:bottom, left:right]
+        changed = (still.view[window] != view[window]).any(axis=2)
+        np.copyto(final[window][..., :3], _half(faces.final), where=changed[..., None])
+    alpha = still.alpha_codes()
+    return FrameLayers(final, alpha, still.space.chromaticities, faces, still, view)
 
 
 def _still_of(frame: Frame) -> Still:
@@ -124,7 +127,7 @@ def _face_layers(
     matte = _exact_half(matte)
     identity[matte == 0] = 0
     codes = still.codes(still.samples[window])
-    changed = still.changed(view)[window]
+    changed = (still.view[window] != view[window]).any(axis=2)
     target = still.space.light(codes)
     moved = still.moved(still.samples[window], still.view[window], view[window])
     final = np.where(changed[..., None], still.space.light(moved), target)
@@ -169,12 +172,28 @@ def _half(values: Float) -> NDArray[np.float16]:
 
 
 def _halves(still: Still) -> NDArray[np.float16]:
-    """The light of a whole target in halves, (H, W, 3)."""
+    """The light and the opacity of a whole target in halves, (H, W, 4)."""
+    height, width = still.samples.shape[:2]
+    rgba = np.empty((height, width, 4), np.float16)
+    rgba[..., 3] = 1.0 if still.alpha is None else still.alpha_codes()
     if isinstance(still.space, DisplaySpace) and still.bits:
         table = _light_of_codes(still.bits)
-        light: NDArray[np.float16] = np.take(table, still.samples)
-        return light
-    return _half(still.space.light(still.codes(still.samples)))
+        _look_up(np.ascontiguousarray(still.samples), table.view(np.uint16), rgba.view(np.uint16))
+    else:
+        rgba[..., :3] = _half(still.space.light(still.codes(still.samples)))
+    return rgba
+
+
+@numba.njit(cache=True, nogil=True)
+def _look_up(
+    samples: NDArray[np.uint16], table: NDArray[np.uint16], rgba: NDArray[np.uint16]
+) -> None:
+    """Halves are whole numbers here, which the compiler knows."""
+    height, width, channels = samples.shape
+    for y in range(height):
+        for x in range(width):
+            for c in range(channels):
+                rgba[y, x, c] = table[samples[y, x, c]]
 
 
 @lru_cache(maxsize=4)

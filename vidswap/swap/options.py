@@ -133,7 +133,8 @@ class SwapOptions:
     )
     layer_format: LayerFormat = option(
         "exr",
-        help="One multi-layer OpenEXR per frame, or a 16-bit PNG per layer.",
+        help="One multi-layer OpenEXR per frame, its layers as a part cropped to the face, or "
+        "exr-flat: all in one part; or a 16-bit PNG per layer.",
         group=SEQUENCES, pixels=True,
     )
     only_faces: bool = option(
