@@ -6,6 +6,7 @@ DetectorName = Literal["blazeface", "face-alignment"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 MaskName = Literal["face", "outline", "square"]
+LayerFormat = Literal["exr", "exr-flat", "png"]
 RegionName = Literal["eyes", "mouth", "nose", "lower-face", "face", "glasses", "centre"]
 InpaintModelName = Literal["idgan", "latent", "swapinpaint"]
 

@@ -174,9 +174,9 @@ class SwapInpaint(Inpainter):
     def _mesh(self, crop: Picture) -> Points | None:
         """The mesh of an aligned face (256, 256, 3), None where the landmark net sees none."""
         if "finder" not in self._loaded:
-            from vidswap.faces.mediapipe_detector import MediapipeLandmarks
+            from vidswap.faces.blazeface_detector import AttentionMeshFinder
 
-            self._loaded["finder"] = MediapipeLandmarks()
+            self._loaded["finder"] = AttentionMeshFinder()
         eyes = TEMPLATE_256[:2].astype(np.float32)
         face = self._loaded["finder"].landmarks(crop, Detection(_FACE_BOX, eyes, 1.0))
         return None if face is None else np.asarray(face.landmarks, np.float32)
