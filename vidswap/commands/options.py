@@ -21,15 +21,18 @@ else:
     _Choice = click.Choice
 
 
-class FaceType(_ParamType):
-    """A word such as "largest", or the path of a picture."""
+class WordOrPath(_ParamType):
+    """A word such as "largest", or a path."""
 
     name = "face"
+
+    def __init__(self, words: Collection[str]) -> None:
+        self.words = words
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | Path:
-        return value if value in ("largest", "all") else Path(value)
+        return value if value in self.words else Path(value)
 
 
 class ChoiceType(_Choice):
@@ -108,5 +111,5 @@ def _type_of(each: Option) -> Any:
     if each.text.is_size:
         return SizeType()
     if each.text.words:
-        return FaceType()
+        return WordOrPath(each.text.words)
     return PATH if each.kind is Path else each.kind
