@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vidswap.choices import (
     DEFAULT_COLOUR_MATCH,
     DEFAULT_CRF,
+    DEFAULT_DETAIL,
     DEFAULT_K_SHOT,
     DEFAULT_REFERENCE_WEIGHT,
     DEFAULT_SHAPE,
@@ -97,6 +98,11 @@ class SwapOptions:
     shape: float = option(
         DEFAULT_SHAPE,
         help="Move eyes, nose and mouth to the source's proportions, 0 to 1.",
+        group=LOOK, least=0, greatest=1, pixels=True, recorded=True,
+    )
+    detail: float = option(
+        DEFAULT_DETAIL,
+        help="Add what the source's photographs show finer than the generator draws, 0 to 1.",
         group=LOOK, least=0, greatest=1, pixels=True, recorded=True,
     )
     colour_match: float = option(
