@@ -20,18 +20,18 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vidswap.errors import OutOfMemoryError, VidswapError
 from vidswap.runtime.private import open_private
 from vidswap.runtime.process import configure_process
-from vidswap.swap.request import SwapRequest
 
 logger = logging.getLogger(__name__)
 
 Report = Callable[[int, int], None]  # frames done, frames expected
-Runner = Callable[[SwapRequest, Report], dict[str, Any]]
-"""Does one job; answers plain data: `result` and `facts` of its record."""
+Runner = Callable[[Any, Report], dict[str, Any]]
+"""Does one piece of work, such as a SwapRequest; of a job it answers its record's `result` and
+`facts`."""
 MakeRunner = Callable[[], AbstractContextManager[Runner]]
 
 PROGRESS_SECONDS = 0.5  # between two words of progress
@@ -40,12 +40,18 @@ _POLL = 1.0  # seconds between two looks for the parent
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+class AsJson(Protocol):
+    """What says in a line of JSON what is to be done."""
+
+    def to_json(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Task:
-    """A job for a worker; what it says is appended to `log`."""
+    """Work for a worker, such as a SwapRequest; what it says is appended to `log`."""
 
     job_id: str
-    request: SwapRequest
+    work: AsJson
     log: Path
 
 
@@ -185,9 +191,9 @@ def _done(task: Task, run: Runner, connection: Connection) -> Answer:
             with suppress(OSError):
                 connection.send(Progressed(task.job_id, frames, expected))
 
-    logger.info("begin %s", task.request.to_json())
+    logger.info("begin %s", task.work.to_json())
     try:
-        answer = Done(task.job_id, run(task.request, report))
+        answer = Done(task.job_id, run(task.work, report))
     except VidswapError as error:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
         return failure(task.job_id, error)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -53,12 +54,37 @@ from vidswap.runtime.memory import (
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
-from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
+from vidswap.swap.resume import (
+    ClipInTheMaking,
+    SegmentedClip,
+    StraightClip,
+    telling_what_is_kept,
+)
 from vidswap.version import __version__
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[SwapCounts], None]
+
+
+class JoinedRanges(ClipInTheMaking, Protocol):
+    """A clip whose ranges are swapped by others; `vidswap.swap.ranges` has it."""
+
+    damage: str | None
+
+    @property
+    def frames_of_earlier_runs(self) -> int:
+        """Frames that need not be swapped again."""
+
+
+class RangedSwap(Protocol):
+    """What has the ranges of a clip swapped by others."""
+
+    def clip(self, output: Path, facts: Mapping[str, str], fresh: bool) -> JoinedRanges:
+        """What the ranges are joined to. Raises OutputNotWritableError."""
+
+    def swap(self) -> Generator[SwapCounts]:
+        """Have them swapped; what is done so far, again and again."""
 
 
 def read_source(
@@ -82,7 +108,7 @@ class SwapJob:
     """One target with its output, by nets that are loaded; keeps the counts while it runs.
 
     `facts` decide over the frames (`resume.facts_of`); without them no earlier work is gone on
-    with.
+    with. `ranges` has the ranges of a clip swapped elsewhere.
     """
 
     def __init__(
@@ -94,7 +120,9 @@ class SwapJob:
         progress: Progress | None,
         provenance: Provenance | None = None,
         facts: Mapping[str, str] | None = None,
+        ranges: RangedSwap | None = None,
     ) -> None:
+        self.ranges = ranges
         self.nets, self.source, self.options, self.clock = nets, source, options, clock
         self.progress, self.provenance = progress, provenance
         self.facts = facts
@@ -116,7 +144,10 @@ class SwapJob:
                 clip = self._clip(output, reader, new_writer, quality)
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                self._swap_segments(clip, plan)
+                if isinstance(clip, SegmentedClip | StraightClip):
+                    self._swap_segments(clip, plan)
+                else:
+                    reader.truncated = self._swap_ranges(clip)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
                 warnings = clip.warnings + reader.warnings
@@ -140,13 +171,15 @@ class SwapJob:
         reader: VideoReader,
         new_writer: Callable[[], VideoWriter],
         quality: Quality,
-    ) -> SegmentedClip | StraightClip:
+    ) -> SegmentedClip | StraightClip | JoinedRanges:
         with self.clock("encode"):
             writer = new_writer()  # refuses now what would fail in the end
         if not writer.joinable:
             return StraightClip(reader, writer)
         writer.abort()
         fresh = not self.options.resume or self.facts is None
+        if self.ranges is not None and self.facts is not None:
+            return self.ranges.clip(output, self.facts, fresh)
         return SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
 
     def _swap_segments(self, clip: SegmentedClip | StraightClip, plan: MemoryPlan) -> None:
@@ -160,6 +193,16 @@ class SwapJob:
                 with self.clock("encode"):
                     clip.write(item)
                 self._report()
+
+    def _swap_ranges(self, clip: JoinedRanges) -> str | None:
+        """Have all ranges swapped; what is known of the clip's damage."""
+        assert self.ranges is not None
+        with closing(self.ranges.swap()) as counted:
+            for counts in counted:
+                self.counts.continue_from(counts)
+                self._report()
+        self.frames_kept = clip.frames_of_earlier_runs
+        return clip.damage
 
     def _writer(
         self, output: Path, reader: VideoReader, quality: Quality, provenance: Provenance

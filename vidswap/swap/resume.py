@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import av
 import cv2
@@ -17,7 +18,7 @@ from vidswap.errors import DiskFullError
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
-from vidswap.media.packet_file import PacketWriter, setup_of
+from vidswap.media.packet_file import PacketFile, PacketWriter, setup_of
 from vidswap.media.picture_encoder import PictureEncoder, Quality
 from vidswap.media.segments import SegmentFolder, remove_work
 from vidswap.nets import Nets
@@ -31,12 +32,21 @@ from vidswap.version import __version__
 _TOLD_BY_NETS = frozenset({"checkpoint", "device", "precision"})
 
 
+@dataclass(frozen=True)
+class Work:
+    """Finished segments: their packets, in order, in a folder."""
+
+    folder: Path
+    files: tuple[PacketFile, ...]
+
+
 class SegmentedClip:
     """Encodes finished frames segment by segment, each safe on the disk once it is whole.
 
     `begin` is the state that the work of an earlier run ends with, None where there is none of the
     same `facts`; `frames` are those that are still to be swapped, and `warnings` say what was
-    found. Leaving the `with` block keeps whole segments; `discard` removes them.
+    found. Leaving the `with` block keeps whole segments; `discard` removes them. `part` is as of
+    `SegmentFolder`.
 
     Raises OutputNotWritableError where another run is at work on the output.
     """
@@ -49,11 +59,12 @@ class SegmentedClip:
         facts: Mapping[str, str],
         *,
         fresh: bool = False,
+        part: int | None = None,
     ) -> None:
         self.output, self._reader, self._quality = output, reader, quality
         self._encoder: PictureEncoder | None = None
         self._packets: PacketWriter | None = None
-        self._folder = SegmentFolder(output, facts, fresh=fresh)
+        self._folder = SegmentFolder(output, facts, fresh=fresh, part=part)
         self.warnings = _kept_work(self._folder)
         try:
             self.begin, self.frames = self._place_to_go_on()
@@ -88,8 +99,7 @@ class SegmentedClip:
 
     def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
         """A writer of the output with all segments in it, to be closed; none is coded again."""
-        if self._encoder is not None:
-            self._end_segment(SwapState.at_the_end(counts, self._reader.truncated))
+        self.finish(counts)
         writer = new_writer()
         try:
             writer.join(self._folder.path, self._folder.packet_files)
@@ -98,6 +108,12 @@ class SegmentedClip:
             writer.abort()
             raise
         return writer
+
+    def finish(self, counts: SwapCounts) -> Work:
+        """Put the last segment in safety; what there is then."""
+        if self._encoder is not None:
+            self._end_segment(SwapState.at_the_end(counts, self._reader.truncated))
+        return Work(self._folder.path, tuple(self._folder.packet_files))
 
     def leave_output(self) -> None:
         """The output's file is not touched before `complete`."""
@@ -170,8 +186,30 @@ class StraightClip:
         """There is no work to remove."""
 
 
+class ClipInTheMaking(Protocol):
+    """What `SegmentedClip` and those in its place have in common."""
+
+    output: Path
+    warnings: list[str]
+
+    @property
+    def frames_kept(self) -> int:
+        """Frames that are finished and safe."""
+
+    def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
+        """A writer of the output with all frames in it, to be closed."""
+
+    def leave_output(self) -> None:
+        """Let go of the output's file, which is made otherwise."""
+
+    def discard(self) -> None:
+        """Remove all work on the output, once it is complete."""
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 @contextmanager
-def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
+def telling_what_is_kept(clip: ClipInTheMaking) -> Iterator[None]:
     """Add to the error that ends a run early that a rerun resumes, where work is kept."""
     try:
         yield
@@ -185,7 +223,7 @@ def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
         raise
 
 
-def _kept(clip: SegmentedClip | StraightClip) -> str:
+def _kept(clip: ClipInTheMaking) -> str:
     return f"{clip.frames_kept} frames are finished and kept; rerun the same command to resume"
 
 

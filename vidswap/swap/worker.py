@@ -19,6 +19,7 @@ from vidswap.runtime.memory import limit_vram, peak_memory_mib
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.job import Progress, SwapJob, check_paths, read_source
 from vidswap.swap.options import SwapOptions, SwapResult
+from vidswap.swap.ranges import Ranges, RangeSwapper
 from vidswap.swap.request import SwapRequest
 from vidswap.swap.resume import facts_of
 from vidswap.version import __version__
@@ -29,9 +30,12 @@ class Worker:
 
     Use as a context manager, or call `close`. For several at a time give each process a worker of
     its own, started with "spawn": a forked child of a process that has swapped is refused.
+
+    `ranges_by` has the shots of each clip swapped by other workers (`vidswap.swap.ranges`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ranges_by: RangeSwapper | None = None) -> None:
+        self._ranges_by = ranges_by
         self._nets: Nets | None = None
         self._wanted: object = None
 
@@ -64,7 +68,10 @@ class Worker:
                 provenance = Provenance(output, facts, key, options.no_provenance)
             stack.enter_context(provenance)
             work = {} if picture else facts_of(target, sha256, source.used, asdict(options), nets)
-            job = SwapJob(nets, source, options, clock, progress, provenance, work)
+            ranges = None
+            if self._ranges_by is not None and not picture:
+                ranges = Ranges(request, self._ranges_by)
+            job = SwapJob(nets, source, options, clock, progress, provenance, work, ranges)
             warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
         counts = job.counts
         return SwapResult(
@@ -133,11 +140,13 @@ def swap_video(
     output: str | Path,
     options: SwapOptions | None = None,
     progress: Progress | None = None,
+    ranges_by: RangeSwapper | None = None,
 ) -> SwapResult:
     """Put the sources' identity on the target's face and write the result.
 
     `sources` are photographs, folders of them or clips of one person; `target` is a clip or a
-    picture, and `output` then is one too. One request of a `Worker`, which says what is raised.
+    picture, and `output` then is one too. One request of a `Worker`, which says what is raised and
+    what `ranges_by` is.
     """
-    with Worker() as worker:
+    with Worker(ranges_by) as worker:
         return worker.run(SwapRequest.of(sources, target, output, options), progress)
