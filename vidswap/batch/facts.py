@@ -29,7 +29,7 @@ def facts_of_job(request: SwapRequest, hashed: Hash = file_sha256) -> JobFacts:
     """
     return {
         "files": {str(path): _file_facts(path, hashed) for path in _files(request)},
-        "settings": _settings(request),
+        "settings": settings_of(request),
         "version": __version__,
     }
 
@@ -41,7 +41,7 @@ def is_unchanged(
 
     A file of the same size and time is the same; of another time it is hashed.
     """
-    if facts.get("settings") != _settings(request) or facts.get("version") != __version__:
+    if facts.get("settings") != settings_of(request) or facts.get("version") != __version__:
         return False
     known = facts.get("files")
     files = list(_files(request))
@@ -89,8 +89,7 @@ def _file_facts(path: Path, hashed: Hash) -> JobFacts:
 
 def _files(request: SwapRequest) -> Iterator[Path]:
     """Every file that decides over the result, in a fixed order, each once."""
-    named = [path for name in _inputs() for path in _paths(getattr(request, name))]
-    named += [v for v in asdict(request.options).values() if isinstance(v, Path)]
+    named = inputs_of(request)
     seen = set[Path]()
     for path in named:
         inside = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
@@ -100,6 +99,12 @@ def _files(request: SwapRequest) -> Iterator[Path]:
                 yield file
     if request.options.checkpoint is None:
         yield packaged_checkpoint()
+
+
+def inputs_of(request: SwapRequest) -> list[Path]:
+    """The files and folders that a request names as inputs, weights and keys included."""
+    named = [path for name in _inputs() for path in _paths(getattr(request, name))]
+    return named + [v for v in asdict(request.options).values() if isinstance(v, Path)]
 
 
 def _inputs() -> Iterator[str]:
@@ -122,7 +127,8 @@ def packaged_checkpoint() -> Path:
     return default_checkpoint()
 
 
-def _settings(request: SwapRequest) -> dict[str, str]:
+def settings_of(request: SwapRequest) -> dict[str, str]:
+    """The settings that decide over a result or are told in it."""
     deciding = names_where(SwapOptions, "pixels") | names_where(SwapOptions, "recorded")
     values = asdict(request.options)
     return {name: str(values[name]) for name in sorted(deciding - _NOT_SETTINGS)}

@@ -78,7 +78,7 @@ class RangeWorkers:
 
     def __call__(self, works: Iterator[RangeWork]) -> Iterator[RangeProgress | RangeResult]:
         """What is told of the ranges, in any order. Raises what swapping one of them raises."""
-        with TemporaryDirectory(prefix="vidswap-ranges-") as logs, _Found(works) as found:
+        with TemporaryDirectory(prefix="vidswap-ranges-") as logs, FoundRanges(works) as found:
             pool = _Pool(self._options, found, Path(logs), self._make_runner)
             try:
                 yield from pool.events()
@@ -86,7 +86,7 @@ class RangeWorkers:
                 pool.close()
 
 
-class _Found:
+class FoundRanges:
     """The ranges found so far, by a thread that goes through the clip."""
 
     def __init__(self, works: Iterator[RangeWork]) -> None:
@@ -96,7 +96,7 @@ class _Found:
         self.is_through = False
         self.waiting: deque[RangeWork] = deque()
 
-    def __enter__(self) -> _Found:
+    def __enter__(self) -> FoundRanges:
         self._thread.start()
         return self
 
@@ -130,7 +130,7 @@ class _Found:
 
 class _Pool:
     def __init__(
-        self, options: BatchOptions, found: _Found, logs: Path, make_runner: MakeRunner
+        self, options: BatchOptions, found: FoundRanges, logs: Path, make_runner: MakeRunner
     ) -> None:
         self._options, self._found, self._logs = options, found, logs
         self._make_runner = make_runner

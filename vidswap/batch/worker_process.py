@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -52,7 +52,7 @@ class Task:
 
     job_id: str
     work: AsJson
-    log: Path
+    log: Path | None
 
 
 @dataclass(frozen=True)
@@ -174,13 +174,21 @@ def serve(connection: Connection, make_runner: MakeRunner, parent: int) -> None:
                 return
             if task is None:
                 return
-            with _logging_to(task.log):
-                answer = _done(task, run, connection)
-            with suppress(OSError):
-                connection.send(answer)
+
+            def send(message: Message) -> None:
+                with suppress(OSError):
+                    connection.send(message)
+
+            send(done(task, run, send))
 
 
-def _done(task: Task, run: Runner, connection: Connection) -> Answer:
+def done(task: Task, run: Runner, send: Callable[[Progressed], None]) -> Answer:
+    """Do a task; `send` is told of its progress now and then. What is said goes to its log."""
+    with _logging_to(task.log) if task.log is not None else nullcontext():
+        return _done(task, run, send)
+
+
+def _done(task: Task, run: Runner, send: Callable[[Progressed], None]) -> Answer:
     last = 0.0
 
     def report(frames: int, expected: int) -> None:
@@ -188,8 +196,7 @@ def _done(task: Task, run: Runner, connection: Connection) -> Answer:
         now = time.monotonic()
         if now - last >= PROGRESS_SECONDS:
             last = now
-            with suppress(OSError):
-                connection.send(Progressed(task.job_id, frames, expected))
+            send(Progressed(task.job_id, frames, expected))
 
     logger.info("begin %s", task.work.to_json())
     try:

@@ -57,6 +57,13 @@ _output_file = partial(_output, "-o", "--output", type=PATH)
     metavar="N",
     help="Worker processes that swap the clip's shots side by side, to the same result.",
 )
+@option_in(HARDWARE)(
+    "--ray",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[ADDRESS|auto|local]",
+    help="Have the shots swapped by a Ray cluster; give it last.",
+)
 @settings_option(SwapOptions)
 @_settings("--print-settings", is_flag=True, help="Print the settings as TOML and exit.")
 @click.pass_context
@@ -71,6 +78,7 @@ def run(
     as_json: bool,
     quiet: bool,
     jobs: int,
+    ray: str | None,
     print_settings: bool,
     **settings: Any,
 ) -> None:
@@ -95,7 +103,7 @@ def run(
     if report is not None:
         check_outputs([report], [target, output, *sources], options.overwrite)
     with SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar:
-        result = swap_video(sources, target, output, options, bar.show, _ranges_by(jobs))
+        result = swap_video(sources, target, output, options, bar.show, _ranges_by(jobs, ray))
     _log_result(result)
     if report is not None:
         report_run(sources, target, output, report, options, silent=quiet or as_json)
@@ -107,8 +115,13 @@ def run(
         say(_summary(result))
 
 
-def _ranges_by(jobs: int) -> Any:
+def _ranges_by(jobs: int, ray: str | None) -> Any:
     """What swaps a clip's ranges; None for the process itself."""
+    if ray is not None:
+        from vidswap.batch.ray_film import RayRangeWorkers
+        from vidswap.batch.ray_run import RayOptions
+
+        return RayRangeWorkers(RayOptions(address=ray), jobs if jobs > 1 else None)
     if jobs == 1:
         return None
     from vidswap.batch.film import RangeWorkers
