@@ -131,6 +131,18 @@ class ForkedProcessError(VidswapError):
     exit_code = 20
 
 
+class IdentityFileError(VidswapError):
+    """An identity file is damaged, of another version, or not one at all."""
+
+    exit_code = 21
+
+
+class CastError(VidswapError):
+    """A cast folder is damaged, of another clip, or names what is not there."""
+
+    exit_code = 22
+
+
 class ManifestError(VidswapError):
     """A manifest of jobs that cannot be read, or with rows that cannot be done."""
 

@@ -7,9 +7,10 @@ import torch
 from vidswap.faces import mesh
 from vidswap.training.data.face_shards import FaceRecord
 from vidswap.training.keep import keep_map
+from vidswap.training.loop import prefetched
 from vidswap.training.pair_batch import PairConfig
 from vidswap.training.pair_draws import eye_openings, mirrored_mesh
-from vidswap.training.pairs import PairSampler, prefetched
+from vidswap.training.pairs import PairSampler
 
 MESH_INDEX = np.array(
     sorted(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from vidswap.batch.facts import KnownHashes, is_same_file, is_unchanged
+from vidswap.batch.facts import KnownHashes, has_output, is_same_file, is_unchanged
 from vidswap.batch.manifest import Job
 from vidswap.batch.records import JobError, JobRecord
 from vidswap.batch.state import Claim, Owner, StateFolder
@@ -22,7 +22,10 @@ _LONGEST_PAUSE = 60.0
 
 @dataclass
 class Assignment:
-    """A job that this run has claimed and is at; `request` is its own, ready to be done."""
+    """A job that this run has claimed and is at; `request` is its own, ready to be done.
+
+    has_begun: whether its worker has said so; `began` is then the time of that.
+    """
 
     job: Job
     claim: Claim
@@ -30,6 +33,7 @@ class Assignment:
     request: SwapRequest
     began: float
     noted: float = 0.0
+    has_begun: bool = False
 
     @property
     def id(self) -> str:
@@ -59,7 +63,7 @@ class LocalFiles:
         return is_unchanged(request, facts, self._hashes)
 
     def has_output(self, request: SwapRequest) -> bool:
-        return request.output.exists()
+        return has_output(request.output)
 
     def is_output_of(self, request: SwapRequest, record: JobRecord) -> bool:
         return is_same_file(request.output, record.result.get("file"), self._hashes)
@@ -194,6 +198,10 @@ class Ledger:
 
     def progress(self, assignment: Assignment, frames: int, expected: int) -> None:
         """Note how far a job is, now and then."""
+        if not assignment.has_begun:
+            assignment.has_begun, assignment.began = True, time.monotonic()
+        if not expected:
+            return
         assignment.record = replace(assignment.record, frames=frames, expected=expected)
         if time.monotonic() - assignment.noted >= _PROGRESS_SECONDS:
             assignment.noted = time.monotonic()

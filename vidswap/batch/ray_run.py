@@ -167,6 +167,7 @@ class _Actor:
         def send(message: Progressed) -> None:
             board.note.remote(message.job_id, message.frames, message.expected)
 
+        send(Progressed(task.job_id, 0, 0))  # it has begun
         return done(task, self._run, send)
 
 
@@ -351,7 +352,8 @@ class _RayRun:
         try:
             if isinstance(message, Progressed):
                 self._ledger.progress(assignment, message.frames, message.expected)
-                self.events.tell("progress", assignment.record, under_way=self._records())
+                if message.expected:
+                    self.events.tell("progress", assignment.record, under_way=self._records())
             else:
                 del self._at[message.job_id]
                 self._settle(assignment, message)
@@ -366,7 +368,7 @@ class _RayRun:
 
     def _check(self, assignment: Assignment) -> None:
         limit = self._options.timeout
-        if limit and time.monotonic() - assignment.began > limit:
+        if limit and assignment.has_begun and time.monotonic() - assignment.began > limit:
             self._workers.end(assignment.id)
             self._take(failure(assignment.id, JobTimeoutError(f"not done after {limit:g} s")))
         elif self._ledger.folder.is_cancelled(assignment.id):

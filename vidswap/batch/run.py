@@ -33,6 +33,7 @@ from vidswap.errors import BadOptionError, JobTimeoutError, VidswapError, Worker
 
 EventName = Literal["began", "progress", "done", "again", "failed", "cancelled", "lost", "skipped"]
 _TICK = 0.25  # seconds between two looks at clocks and claims
+_START_SECONDS = 120.0  # that a worker process may take to start, beside a job's own time
 _LOOK_AGAIN = 1.0  # seconds between two looks for jobs of other runs
 
 
@@ -364,7 +365,8 @@ class _Run:
         try:
             if isinstance(message, Progressed):
                 self.ledger.progress(at, message.frames, message.expected)
-                self._tell("progress", at.record)
+                if message.expected:
+                    self._tell("progress", at.record)
                 return
             slot.at = None
             self._settle(at, message)
@@ -388,7 +390,7 @@ class _Run:
                 return
             error = WorkerKilledError(f"{worker.how_it_ended()}; its log: {self._log(at)}")
             self._end(slot, at, failure(at.id, error))
-        elif self.options.timeout and time.monotonic() - at.began > self.options.timeout:
+        elif self._is_late(at):
             late = JobTimeoutError(
                 f"not done after {self.options.timeout:g} s; allow more (--timeout-per-job): it "
                 "goes on from its last segment"
@@ -399,6 +401,13 @@ class _Run:
             self.events.cancel(at, self._under_way())
         elif not at.claim.beat():
             self._drop(slot, at)
+
+    def _is_late(self, at: Assignment) -> bool:
+        """Whether an attempt takes too long, or its worker to start."""
+        if self.options.timeout is None:
+            return False
+        allowed = self.options.timeout + (0.0 if at.has_begun else _START_SECONDS)
+        return time.monotonic() - at.began > allowed
 
     def _end(self, slot: _Slot, at: Assignment, answer: Failed) -> None:
         self._release(slot)

@@ -57,6 +57,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Progressed:
+    """How far a task is; the first, of no frames, says that it has begun."""
+
     job_id: str
     frames: int
     expected: int
@@ -179,6 +181,7 @@ def serve(connection: Connection, make_runner: MakeRunner, parent: int) -> None:
                 with suppress(OSError):
                     connection.send(message)
 
+            send(Progressed(task.job_id, 0, 0))  # it has begun
             send(done(task, run, send))
 
 

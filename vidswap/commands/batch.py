@@ -55,7 +55,7 @@ def batch() -> None:
     default="product",
     show_default=True,
     help="Which sources go onto which targets: all onto all; first onto first; by equal name; or "
-    "people whose name is a word of the target's.",
+    "cast folders by equal name.",
 )
 @_jobs(
     "-o",

@@ -73,17 +73,67 @@ def train_apgan(config: str, quiet: bool, **settings: Any) -> None:
         )
 
 
+@train.command("inpainter")  # imports its modules itself, as `train apgan` does
+@_run("--faces", type=PATH, metavar="FOLDER", required=True, help="Dataset of `dataset build`.")
+@_run(
+    "--run", type=PATH, metavar="FOLDER", required=True, help="Folder for state, log and pictures."
+)
+@_run("--resume", is_flag=True, help="Resume the run exactly where it stopped.")
+@_run("--cache", type=PATH, metavar="FOLDER", unset="beside the run", help="Decoded faces.")
+@_run("--minutes", type=float, default=float("inf"), unset="never", help="Stop after this time.")
+@_run("--images", type=int, unset="never", help="Stop after this many images.")
+@_run("--quiet", is_flag=True, help="Print no losses.")
+@_training(
+    "--config",
+    required=True,
+    metavar="NAME|FILE",
+    help="content-128, context-128, context-128-progan, dcgan-64, idgan-128, parsing-128, "
+    "swapinpaint-128, or a JSON file of changes to a `base`.",
+)
+@_training("--start-from", type=PATH, help="state.pt of another run of the same nets.")
+@_training("--parsing", type=PATH, help="Checkpoint of a face parsing net, which idgan needs.")
+@_training("--content", type=PATH, help="Checkpoint of `content-128`, which swapinpaint needs.")
+@_training("--second-encoder", type=PATH, help="TFLite face net, which idgan needs.")
+def train_inpainter_command(quiet: bool, **settings: Any) -> None:
+    """Train a model that fills faces.
+
+    The configuration says which; `train export` writes its checkpoint. Ctrl-C or SIGTERM saves the
+    state and stops; it is also saved every eight minutes.
+    """
+    from vidswap.training.environment import prepare_process
+
+    prepare_process()
+    from vidswap.training.inpainting.kinds import InpaintJob
+    from vidswap.training.inpainting.run import train_inpainter
+
+    def show(line: dict[str, float]) -> None:
+        if not quiet:
+            click.echo(json.dumps(line))
+
+    settings = {name: value for name, value in settings.items() if value is not None}
+    result = train_inpainter(InpaintJob(**settings), show)
+    if not quiet and os.environ.get("RANK", "0") == "0":
+        click.echo(
+            f"{settings['run']}: {result.images} images in {result.steps} steps, "
+            f"{result.seconds / 60:.1f} min, stepped back {result.steps_back} times"
+        )
+
+
 @train.command("export", modules=("vidswap.training.export",))
 @click.argument("run", type=PATH)
 @_option("-o", "--output", type=PATH, required=True, help="Checkpoint, .safetensors.")
 def train_export(run: Path, output: Path) -> None:
     """Export the averaged generator of RUN as a checkpoint.
 
-    Use it with `vidswap run --checkpoint`.
+    Use it with `vidswap run --checkpoint`, one of `train inpainter` with `vidswap inpaint`.
     """
     from vidswap.training.export import export_generator
+    from vidswap.training.inpainting.run import export_inpainter
 
-    click.echo(f"{output}: {export_generator(run, output)} images")
+    images = export_inpainter(run, output)
+    if images is None:
+        images = export_generator(run, output)
+    click.echo(f"{output}: {images} images")
 
 
 @train.command("pack", modules=("vidswap.training.parts",))

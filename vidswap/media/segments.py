@@ -48,7 +48,7 @@ _PART = ".part-{:05d}"  # in a folder's name, after the output's
 _IS_PART = re.compile(r"\.part-\d{5,}(?=$|\.[0-9a-f]{10}\.work$)")
 _OWN = re.compile(
     rf"({MANIFEST}|{LOCK}|{COMPLETE}|segment-\d{{5,}}\.packets|state-\d{{5,}})(\.part)?"
-    r"|segment-\d{5,}\.part"
+    r"|segment-\d{5,}\.part|frame-\d+"
 )
 
 

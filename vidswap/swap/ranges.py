@@ -23,8 +23,10 @@ from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
 from vidswap.media.segments import SegmentFolder, mark_complete, remove_work, whole_frames
 from vidswap.nets import Nets
+from vidswap.people.face_selection import FaceChooser
+from vidswap.people.main_person import MainPerson
 from vidswap.runtime.stage_clock import StageClock
-from vidswap.swap.faces import FaceSource
+from vidswap.swap.faces import FaceSource, OneSource
 from vidswap.swap.job import memory_plan_of
 from vidswap.swap.options import SwapCounts
 from vidswap.swap.path import swap_segments
@@ -96,12 +98,14 @@ class _Blind:
 class RangeWork:
     """A range to be swapped, by whatever process; plain data.
 
-    `facts` decide over the frames of the whole clip (`resume.facts_of`).
+    `facts` decide over the frames of the whole clip (`resume.facts_of`); `main` is whom
+    `--face largest` means in it.
     """
 
     request: SwapRequest
     facts: Mapping[str, str]
     range: FrameRange
+    main: MainPerson | None = None
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -152,8 +156,9 @@ def swap_range(
         _limit(reader, part)
         with SegmentedClip(request.output, reader, quality, facts, part=part.number) as clip:
             kept = clip.frames_kept
+            chooser = FaceChooser.of(options.face, nets, work.main)
             swapped = swap_segments(
-                clip.frames, source, nets, options, counts, StageClock(),
+                clip.frames, OneSource(chooser, source), nets, options, counts, StageClock(),
                 segment_frames=options.segment_frames, begin=clip.begin, plan=plan,
             )  # fmt: skip
             with closing(swapped):
@@ -224,12 +229,10 @@ class RangedClip:
 
     def counts(self) -> SwapCounts:
         """The frames done so far, with what was found in the ranges that are whole."""
-        results = self._results.values()
-        return SwapCounts(
-            sum(self._under_way.values()),
-            sum(result.counts.faces_swapped for result in results),
-            sum(result.counts.frames_without_face for result in results),
-        )
+        counts = SwapCounts()
+        for result in self._ordered():
+            counts.join(result.counts)
+        return replace(counts, frames=sum(self._under_way.values()))
 
     def end(self) -> None:
         """All ranges are done: collect what is known of the clip."""
@@ -283,18 +286,18 @@ class Ranges:
         self._clip = RangedClip(output, facts, fresh)
         return self._clip
 
-    def swap(self) -> Generator[SwapCounts]:
+    def swap(self, main: MainPerson | None) -> Generator[SwapCounts]:
         """Have them swapped; what is done so far, again and again."""
         clip = self._clip
-        with closing(self._works(clip.facts)) as works:
+        with closing(self._works(clip.facts, main)) as works:
             for event in self._swapper(works):
                 clip.note(event)
                 yield clip.counts()
         clip.end()
         yield clip.counts()
 
-    def _works(self, facts: Mapping[str, str]) -> Generator[RangeWork]:
+    def _works(self, facts: Mapping[str, str], main: MainPerson | None) -> Generator[RangeWork]:
         options, target = self._request.options, self._request.target
         with VideoReader(target, options.start, options.end) as reader:
             for part in ranges_of(reader, options.segment_frames):
-                yield RangeWork(self._request, facts, part)
+                yield RangeWork(self._request, facts, part, main)

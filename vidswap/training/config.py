@@ -202,32 +202,45 @@ NAMED_CONFIGS: dict[str, Callable[[], TrainConfig]] = {
 
 def read_config(name_or_path: str) -> TrainConfig:
     """A named configuration, or a JSON file's; raises TrainingConfigError."""
-    if name_or_path in NAMED_CONFIGS:
-        return NAMED_CONFIGS[name_or_path]()
+    return read_config_of(name_or_path, NAMED_CONFIGS, "apgan-256")
+
+
+def config_from_json(text: str) -> TrainConfig:
+    """A TrainConfig from JSON that names only what differs from `base`, a named configuration."""
+    return config_of_json(text, NAMED_CONFIGS, "apgan-256")
+
+
+def read_config_of(
+    name_or_path: str, named: Mapping[str, Callable[[], Config]], default_base: str
+) -> Config:
+    """One of the `named` configurations, or that of a JSON file; raises TrainingConfigError."""
+    if name_or_path in named:
+        return named[name_or_path]()
     path = Path(name_or_path)
     if not path.is_file():
         raise TrainingConfigError(
-            f"{name_or_path}: no such file and no named configuration; named: "
-            f"{', '.join(NAMED_CONFIGS)}"
+            f"{name_or_path}: no such file and no named configuration; named: {', '.join(named)}"
         )
     try:
-        return config_from_json(path.read_text(encoding="utf-8"))
+        return config_of_json(path.read_text(encoding="utf-8"), named, default_base)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise TrainingConfigError(f"{path}: not JSON ({error})") from error
     except TrainingConfigError as error:
         raise TrainingConfigError(f"{path}: {error}") from error
 
 
-def config_from_json(text: str) -> TrainConfig:
-    """A TrainConfig from JSON that names only what differs from `base`, a named configuration."""
+def config_of_json(
+    text: str, named: Mapping[str, Callable[[], Config]], default_base: str
+) -> Config:
+    """A configuration from JSON that names only what differs from its `base`, one of `named`."""
     given = json.loads(text)
     if not isinstance(given, Mapping):
         raise TrainingConfigError("the configuration is no JSON object")
-    base = given.get("base", "apgan-256")
-    if base not in NAMED_CONFIGS:
-        raise TrainingConfigError(f"base {base!r}; allowed: {', '.join(NAMED_CONFIGS)}")
+    base = given.get("base", default_base)
+    if base not in named:
+        raise TrainingConfigError(f"base {base!r}; allowed: {', '.join(named)}")
     rest = {name: value for name, value in given.items() if name != "base"}
-    return _replaced(NAMED_CONFIGS[base](), rest, "")
+    return _replaced(named[base](), rest, "")
 
 
 def _replaced(config: Config, given: Mapping[str, Any], prefix: str) -> Config:

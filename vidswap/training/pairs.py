@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -253,20 +250,3 @@ def _warp_between_sizes(
         picture, full[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
     return warped.astype(np.uint8, copy=False)
-
-
-def prefetched(
-    sampler: PairSampler, first: int = 0, stride: int = 1, threads: int = 2
-) -> Iterator[PairBatch]:
-    """Batches number `first`, `first + stride`, ... in order, drawn ahead of the training step."""
-    numbers = itertools.count(first, stride)
-    with ThreadPoolExecutor(threads) as pool:
-        ahead = deque(pool.submit(sampler.batch, next(numbers)) for _ in range(2 * threads))
-        try:
-            while True:
-                batch = ahead.popleft().result()
-                ahead.append(pool.submit(sampler.batch, next(numbers)))
-                yield batch
-        finally:
-            for waiting in ahead:
-                waiting.cancel()

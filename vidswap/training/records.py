@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vidswap.errors import CheckpointError, DiskFullError, MissingLibraryError
 from vidswap.models.checkpoint import load_generator
-from vidswap.training.config import TrainConfig
-from vidswap.training.id_targets import split_embedding
-from vidswap.training.pair_batch import PairBatch
-from vidswap.training.trainer import Trainer
+from vidswap.training.guarded_trainer import GuardedTrainer
 
 STATE_FILE, LOG_FILE, CURVES_FILE = "state.pt", "log.jsonl", "curves.png"
 CHECKPOINT_SUFFIX = ".safetensors"
@@ -42,13 +41,17 @@ class RunFolder:
         """The last state, or None in a new run; raises CheckpointError when it is damaged."""
         return read_state(self.state_path) if self.state_path.is_file() else None
 
-    def save_state(self, trainer: Trainer) -> None:
+    def save_state(self, trainer: GuardedTrainer[Any]) -> None:
         """Write the state. Raises DiskFullError; the state before it is then still there."""
         write_state(trainer.state(), self.state_path)
 
-    def write_config(self, config: TrainConfig) -> None:
-        """Write the configuration as it was used."""
-        (self.path / "config.json").write_text(json.dumps(asdict(config), indent=1))
+    def write_config(self, config: Any) -> None:
+        """Write the configuration, a dataclass, as it was used."""
+        self.write_text(json.dumps(asdict(config), indent=1))
+
+    def write_text(self, config: str) -> None:
+        """Write the configuration, JSON already."""
+        (self.path / "config.json").write_text(config)
 
     def log(self, line: dict[str, float]) -> None:
         """Append a line to the log, one JSON object."""
@@ -65,10 +68,9 @@ class RunFolder:
             lines = [json.loads(text) for text in path.read_text().splitlines()]
             draw_curves(lines, self.path / CURVES_FILE)
 
-    def write_sheet(self, trainer: Trainer, faces: NDArray[np.uint8], batch: PairBatch) -> None:
-        """Write sources, targets and swaps of the averaged generator as PNG."""
-        sheet = picture_sheet(trainer, faces, batch)
-        path = self.path / f"sheet-{trainer.images:08d}.png"
+    def write_sheet(self, sheet: NDArray[np.uint8], images: int) -> None:
+        """Write a sheet of pictures (H, W, 3) uint8 RGB as PNG, named after the images seen."""
+        path = self.path / f"sheet-{images:08d}.png"
         cv2.imwrite(str(path), np.ascontiguousarray(sheet[:, :, ::-1]))
 
 
@@ -100,8 +102,9 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        words = (str(error) or type(error).__name__).splitlines()[0]  # of an empty file: none
         raise CheckpointError(
-            f"{path}: not a training state, or damaged ({str(error).splitlines()[0]}); give "
+            f"{path}: not a training state, or damaged ({words}); give "
             "another run folder, or remove the file to begin anew"
         ) from error
     return state
@@ -122,24 +125,13 @@ def read_start(path: Path) -> dict[str, Any]:
     return {"generator": weights, "average": weights, "images": loaded.images_trained, "steps": 0}
 
 
-def picture_sheet(
-    trainer: Trainer, faces: NDArray[np.uint8], batch: PairBatch
-) -> NDArray[np.uint8]:
-    """Sources, targets and swaps of the averaged generator, a row each: uint8 RGB."""
-    device = trainer.device
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-        identity = split_embedding(trainer.id_rows[batch.sources.to(device)])
-        outputs = trainer.average(
-            batch.targets.to(device), batch.boundary_maps.to(device), identity,
-            batch.references.to(device),
-        )  # fmt: skip
-    size = batch.targets.shape[2]
-    sources = [cv2.resize(faces[int(i)], (size, size)) for i in batch.sources]
-    rows = [np.concatenate(sources, axis=1)]
-    for pictures in (batch.targets, outputs.cpu()):
-        uint8 = ((pictures.float().permute(0, 2, 3, 1).numpy() + 1.0) * 127.5).round()
-        rows.append(np.concatenate(list(uint8.clip(0, 255).astype(np.uint8)), axis=1))
-    return np.concatenate(rows, axis=0).astype(np.uint8)
+def rows_of_pictures(rows: Sequence[Tensor]) -> NDArray[np.uint8]:
+    """A sheet (H, W, 3) uint8 RGB of batches (B, 3, S, S) in [-1, 1], each of them a row."""
+    drawn = []
+    for pictures in rows:
+        uint8 = ((pictures.float().cpu().permute(0, 2, 3, 1).numpy() + 1.0) * 127.5).round()
+        drawn.append(np.concatenate(list(uint8.clip(0, 255).astype(np.uint8)), axis=1))
+    return np.concatenate(drawn, axis=0).astype(np.uint8)
 
 
 def draw_curves(lines: list[dict[str, float]], path: Path) -> None:

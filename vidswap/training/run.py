@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidswap.errors import (
-    DiskFullError,
-    MissingLibraryError,
-    OutputExistsError,
-    TrainingConfigError,
-)
+from vidswap.errors import TrainingConfigError
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.training.config import TrainConfig
 from vidswap.training.data.face_shards import (
@@ -30,14 +21,7 @@ from vidswap.training.data.face_shards import (
     read_index,
     read_landmarks,
 )
-from vidswap.training.distributed import (
-    any_process,
-    join_processes,
-    leave_processes,
-    n_processes,
-    rank,
-    wait_for_all,
-)
+from vidswap.training.distributed import join_processes, leave_processes, rank, wait_for_all
 from vidswap.training.graph_readers import read_tflite
 from vidswap.training.id_targets import (
     MobileFaceNet,
@@ -46,15 +30,14 @@ from vidswap.training.id_targets import (
     shows_held_out,
 )
 from vidswap.training.identity_loss import IdentityLoss
+from vidswap.training.loop import Pace, TrainingLoop, TrainResult, state_to_resume
 from vidswap.training.pair_batch import PairBatch, PairConfig
 from vidswap.training.pair_draws import read_sides
-from vidswap.training.pairs import PairSampler, prefetched
+from vidswap.training.pairs import PairSampler
 from vidswap.training.records import RunFolder, read_start
+from vidswap.training.swap_sheet import swap_sheet
 from vidswap.training.trainer import Trainer
 
-logger = logging.getLogger(__name__)
-
-SAVE_MINUTES = 8.0  # between two writes of the state
 LOG_STEPS = 50  # between two lines of the log
 SHEET_STEPS = 500  # between two picture sheets
 FIXED_BATCH = 10**9  # the number of the sheets' batch, which training does not reach
@@ -80,16 +63,6 @@ class TrainJob:
     images: int | None = None
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """What a run has seen in all, and how often a value was not finite."""
-
-    images: int
-    steps: int
-    steps_back: int
-    seconds: float
-
-
 @dataclass(frozen=True, eq=False)
 class TrainingFaces:
     """A dataset ready to train on: the sampler's arrays and the identity loss."""
@@ -108,12 +81,7 @@ def train(job: TrainJob, show: Callable[[dict[str, float]], None] | None = None)
     """
     device = join_processes()
     folder = RunFolder(job.run)
-    state = folder.read_state()
-    if state is not None and not job.resume:
-        raise OutputExistsError(
-            f"{job.run}: holds a run of {state['images']} images; give --resume to go on with it, "
-            "or another folder"
-        )
+    state = state_to_resume(folder, job.resume)
     if state is None and job.start_from is not None:
         state = read_start(job.start_from)
     # The first process fills the cache, the others read it.
@@ -129,7 +97,9 @@ def train(job: TrainJob, show: Callable[[dict[str, float]], None] | None = None)
     if rank() == 0:
         folder.write_config(job.config)
     try:
-        return _Run(job, folder, trainer, faces, show).go()
+        pace = Pace(job.minutes, job.images, LOG_STEPS, SHEET_STEPS)
+        sheet = partial(swap_sheet, trainer, faces.pictures, faces.fixed)
+        return TrainingLoop(trainer, faces.sampler, folder, pace, sheet, show).go()
     finally:
         leave_processes()
 
@@ -165,99 +135,3 @@ def read_faces(job: TrainJob) -> TrainingFaces:
     plain = replace(config.pairs, occluded=0.0, degraded=0.0)
     fixed = sampler(plain, 12345).batch(FIXED_BATCH)
     return TrainingFaces(pictures, sampler(config.pairs, config.seed), fixed, identity_loss)
-
-
-class _Run:
-    """The loop around `Trainer.step`: batches in order, log, sheets, states, and the end."""
-
-    def __init__(
-        self,
-        job: TrainJob,
-        folder: RunFolder,
-        trainer: Trainer,
-        faces: TrainingFaces,
-        show: Callable[[dict[str, float]], None] | None,
-    ) -> None:
-        self.job, self.folder, self.trainer, self.faces = job, folder, trainer, faces
-        self.show = show
-        self.sums: dict[str, list[float]] = {}
-
-    def go(self) -> TrainResult:
-        """Train to the end."""
-        trainer, job = self.trainer, self.job
-        first = trainer.steps * n_processes() + rank()
-        start = saved = lapped = time.monotonic()
-        lap_images = trainer.images
-        with _stop_on_signal() as stop_requested:
-            for batch in prefetched(self.faces.sampler, first, n_processes()):
-                ended = time.monotonic() - start > 60 * job.minutes or stop_requested()
-                ended = ended or (job.images is not None and trainer.images >= job.images)
-                if any_process(ended):
-                    break
-                self._add(trainer.step(batch))
-                if trainer.steps % LOG_STEPS == 0:
-                    now = time.monotonic()
-                    self._write_log((trainer.images - lap_images) / (now - lapped))
-                    lapped, lap_images = now, trainer.images
-                if trainer.steps % SHEET_STEPS == 0 and rank() == 0:
-                    self._write_pictures()
-                if time.monotonic() - saved > 60 * SAVE_MINUTES:
-                    self._save(last=False)
-                    saved = time.monotonic()
-        self._save(last=True)
-        seconds = time.monotonic() - start
-        return TrainResult(trainer.images, trainer.steps, trainer.steps_back, seconds)
-
-    def _add(self, losses: dict[str, float] | None) -> None:
-        for name, value in (losses or {}).items():
-            self.sums.setdefault(name, []).append(value)
-
-    def _write_log(self, rate: float) -> None:
-        means = {name: round(float(np.mean(values)), 5) for name, values in self.sums.items()}
-        self.sums = {}
-        if rank() == 0:
-            line = {
-                "images": self.trainer.images,
-                "images_per_second": round(rate, 2),
-                "steps_back": self.trainer.steps_back,
-                **means,
-            }
-            self.folder.log(line)
-            if self.show is not None:
-                self.show(line)
-
-    def _write_pictures(self) -> None:
-        self.folder.write_sheet(self.trainer, self.faces.pictures, self.faces.fixed)
-        try:
-            self.folder.write_curves()
-        except MissingLibraryError as error:
-            # The log has the numbers; a run is not ended for want of a plot.
-            logger.warning("%s", error)
-
-    def _save(self, last: bool) -> None:
-        if rank() != 0:
-            return
-        try:
-            self.folder.save_state(self.trainer)
-        except DiskFullError as error:
-            # There may be room again by the next time; minutes of training are not thrown away.
-            if last:
-                raise
-            logger.warning("%s", error)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM or Ctrl-C has come; the loop then saves and leaves."""
-    requested = False
-
-    def request(_number: int, _frame: FrameType | None) -> None:
-        nonlocal requested
-        requested = True
-
-    before = {n: signal.signal(n, request) for n in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: requested
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

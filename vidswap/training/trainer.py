@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vidswap.errors import CheckpointError, TrainingDivergedError
 from vidswap.models.apgan.discriminator import Discriminator
 from vidswap.models.apgan.gate import Composition
 from vidswap.models.apgan.generator import Generator
 from vidswap.training.config import TrainConfig
-from vidswap.training.distributed import average_gradients, n_processes, same_everywhere
+from vidswap.training.distributed import same_everywhere
 from vidswap.training.expression import ExpressionNet, expression_loss
 from vidswap.training.growth import grow_discriminator, with_added_parts
+from vidswap.training.guarded_trainer import (
+    MAX_STEPS_BACK,
+    GuardedTrainer,
+    another_architecture,
+)
 from vidswap.training.id_targets import split_embedding
 from vidswap.training.identity_loss import IdentityLoss
 from vidswap.training.losses import (
@@ -31,15 +34,22 @@ from vidswap.training.losses import (
 )
 from vidswap.training.pair_batch import PairBatch
 
-GOOD_STATE_STEPS = 100  # between two states that the guard can step back to
-MAX_STEPS_BACK = 5  # in a row, before a run gives up
+__all__ = ["MAX_STEPS_BACK", "Trainer"]
 
 
-class Trainer:
-    """Generator, discriminator, their optimisers and the averaged generator."""
+class Trainer(GuardedTrainer[PairBatch]):
+    """Generator, discriminator, their optimisers and the averaged generator.
+
+    While the discriminator is warmed up, a step updates none of the generator, and no image counts
+    as seen.
+    """
+
+    nets_kept = ("generator", "average", "discriminator")
+    optimisers_kept = ("generator_optimiser", "discriminator_optimiser")
 
     def __init__(self, config: TrainConfig, identity_loss: IdentityLoss, device: torch.device):
-        self.config, self.device = config, device
+        super().__init__(config, device)
+        self.config: TrainConfig = config
         torch.manual_seed(config.seed)
         self.generator = Generator(config.generator)
         _set_id_statistics(self.generator, identity_loss.id_rows)
@@ -60,38 +70,34 @@ class Trainer:
         self.discriminator_optimiser = torch.optim.Adam(
             self.discriminator.parameters(), config.discriminator_rate, config.betas
         )
-        self.images = 0
         self.warmed = 0  # images that the discriminator alone has learnt from
-        self.steps = 0
-        self.steps_back = 0
-        self._steps_back_in_a_row = 0
-        self._good_state: dict[str, Any] | None = None
 
-    def step(self, batch: PairBatch) -> dict[str, float] | None:
-        """One update of the discriminator and one of the generator; the losses, for the log.
+    @property
+    def _warming(self) -> bool:
+        return self.warmed < self.config.warm_discriminator_images
 
-        While the discriminator is warmed up, none of the generator, and no image counts as seen.
-        None where a value was not finite: the nets are then those of the last good state, and the
-        batch is left out. Raises TrainingDivergedError when that does not help.
-        """
-        if self._good_state is None:
-            self._good_state = copy.deepcopy(self.nets())
-        warming = self.warmed < self.config.warm_discriminator_images
-        losses = self._warm_discriminator(batch) if warming else self._update_both(batch)
-        self.steps += 1
-        if not all(math.isfinite(value) for value in losses.values()):
-            self._step_back(losses)
-            return None
-        self._steps_back_in_a_row = 0
-        images = len(batch.targets) * n_processes()
-        if warming:
+    def learn(self, batch: PairBatch) -> dict[str, float]:
+        """One update of the discriminator and one of the generator; the losses, for the log."""
+        return self._warm_discriminator(batch) if self._warming else self._update_both(batch)
+
+    def images_in(self, batch: PairBatch) -> int:
+        """How many targets a batch has."""
+        return len(batch.targets)
+
+    def count(self, images: int) -> None:
+        """Count what a good step has learnt from."""
+        if self._warming:
             self.warmed += images
         else:
-            self._move_average(images)
-            self.images += images
-        if self.steps % GOOD_STATE_STEPS == 0:
-            self._good_state = copy.deepcopy(self.nets())
-        return losses
+            super().count(images)
+
+    def adam_settings(self) -> dict[str, tuple[float, tuple[float, float]]]:
+        """Rate and betas of both optimisers."""
+        config = self.config
+        return {
+            "generator_optimiser": (config.generator_rate, config.betas),
+            "discriminator_optimiser": (config.discriminator_rate, config.betas),
+        }
 
     def _warm_discriminator(self, batch: PairBatch) -> dict[str, float]:
         """An update of the discriminator against the generator as it stands."""
@@ -144,7 +150,7 @@ class Trainer:
                         self.expression, outputs[n:], targets[n:], corners
                     )
             loss_g = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()
-            norm_g = self._update(self.generator_optimiser, self.generator, loss_g)
+            norm_g = self.update(self.generator_optimiser, self.generator, loss_g)
         return {
             **losses_d,
             "gradient_norm": norm_g,
@@ -166,7 +172,7 @@ class Trainer:
         hinge_d, _ = ADVERSARIAL_LOSSES[self.config.adversarial]
         real: Scales = self.discriminator(targets, maps)
         loss = hinge_d(real, self.discriminator(outputs, maps))
-        norm = self._update(self.discriminator_optimiser, self.discriminator, loss)
+        norm = self.update(self.discriminator_optimiser, self.discriminator, loss)
         return real, {"discriminator": float(loss.detach()), "discriminator_norm": norm}
 
     def _with_swaps(self, targets: Tensor, maps: Tensor, batch: PairBatch) -> Tensor:
@@ -200,70 +206,9 @@ class Trainer:
             stages = self.discriminator(answers, maps[answered])
         return wanted, _with_rows(real, stages, answered)
 
-    def _update(self, optimiser: torch.optim.Optimizer, net: nn.Module, loss: Tensor) -> float:
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(net)
-        norm = float(nn.utils.clip_grad_norm_(net.parameters(), self.config.clip_norm))
-        if math.isfinite(norm):
-            optimiser.step()
-        return norm
-
-    def _step_back(self, losses: dict[str, float]) -> None:
-        self.steps_back += 1
-        self._steps_back_in_a_row += 1
-        if self._good_state is None or self._steps_back_in_a_row > MAX_STEPS_BACK:
-            bad = [name for name, value in losses.items() if not math.isfinite(value)]
-            raise TrainingDivergedError(
-                f"{', '.join(bad)} not finite {self._steps_back_in_a_row} times in a row from the "
-                f"last good state; lower generator_rate ({self.config.generator_rate:g}) and "
-                "resume"
-            )
-        self._load_nets(copy.deepcopy(self._good_state))
-
-    def _move_average(self, batch: int) -> None:
-        # Short at first: the horizon is at most a fifth of what has been seen.
-        horizon = min(self.config.ema_images, max(batch, self.images // 5))
-        decay = 1.0 - batch / max(horizon, batch + 1)
-        with torch.no_grad():
-            for mean, current in zip(
-                self.average.parameters(), self.generator.parameters(), strict=True
-            ):
-                mean.lerp_(current, 1.0 - decay)
-            # Spectral normalisation keeps its singular vectors in buffers.
-            for kept, buffer in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-                kept.copy_(buffer)
-
-    def nets(self) -> dict[str, Any]:
-        """Weights and optimisers."""
-        return {name: getattr(self, name).state_dict() for name in _NETS + _OPTIMISERS}
-
-    def _load_nets(self, state: dict[str, Any]) -> None:
-        # Weights that were moved between machines come without the optimisers' moments.
-        # An exported generator comes without the discriminator too.
-        given = ["generator", "average"]
-        given += [name for name in ("discriminator", *_OPTIMISERS) if name in state]
-        for name in given:
-            getattr(self, name).load_state_dict(state[name])
-        for optimiser, rate in (
-            (self.generator_optimiser, self.config.generator_rate),
-            (self.discriminator_optimiser, self.config.discriminator_rate),
-        ):
-            for group in optimiser.param_groups:
-                group["lr"], group["betas"] = rate, self.config.betas
-
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs; the next batch is that of number `steps`."""
-        state = {
-            **self.nets(),
-            "images": self.images,
-            "steps": self.steps,
-            "warmed": self.warmed,
-            "torch_rng": torch.get_rng_state(),
-        }
-        if self.device.type == "cuda":
-            state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
-        return state
+        return {**super().state(), "warmed": self.warmed}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Resume from `state()`. Weights of a 128-pixel run carry over to a 256-pixel one.
@@ -279,21 +224,11 @@ class Trainer:
             else:
                 self._grow_from(state)
         except (KeyError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                "the state is of another architecture than the configuration "
-                f"({str(error).splitlines()[0]}); give another run folder, or the configuration "
-                "it was trained with"
-            ) from error
-        self.images = int(state["images"])
-        self.steps = int(state.get("steps", 0))
+            raise another_architecture(error) from error
         # A discriminator that comes along from elsewhere has learnt before.
         known = self.config.warm_discriminator_images if "discriminator" in state else 0
         self.warmed = int(state.get("warmed", known))
-        if "torch_rng" in state:
-            torch.set_rng_state(state["torch_rng"])
-        if "cuda_rng" in state and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
-        self._good_state = None
+        self._load_counts(state)
 
     def _grow_from(self, state: dict[str, Any]) -> None:
         for name in ("generator", "average"):
@@ -316,10 +251,6 @@ def _with_rows(scales: Scales, rows: Scales, chosen: slice) -> Scales:
             stage[chosen] = row
         replaced.append((score.detach(), mixed))
     return replaced
-
-
-_NETS = ("generator", "average", "discriminator")
-_OPTIMISERS = ("generator_optimiser", "discriminator_optimiser")
 
 
 def _set_id_statistics(generator: Generator, id_rows: Tensor) -> None:

@@ -234,10 +234,19 @@ def whole_meshes(
 
 
 def cached_faces(folder: Path, cache: Path, size: int) -> NDArray[np.uint8]:
-    """All faces (N, size, size, 3), memory-mapped from `cache`; decoded there on first use."""
+    """All faces (N, size, size, 3), memory-mapped from `cache`; decoded there on first use.
+
+    Those of 256 pixels, where the cache has them, are reduced to a smaller size without decoding.
+    """
     records = read_index(folder)
+    decoded = cache / "faces-256.npy"
 
     def fill(faces: NDArray[np.uint8]) -> None:
+        if size < 256 and decoded.is_file():
+            whole = cached_faces(folder, cache, 256)
+            for i in tqdm(range(len(whole)), f"faces at {size} px"):
+                faces[i] = cv2.resize(whole[i], (size, size), interpolation=cv2.INTER_AREA)
+            return
         pictures = iterate_faces(folder, records, size)
         for i, face in enumerate(tqdm(pictures, f"faces at {size} px", len(records))):
             faces[i] = face
