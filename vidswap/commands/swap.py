@@ -18,7 +18,7 @@ from vidswap.commands.options import options_from
 from vidswap.commands.progress import SwapBar, TuneBar
 from vidswap.commands.report import check_outputs, report_run
 from vidswap.commands.settings import settings_as_toml, settings_option
-from vidswap.options import OUTPUT, RANGE, SOURCE_AND_TARGET
+from vidswap.options import HARDWARE, OUTPUT, RANGE, SOURCE_AND_TARGET
 from vidswap.runtime.text import escaped
 from vidswap.swap.inpaint_options import OWN, SHARED, InpaintOptions
 from vidswap.swap.options import OTHERS, SwapOptions
@@ -52,6 +52,22 @@ _output_file = partial(_output, "-o", "--output", type=PATH)
 @_output("--dry-run", is_flag=True, help="Show what would be done and lost; do nothing.")
 @_output("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @_output("--quiet", is_flag=True, help="Print no progress and no summary.")
+@option_in(HARDWARE)(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Worker processes that swap the clip's shots side by side, to the same result.",
+)
+@option_in(HARDWARE)(
+    "--ray",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[ADDRESS|auto|local]",
+    help="Have the shots swapped by a Ray cluster; give it last.",
+)
 @settings_option(SwapOptions)
 @_settings("--print-settings", is_flag=True, help="Print the settings as TOML and exit.")
 @click.pass_context
@@ -65,6 +81,8 @@ def run(
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    jobs: int,
+    ray: str | None,
     print_settings: bool,
     **settings: Any,
 ) -> None:
@@ -94,7 +112,7 @@ def run(
     if report is not None:
         check_outputs([report], [target, output, *sources], options.overwrite)
     with SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar:
-        result = swap_video(sources, target, output, options, bar.show)
+        result = swap_video(sources, target, output, options, bar.show, _ranges_by(jobs, ray))
     _log_result(result)
     if report is not None:
         report_run(sources, target, output, report, options, silent=quiet or as_json)
@@ -104,6 +122,20 @@ def run(
         click.echo(json.dumps(result.to_dict(), indent=2))
     elif not quiet:
         say(_summary(result))
+
+
+def _ranges_by(jobs: int, ray: str | None) -> Any:
+    """What swaps a clip's ranges; None for the process itself."""
+    if ray is not None:
+        from vidswap.batch.ray_film import RayRangeWorkers
+        from vidswap.batch.ray_run import RayOptions
+
+        return RayRangeWorkers(RayOptions(address=ray), jobs if jobs > 1 else None)
+    if jobs == 1:
+        return None
+    from vidswap.batch.film import RangeWorkers
+
+    return RangeWorkers(jobs)
 
 
 def _required(context: click.Context, **values: Any) -> tuple[Path, Path]:

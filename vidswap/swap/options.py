@@ -342,6 +342,19 @@ class SwapCounts:
                 else:
                     spans.append([seconds, seconds])
 
+    def join(self, later: "SwapCounts") -> None:
+        """Add the totals of frames that come after these."""
+        self.frames += later.frames
+        self.faces_swapped += later.faces_swapped
+        self.frames_without_face += later.frames_without_face
+        for person, found in later.spans.items():
+            spans = self.spans.setdefault(person, [])
+            for first, last in found:
+                if spans and (first - spans[-1][1] <= _SAME_SPAN or len(spans) >= _MOST_SPANS):
+                    spans[-1][1] = last
+                else:
+                    spans.append([first, last])
+
     def copy(self) -> "SwapCounts":
         """Totals that do not change with these."""
         spans = {person: [list(span) for span in spans] for person, spans in self.spans.items()}

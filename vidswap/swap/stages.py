@@ -40,6 +40,8 @@ from vidswap.swap.state import SwapState, fingerprint
 
 Remembering = TypeVar("Remembering", FusedReference, Reshaper, SmoothedFace)
 
+SHORTEST_SEGMENT = 24  # frames, below which a shot's end ends no segment
+
 
 def find_faces(
     frames: Iterable[Frame],
@@ -51,8 +53,8 @@ def find_faces(
 ) -> Iterator[FrameFaces]:
     """Detect, track, choose and align. The tracker answers a few frames late; frames wait here.
 
-    With `segment_frames` a segment ends as soon as it has that many. With `begin` the frames are
-    those from the state's first held one on.
+    With `segment_frames` a segment ends as soon as it has that many, or with its shot. With `begin`
+    the frames are those from the state's first held one on.
     """
     identity = FaceSampler(nets.encoder)
     tracker = FaceTracker(nets.detector, nets.landmark_finder, identity=identity)
@@ -62,7 +64,7 @@ def find_faces(
         tracker.restore(begin.following, [frame.rgb for frame in waiting])
         assigner.restore(begin.chosen)
         first, given = begin.next_index, begin.counts.frames
-    last_end = given
+    ends = SegmentEnds(segment_frames, given)
     for index, frame in enumerate(frames, first):
         waiting.append(frame)
         with clock("detect"):
@@ -71,8 +73,7 @@ def find_faces(
             item = _aligned(waiting.popleft(), given, found.faces, assigner, clock)
             given += 1
             # Only between two calls of the tracker does its state belong to a frame given back.
-            if segment_frames and given - last_end >= segment_frames and found is tracked[-1]:
-                last_end = given
+            if found is tracked[-1] and ends.is_end(given, tracker.began_shot):
                 item = replace(item, ending=_ending(index + 1, waiting, tracker, assigner))
             yield item
     with clock("detect"):
@@ -80,6 +81,27 @@ def find_faces(
     for found in tracked:
         yield _aligned(waiting.popleft(), given, found.faces, assigner, clock)
         given += 1
+
+
+class SegmentEnds:
+    """Where segments end: after `segment_frames`, None for never, or with a shot that is not tiny.
+
+    Since it counts from the last end alone, a run that begins at an end has the same ends from
+    there on, whatever was before.
+    """
+
+    def __init__(self, segment_frames: int | None, given: int = 0) -> None:
+        self._frames, self._last = segment_frames, given
+
+    def is_end(self, given: int, shot_ended: bool) -> bool:
+        """Whether one ends after the frame that is the `given`-th to come back."""
+        if self._frames is None:
+            return False
+        least = min(self._frames, SHORTEST_SEGMENT) if shot_ended else self._frames
+        if given - self._last < least:
+            return False
+        self._last = given
+        return True
 
 
 def _ending(
