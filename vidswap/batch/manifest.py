@@ -162,7 +162,7 @@ def _request(text: str) -> SwapRequest | str:
 
 def _has_cast(request: SwapRequest) -> bool:
     """Whether faces come from a cast, as requests may have in the place of sources."""
-    return bool(getattr(request, "cast", None))
+    return request.options.cast is not None
 
 
 def collisions(jobs: Iterable[Job]) -> list[tuple[int, str]]:
