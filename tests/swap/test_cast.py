@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,19 +14,23 @@ from click.testing import CliRunner
 
 import vidswap
 from tests.people.scenes import A, clip_of, leaving, mirrored
+from tests.report.browser import CHROMIUM, Browser
 from tests.swap.test_swap import decoded_planes
 from vidswap.animation.clip import portrait_path
 from vidswap.commands.main import main
 from vidswap.errors import BadOptionError, CastError, InputNotFoundError, OutputExistsError
 from vidswap.media.picture import read_picture, write_picture
-from vidswap.people.plan import PLAN, assign
-from vidswap.people.tracks import TRACKS, Tracks, read_tracks
+from vidswap.people.plan import PLAN, assign, read_plan
+from vidswap.people.tracks import TRACKS, Tracks, read_tracks, write_tracks
 from vidswap.provenance.verify import verify_file
 from vidswap.swap import first_pass
 from vidswap.swap.cast import auto_folder
 from vidswap.swap.first_pass import find_people
+from vidswap.swap.look import look_options
 from vidswap.swap.options import SwapOptions, SwapResult
-from vidswap.swap.sheet import SHEET
+from vidswap.swap.plan import plan_swap
+from vidswap.swap.preview import TILE
+from vidswap.swap.sheet import SHEET, write_sheet
 
 FRAMES = 32
 ALICE, BOB = portrait_path("nora"), portrait_path("kenji")
@@ -264,3 +269,82 @@ def test_the_command_finds_assigns_and_tells(clip: Path, tmp_path: Path) -> None
         ([str(clip)], 2), ([str(folder), "p1=keep"], 2), ([str(folder), "-o", "x"], 2),
     ):  # fmt: skip
         assert runner.invoke(main, ["people", *wrong]).exit_code == code, wrong
+
+
+def test_a_preview_shows_each_person_before_and_after_in_each_shot(
+    clip: Path, cast: Path, untrained: Path, tmp_path: Path
+) -> None:
+    assign(cast, {"p1": str(BOB), "p2": str(ALICE)})
+    output = tmp_path / "preview.png"
+    flags = ["--cast", str(cast), "-o", str(output), "--checkpoint", str(untrained)]
+    told = CliRunner().invoke(main, ["preview", str(clip), *flags])
+    assert told.exit_code == 0 and "5 appearance(s)" in told.output, told.output
+    sheet = read_picture(output).rgb
+    assert sheet.shape == (2 * (TILE + 20), 3 * 2 * TILE, 3)
+    before, after = sheet[:TILE, :TILE].astype(int), sheet[:TILE, TILE : 2 * TILE].astype(int)
+    assert before.std() > 20 and np.abs(before - after).mean() > 1
+    assert CliRunner().invoke(main, ["preview", str(clip), *flags, "--at", "1"]).exit_code == 2
+
+
+def test_clean_knows_the_first_pass_of_a_run_that_ended_early(cast: Path, tmp_path: Path) -> None:
+    left = auto_folder(tmp_path / "out.mp4")
+    shutil.copytree(cast, left)
+    assert "nothing to remove" in CliRunner().invoke(main, ["clean", str(tmp_path)]).output
+    for path in (*left.iterdir(), left):
+        os.utime(path, (1e9, 1e9))
+    assert "kept" in CliRunner().invoke(main, ["clean", str(tmp_path)]).output
+    (left / "letter.txt").write_text("dear")
+    os.utime(left / "letter.txt", (1e9, 1e9))
+    os.utime(left, (1e9, 1e9))
+    assert "nothing" in CliRunner().invoke(main, ["clean", str(tmp_path), "--all"]).output
+    (left / "letter.txt").unlink()
+    os.utime(left, (1e9, 1e9))
+    assert "removed" in CliRunner().invoke(main, ["clean", str(tmp_path), "--all"]).output
+    assert not left.exists() and cast.exists()
+
+
+def test_a_plan_can_be_tried_without_work(
+    cast: Path, clip: Path, untrained: Path, tmp_path: Path
+) -> None:
+    assign(cast, {"p1": str(BOB)})
+    short = options(untrained, cast=cast, end=0.2)
+    plan = plan_swap([], clip, tmp_path / "out.mkv", short)
+    assert plan.sources.used == (("kenji.jpg", 1),)
+    auto = plan_swap([ALICE, BOB], clip, tmp_path / "out.mkv", replace(short, cast="auto"))
+    assert dict(auto.sources.used) == {"nora.jpg": 1, "kenji.jpg": 1}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cast"]
+
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+@needs_chromium
+def test_the_sheet_shows_everybody_on_a_telephone_and_on_paper(cast: Path) -> None:
+    text = (cast / PLAN).read_text().replace('name = ""', 'name = "<b>Ann & \\"co\\"</b>"', 1)
+    (cast / PLAN).write_text(text)
+    write_sheet(read_plan(cast, look_options()))
+    page = cast / SHEET
+    with Browser() as browser:
+        for width in (1200, 360):
+            browser.open(page, width=width)
+            assert browser.complaints == []
+            assert all(url.startswith(("data:", "file:")) for url in browser.requests)
+            assert browser.value("document.documentElement.scrollWidth") <= width
+            assert browser.value("document.querySelectorAll('article').length") == 2
+            assert browser.value(
+                "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+            )
+        assert browser.value("document.querySelectorAll('.strip rect').length") == 5
+        assert browser.value("document.querySelector('h3').textContent").endswith(
+            '<b>Ann & "co"</b>'
+        )
+        assert browser.pdf().startswith(b"%PDF")
+
+
+def test_doubtful_tracks_come_first_and_say_why(cast: Path) -> None:
+    tracks = read_tracks(cast)
+    doubted = replace(tracks.tracks[0], doubts=("blurred", "could be p2"))
+    write_tracks(replace(tracks, tracks=(doubted, *tracks.tracks[1:])), cast / TRACKS)
+    write_sheet(read_plan(cast, look_options()))
+    page = (cast / SHEET).read_text()
+    assert page.index("Doubtful first") < page.index("could be p2") < page.index("<h2>People</h2>")

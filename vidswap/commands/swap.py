@@ -96,7 +96,9 @@ def run(
         result = swap_video(sources, target, output, options, bar.show)
     _log_result(result)
     if report is not None:
-        report_run(sources, target, output, report, options, silent=quiet or as_json)
+        # A report measures one person: with a cast, only what needs no source.
+        own = sources if options.cast is None else ()
+        report_run(own, target, output, report, options, silent=quiet or as_json)
     for warning in result.warnings:
         warn(warning, silent=as_json)
     if as_json:

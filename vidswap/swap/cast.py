@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,13 +33,14 @@ from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.people.tracks import TRACKS, Tracks, read_tracks
 from vidswap.provenance.record import files_used
 from vidswap.swap.faces import Assignment, FaceAims, FaceSource
-from vidswap.swap.first_pass import check_target, find_people
+from vidswap.swap.first_pass import OWN_NAMES, WORK, check_target, find_people
 from vidswap.swap.look import FaceLook, load_generators, look_options
 from vidswap.swap.options import OTHERS, PersonSwapped, SwapCounts, SwapOptions
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
+_MAY_BE_IN_USE = 3600.0  # seconds
 Sources = tuple[Path, ...]
 
 
@@ -121,17 +123,17 @@ class Cast:
         found = []
         for person in self.plan.tracks.people:
             numbers: list[str] = []
-            consent: list[str] = []
+            consent = False
             for sources in self._sources_of(person):
                 identity = self.identities[sources]
                 own = files_used(sources, identity.used)
                 numbers += [f"source {files.index(path) + 1}" for path in own if path in files]
-                consent += identity.consent
+                consent |= bool(identity.consent)
             if numbers:
                 plan = self.plan.people.get(person, PersonPlan(person))
                 entry: dict[str, Any] = {"person": person, "sources": list(dict.fromkeys(numbers))}
                 entry |= {"name": plan.name} if plan.name else {}
-                entry |= {"consent": consent} if consent else {}
+                entry |= {"consent_recorded": True} if consent else {}
                 found.append(entry)
         return found
 
@@ -244,6 +246,21 @@ def load_cast(
 def auto_folder(output: Path) -> Path:
     """Where the first pass of `--cast auto` is kept until the output is complete."""
     return output.with_name(f".{work_name(output, output.name)}.cast")
+
+
+def left_casts(folder: Path) -> list[Path]:
+    """Folders of first passes whose runs ended early, in a folder of outputs.
+
+    By their names and by what lies in them; those that were changed within the hour may be in use.
+    """
+    found = []
+    for path in sorted(folder.glob(".*.cast")):
+        inside = [] if path.is_symlink() or not path.is_dir() else list(path.iterdir())
+        times = [p.stat().st_mtime for p in (path, *inside, *(path / WORK).glob("*"))]
+        is_old = time.time() - max(times, default=0.0) > _MAY_BE_IN_USE
+        if inside and is_old and all(p.name in OWN_NAMES for p in inside):
+            found.append(path)
+    return found
 
 
 def _own_plan(

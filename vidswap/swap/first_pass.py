@@ -271,14 +271,16 @@ def check_cast_folder(folder: Path, overwrite: bool) -> None:
         raise OutputExistsError(
             f"{folder} holds a cast already; give --overwrite or name another folder"
         )
-    strange = [p.name for p in folder.iterdir() if p.name not in _OWN] if folder.is_dir() else []
+    strange = (
+        [p.name for p in folder.iterdir() if p.name not in OWN_NAMES] if folder.is_dir() else []
+    )
     if strange and not (folder / TRACKS).exists():
         raise OutputExistsError(
             f"{folder} holds other files ({strange[0]}, ...); name a new folder"
         )
 
 
-_OWN = {TRACKS, PLAN, WORK, "pictures.json", "sheet.html", "people.csv"}
+OWN_NAMES = {TRACKS, PLAN, WORK, "pictures.json", "sheet.html", "people.csv"}  # of a cast folder
 
 
 @dataclass(frozen=True)
@@ -609,7 +611,7 @@ def write_pictures(pictures: Pictures, folder: Path) -> None:
 
 def read_pictures(folder: Path) -> Pictures:
     """The small pictures of a cast folder, none where they are not there or are damaged."""
-    with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         path = folder / PICTURES
         if path.stat().st_size <= _LARGEST_PICTURES:
             plain = json.loads(path.read_bytes())
