@@ -20,8 +20,6 @@ from vidswap.faces.shape import FRAMES_ALIKE, LEAST_DOUBT, ShapeModel
 
 FloatArray = NDArray[np.float64]
 
-MOST_TOLD = 6  # shots of a source that count as photographs of their own
-
 
 @dataclass(frozen=True, eq=False)
 class ShapeMoment:
@@ -74,7 +72,7 @@ def source_proportions(
     model = model or ShapeModel.load()
     meshes = [shot.shot.landmarks for shot in shots]
     mean = np.mean([model.coefficients(landmarks) for landmarks in meshes], axis=0)
-    return model.proportions(mean, 1.0 / min(len(meshes), MOST_TOLD))
+    return model.proportions(mean, max(1.0 / len(meshes), LEAST_DOUBT))
 
 
 def reshaped(

@@ -1,4 +1,4 @@
-"""The swapping commands of the command line: `run`, `preview` and `tune`."""
+"""The commands that change faces: `run`, `preview`, `inpaint` and `tune`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from vidswap.commands.progress import SwapBar, TuneBar
 from vidswap.commands.report import check_outputs, report_run
 from vidswap.commands.settings import settings_as_toml, settings_option
 from vidswap.errors import BadOptionError
-from vidswap.options import OUTPUT, RANGE
+from vidswap.options import OUTPUT, RANGE, SOURCE_AND_TARGET
 from vidswap.runtime.text import escaped
+from vidswap.swap.inpaint_options import OWN, SHARED, InpaintOptions
 from vidswap.swap.options import OTHERS, SwapOptions
 from vidswap.tuning.options import TuneOptions
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 # What of a run shows in one frame.
 PREVIEWED = (
     "k_shot", "source_face", "face", "cast", "detector", "checkpoint", "mask", "reference",
-    "reference_weight", "shape", "colour_match", "device", "precision", "overwrite",
+    "reference_weight", "shape", "colour_match", "fps", "colour_space", "device", "precision",
+    "overwrite",
 )  # fmt: skip
 
 MOST_SPANS = 4  # of a person that the summary tells
@@ -207,6 +209,57 @@ def preview(
     _required(context, sources=sources, target=target, output=output)
     seconds = preview_frame(sources, target, output, at, SwapOptions(**settings))
     say(f"{output}: {target} at {seconds:.2f} s, before and after")
+
+
+@click.command(cls=Command, modules=("vidswap.swap.inpaint_job",))
+@click.argument("target", type=PATH)
+@_output_file(help="Output file; the suffix selects the container.", required=True)
+@options_from(InpaintOptions, (*OWN, *SHARED))
+@option_in(SOURCE_AND_TARGET)(
+    "--source",
+    "sources",
+    multiple=True,
+    type=PATH,
+    help="Photograph or clip of the person to fill the face as; for models that take one.",
+)
+@_output("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@_output("--quiet", is_flag=True, help="Print no progress and no summary.")
+def inpaint(
+    target: Path,
+    output: Path,
+    sources: tuple[Path, ...],
+    as_json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Fill what is missing of a face in TARGET, or unwanted before it.
+
+    TARGET is a clip or a picture, and the output is the same. Pixels outside of the region are not
+    changed.
+
+    \b
+    Regions that follow the face:
+      eyes, mouth, nose, lower-face, face (brows to lips), centre
+      glasses, occluders (glasses, hands, hair), found by a net
+    Regions that stay where they are in the frames:
+      the white of a picture or clip of the target's size
+      a colour such as '#ff00ff'
+    """
+    from vidswap.swap.inpaint_job import inpaint_file
+
+    options = InpaintOptions(**settings)
+    with SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar:
+        result = inpaint_file(target, output, options, sources, bar.show)
+    for warning in result.warnings:
+        warn(warning, silent=as_json)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+    elif not quiet:
+        say(
+            f"{result.output}: {result.frames} frames, {result.faces_filled} faces filled by "
+            f"{result.model}, {result.frames_without_face} frames without, {result.seconds:.1f} s, "
+            f"peak memory {result.peak_memory_mib:.0f} MiB"
+        )
 
 
 @click.command(cls=Command, modules=("vidswap.tuning.tune",))

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.reference import MOST_SHOTS
-from vidswap.digest import file_sha256
 from vidswap.errors import BadOptionError, CastError
 from vidswap.faces.tracking import TrackedFace
 from vidswap.identity.encoder import IDENTITY_NET
@@ -36,6 +35,7 @@ from vidswap.swap.faces import Assignment, FaceAims, FaceSource
 from vidswap.swap.first_pass import OWN_NAMES, WORK, check_target, find_people
 from vidswap.swap.look import FaceLook, load_generators, look_options
 from vidswap.swap.options import OTHERS, PersonSwapped, SwapCounts, SwapOptions
+from vidswap.swap.target import target_digest
 
 logger = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ def load_cast(
         plan, notes = _own_plan(nets, target, output, sources, options)
     else:
         plan, notes = read_plan(Path(str(options.cast)), look_options()), []
-        check_target(plan.tracks, file_sha256(target), target)
+        check_target(plan.tracks, target_digest(target)[1], target)
         if plan.tracks.nets.get("identity") not in (None, IDENTITY_NET):
             notes.append(f"the cast was made with another identity net than {IDENTITY_NET}")
         if not plan.all_sources():
@@ -271,7 +271,7 @@ def _own_plan(
     tracks = _known_tracks(folder, target)
     if tracks is None:
         tracks = find_people(
-            target, folder, detector=options.detector, hwaccel=options.hwaccel, overwrite=True,
+            target, folder, options=replace(options, start=None, end=None), overwrite=True,
             resume=options.resume, embedder=FaceEmbedder.of(nets),
         )  # fmt: skip
     people, notes = automatic_people(tracks, sources)
@@ -284,7 +284,7 @@ def _known_tracks(folder: Path, target: Path) -> Tracks | None:
         tracks = read_tracks(folder) if (folder / TRACKS).is_file() else None
     except CastError:
         return None
-    same = tracks is not None and tracks.clip.sha256 == file_sha256(target)
+    same = tracks is not None and tracks.clip.sha256 == target_digest(target)[1]
     return tracks if same else None
 
 

@@ -14,8 +14,10 @@ from vidswap.choices import (
     DEFAULT_REFERENCE_WEIGHT,
     DEFAULT_SHAPE,
     DEFAULT_TEMPORAL_SMOOTHING,
+    FORMER_DETECTORS,
     DetectorName,
     DeviceName,
+    LayerFormat,
     MaskName,
     PrecisionName,
 )
@@ -27,6 +29,7 @@ from vidswap.options import (
     OUTPUT,
     PROVENANCE,
     RANGE,
+    SEQUENCES,
     SOURCE_AND_TARGET,
     check_ranges,
     described,
@@ -68,9 +71,9 @@ class SwapOptions:
         pixels=True, recorded=True,
     )
     detector: DetectorName = option(
-        "mediapipe",
+        "blazeface",
         help="Face and landmark detector; face-alignment downloads its weights.",
-        group=SOURCE_AND_TARGET, pixels=True, recorded=True,
+        group=SOURCE_AND_TARGET, former=FORMER_DETECTORS, pixels=True, recorded=True,
     )
     checkpoint: Path | None = option(
         None, help="Generator weights.", group=LOOK, unset="packaged", pixels=True
@@ -115,6 +118,38 @@ class SwapOptions:
         None,
         help="End of the range, in seconds of the target.",
         group=RANGE, metavar="SECONDS", unset="last frame", pixels=True, recorded=True,
+    )
+    fps: float | None = option(
+        None,
+        help="Frames per second of an image sequence.",
+        group=SEQUENCES, least=1, greatest=1000, unset="by the files, else 24", pixels=True,
+    )
+    first_frame: int | None = option(
+        None,
+        help="Number of the first frame written.",
+        group=SEQUENCES, least=0, unset="the target's own, else 1", pixels=True,
+    )
+    colour_space: str | None = option(
+        None,
+        help="Colour space of an image sequence: srgb, linear, or one of OpenColorIO's, such as "
+        "ACEScg or LogC.",
+        group=SEQUENCES, metavar="NAME", unset="by format: EXR linear, others srgb", pixels=True,
+    )
+    layers: Path | None = option(
+        None,
+        help="Folder to write the layers of every frame to, for compositing.",
+        group=SEQUENCES, metavar="FOLDER", unset="none", pixels=True,
+    )
+    layer_format: LayerFormat = option(
+        "exr",
+        help="One multi-layer OpenEXR per frame, its layers as a part cropped to the face, or "
+        "exr-flat: all in one part; or a 16-bit PNG per layer.",
+        group=SEQUENCES, pixels=True,
+    )
+    only_faces: bool = option(
+        False,
+        help="Write layers only of frames with a face; otherwise theirs are empty.",
+        group=SEQUENCES, pixels=True,
     )
     codec: str | None = option(
         None,

@@ -19,6 +19,8 @@ from vidswap.media.output import check_output
 from vidswap.media.picture import is_picture, read_picture, write_picture
 from vidswap.media.probe import probe
 from vidswap.media.sampling import frames_at, packet_times
+from vidswap.media.sequence import is_sequence
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.nets import load_nets
 from vidswap.people.tracks import TrackRecord
 from vidswap.swap.cast import AUTO, Cast, auto_folder, check_cast, load_cast
@@ -41,7 +43,7 @@ def preview_frame(
     Returns the time of the frame in seconds. Raises a VidswapError as `swap_video` does.
     """
     _check_preview(output, options)
-    frame = read_frame(target, at)
+    frame = read_frame(target, at, options.fps, options.colour_space)
     with closing(
         load_nets(options.checkpoint, options.detector, options.device, options.precision)
     ) as nets:
@@ -54,10 +56,20 @@ def preview_frame(
     return frame.seconds
 
 
-def read_frame(target: Path, at: float | None) -> Frame:
+def read_frame(
+    target: Path, at: float | None, fps: float | None = None, colour_space: str | None = None
+) -> Frame:
     """The frame of a clip at `at` seconds, by default in its middle, or the picture itself."""
     if is_picture(target):
         return read_picture(target)
+    if is_sequence(target):
+        with SequenceReader(target, fps=fps, colour_space=colour_space) as frames:
+            middle = frames.numbers[len(frames.numbers) // 2] - frames.first_number
+            wanted = middle if at is None else round(at / frames.time_base)
+            found = frames.frame_at(wanted, seek=True)
+            if found is None:
+                raise BadOptionError(f"{target} has no frame at {at} s")
+            return found
     info = probe(target)
     with VideoReader(target, start=info.duration / 2.0 if at is None else at) as reader:
         return next(iter(reader))
@@ -80,7 +92,7 @@ def preview_cast(
         appearances = _appearances(cast)
         wanted = sorted(appearances[:MOST_TILES], key=lambda found: found[1])
         tiles, swapped = [], False
-        for (track, seconds), frame, zero in _frames_of(target, wanted):
+        for (track, seconds), frame, zero in _frames_of(target, wanted, options):
             assigner = cast.assigner(options, zero)
             (after,) = swap_frames([frame], assigner, nets, options)
             swapped = swapped or after is not frame
@@ -123,7 +135,7 @@ def _middle(track: TrackRecord) -> float:
 
 
 def _frames_of(
-    target: Path, wanted: Sequence[tuple[TrackRecord, float]]
+    target: Path, wanted: Sequence[tuple[TrackRecord, float]], options: SwapOptions
 ) -> Iterator[tuple[tuple[TrackRecord, float], Frame, float]]:
     """The frames at moments in order of time, each with the clip's beginning on its clock.
 
@@ -133,6 +145,13 @@ def _frames_of(
         frame = read_picture(target)
         for track, _ in wanted:
             yield (track, 0.0), frame, 0.0
+        return
+    if is_sequence(target):
+        with SequenceReader(target, fps=options.fps, colour_space=options.colour_space) as frames:
+            left = list(wanted)
+            for still in frames:
+                while left and still.seconds >= left[0][1] - 1e-3:
+                    yield (left.pop(0)[0], still.seconds), still, 0.0
         return
     times = packet_times(target)
     with VideoReader(target) as reader:
