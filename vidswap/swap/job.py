@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -50,6 +51,7 @@ from vidswap.people.main_person import (
 )
 from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.provenance.record import (
+    MANIFEST_MARK,
     Provenance,
     recorded_settings,
 )
@@ -64,8 +66,9 @@ from vidswap.runtime.memory import (
     plan_memory,
 )
 from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.beside import Beside
+from vidswap.swap.face_clip import face_codec
 from vidswap.swap.faces import FaceAssigner, OneSource
-from vidswap.swap.layer_files import LayerFiles
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
 from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
@@ -76,6 +79,7 @@ from vidswap.version import __version__
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[SwapCounts], None]
+Clip = TypeVar("Clip", SegmentedClip | StraightClip, SequenceClip)
 
 
 def read_source(
@@ -117,7 +121,6 @@ class SwapJob:
         self.facts = facts
         self.counts = SwapCounts()
         self.frames_kept = 0
-        self._layer_warnings: list[str] = []
 
     def swap_clip(self, target: Path, output: Path) -> list[str]:
         """Swap a clip or an image sequence; returns warnings."""
@@ -132,15 +135,18 @@ class SwapJob:
             plan = memory_plan_of(options, reader, self.nets.device)
             assigner = self._assigner(target, reader)
             new_writer = partial(self._writer, output, reader, quality, provenance)
+            beside = stack.enter_context(self._beside(reader))
             with interrupts_put_off():
-                clip = self._clip(output, reader, new_writer, quality)
+                begin = partial(self._clip, output, reader, new_writer, quality)
+                clip = self._beginning_together(
+                    begin(self._fresh), beside, partial(begin, fresh=True)
+                )
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                layers = self._layers(reader, provenance)
-                self._swap_segments(clip, plan, assigner, layers)
+                self._swap_segments(clip, plan, assigner, beside)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
-                warnings = clip.warnings + reader.warnings + self._layer_warnings
+                warnings = clip.warnings + reader.warnings + beside.warnings
                 warnings += [reader.truncated] if reader.truncated else []
                 warnings += _above(options.max_memory)
                 if unchanged and whole and target.suffix.lower() == output.suffix.lower():
@@ -164,18 +170,21 @@ class SwapJob:
             stack.callback(reader.close)
             plan = memory_plan_of(options, reader, self.nets.device)
             assigner = self._assigner(target, reader)
+            beside = stack.enter_context(self._beside(reader))
             with interrupts_put_off(), self.clock("encode"):
-                clip = SequenceClip(
-                    frames, reader, marks, self.facts or {}, first=options.first_frame,
-                    fresh=not options.resume or self.facts is None, overwrite=options.overwrite,
+                begin = partial(
+                    SequenceClip, frames, reader, marks, self.facts or {},
+                    first=options.first_frame, overwrite=options.overwrite,
                 )  # fmt: skip
+                clip = self._beginning_together(
+                    begin(fresh=self._fresh), beside, partial(begin, fresh=True)
+                )
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                layers = self._layers(reader, provenance)
-                self._swap_segments(clip, plan, assigner, layers)
+                self._swap_segments(clip, plan, assigner, beside)
                 with self.clock("encode"):
                     clip.finish(self.counts)
-            warnings = clip.warnings + reader.warnings + self._layer_warnings
+            warnings = clip.warnings + reader.warnings + beside.warnings
             warnings += [reader.truncated] if reader.truncated else []
             warnings += _above(options.max_memory)
             warnings += [f"not in the output: {line}" for line in clip.dropped or []]
@@ -183,17 +192,24 @@ class SwapJob:
                 warnings.append("not in the output: sound (frames have none)")
         return warnings + self._last_warnings(target, provenance)
 
-    def _layers(
-        self, reader: VideoReader | SequenceReader, provenance: Provenance
-    ) -> LayerFiles | None:
+    def _beside(self, reader: VideoReader | SequenceReader) -> Beside:
         options = self.options
-        if options.layers is None:
-            return None
-        marks = marks_of(options, self.nets) | provenance.marks
-        return LayerFiles(
-            options.layers, options.layer_format, reader, marks, self.facts or {}, options.mask,
-            first=options.first_frame, only_faces=options.only_faces, overwrite=options.overwrite,
-        )  # fmt: skip
+        marks = marks_of(options, self.nets) | {MANIFEST_MARK: "none: a layer of a swap"}
+        return Beside(options, reader, marks, self.facts or {}, fresh=self._fresh)
+
+    @property
+    def _fresh(self) -> bool:
+        return not self.options.resume or self.facts is None
+
+    def _beginning_together(self, clip: Clip, beside: Beside, begin: Callable[[], Clip]) -> Clip:
+        """The clip, or one that begins anew where what is made beside it has to."""
+        if beside.begins_at(clip.frames_kept):
+            return clip
+        clip.__exit__(None, None, None)
+        again = begin()
+        beside.begins_at(0)
+        again.warnings.append("the face clip of an earlier run cannot be resumed; starting over")
+        return again
 
     def _assigner(self, target: Path, reader: VideoReader | SequenceReader) -> FaceAssigner:
         with self.clock("people"):
@@ -206,13 +222,13 @@ class SwapJob:
         reader: VideoReader | SequenceReader,
         new_writer: Callable[[], VideoWriter],
         quality: Quality,
+        fresh: bool,
     ) -> SegmentedClip | StraightClip:
         with self.clock("encode"):
             writer = new_writer()  # refuses now what would fail in the end
         if not writer.joinable:
             return StraightClip(reader, writer)
         writer.abort()
-        fresh = not self.options.resume or self.facts is None
         return SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
 
     def _swap_segments(
@@ -220,25 +236,22 @@ class SwapJob:
         clip: SegmentedClip | StraightClip | SequenceClip,
         plan: MemoryPlan,
         assigner: FaceAssigner,
-        layers: LayerFiles | None,
+        beside: Beside,
     ) -> None:
         self.frames_kept = clip.frames_kept
-        if layers is not None:
-            self._layer_warnings = layers.missing(clip.frames_kept)
         swapped = swap_segments(
             clip.frames, assigner, self.nets, self.options, self.counts, self.clock,
             segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
         )  # fmt: skip
         with closing(swapped):
             for item in swapped:
-                if layers is not None:
+                if not beside.is_nothing:
                     with self.clock("layers"):
-                        layers.write(item, self.counts.frames - 1)
+                        beside.write(item, self.counts.frames - 1)
                 with self.clock("encode"):
                     clip.write(item)
                 self._report()
-        if layers is not None:
-            layers.finish()
+        beside.complete()
 
     def _writer(
         self,
@@ -372,15 +385,20 @@ def check_paths(sources: Sequence[Path], target: Path, output: Path, options: Sw
     """Refuse before any work what must fail at its end; returns whether the target is a picture."""
     for path in (*sources, *([] if is_pattern(target) else [target])):
         check_readable(path)
+    if options.face_clip is not None:
+        face_codec(options.face_clip)
+        if output.absolute() == options.face_clip.absolute():
+            raise BadOptionError(f"--face-clip {output} is the output itself; name another")
     if is_sequence(target) or is_pattern(output):
         check_sequence(target, output, options)
         return False
     check_clip_options(target, options)
     picture = target.is_file() and is_picture(target)
-    if picture and options.layers is not None:
-        raise BadOptionError(
-            f"--layers is for clips and image sequences and {target} is a picture; leave it out"
-        )
+    for flag, given in (("--layers", options.layers), ("--face-clip", options.face_clip)):
+        if picture and given is not None:
+            raise BadOptionError(
+                f"{flag} is for clips and image sequences and {target} is a picture; leave it out"
+            )
     _check_order(sources, target, output, picture)
     if picture:
         if is_animated(target):
