@@ -22,7 +22,7 @@ from vidswap.faces.align import CROP_SIZE
 from vidswap.media.colour_space import Chromaticities, DisplaySpace, Float, srgb_codes
 from vidswap.media.frame import Frame
 from vidswap.media.sequence_picture import ClipPicture
-from vidswap.media.still import Still, StillFrame, bt709_light
+from vidswap.media.still import Still, StillFrame, bt709_light, differing
 from vidswap.swap.faces import FrameFaces, SwappedFrame
 
 NAMES = ("final", "face", "raw", "matte", "occlusion", "uv", "id")
@@ -76,7 +76,7 @@ def layers_of(item: SwappedFrame, mask: MaskName) -> FrameLayers:
     if faces is not None:
         left, top, right, bottom = faces.box
         window = np.s_[top:bottom, left:right]
-        changed = (still.view[window] != view[window]).any(axis=2)
+        changed = differing(still.view[window], view[window])
         np.copyto(final[window][..., :3], _half(faces.final), where=changed[..., None])
     alpha = still.alpha_codes()
     return FrameLayers(final, alpha, still.space.chromaticities, faces, still, view)
@@ -95,7 +95,7 @@ def straight_face(layers: FrameLayers) -> Float:
     seen, wanted = still.view[window], layers.view[window]
     before = still.codes(still.samples[window])
     moved = still.moved(still.samples[window], seen, wanted)
-    after = np.where((seen != wanted).any(axis=2)[..., None], moved, before)
+    after = np.where(differing(seen, wanted)[..., None], moved, before)
     after, before = (display_of(still, part) for part in (after, before))
     matte = faces.matte[..., None]
     straight = (after - (1.0 - matte) * before) / np.maximum(matte, 1e-6)
@@ -152,7 +152,7 @@ def _face_layers(
     matte = _exact_half(matte)
     identity[matte == 0] = 0
     codes = still.codes(still.samples[window])
-    changed = (still.view[window] != view[window]).any(axis=2)
+    changed = differing(still.view[window], view[window])
     target = still.space.light(codes)
     moved = still.moved(still.samples[window], still.view[window], view[window])
     final = np.where(changed[..., None], still.space.light(moved), target)
