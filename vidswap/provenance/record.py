@@ -146,13 +146,16 @@ def files_used(sources: Sequence[Path], used: Iterable[str]) -> list[Path]:
     return files
 
 
-def recorded_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+def recorded_settings(
+    options: Mapping[str, Any], owner: type[SwapOptions] = SwapOptions
+) -> dict[str, Any]:
     """The settings of a swap as marks and manifest tell them: of files only the names.
 
+    `owner` is the class that they are the options of.
     Where a file lies, which key signed, how work was kept, what memory it may take and what
     decoded the target to the same samples say nothing of the swap.
     """
-    recorded = names_where(SwapOptions, "recorded")
+    recorded = names_where(owner, "recorded")
     return {
         name: value.name if isinstance(value, Path) else value
         for name, value in options.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
@@ -67,8 +67,9 @@ from vidswap.runtime.memory import (
 )
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.beside import Beside
+from vidswap.swap.cast import Cast, check_cast
 from vidswap.swap.face_clip import face_codec
-from vidswap.swap.faces import FaceAssigner, OneSource
+from vidswap.swap.faces import FaceAssigner, FaceSource, OneSource, SwappedFrame
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
 from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
@@ -109,7 +110,7 @@ class SwapJob:
     def __init__(
         self,
         nets: Nets,
-        source: SourceIdentity,
+        source: FaceSource | Cast,
         options: SwapOptions,
         clock: StageClock,
         progress: Progress | None,
@@ -133,7 +134,8 @@ class SwapJob:
             reader = open_target(target, options)
             stack.callback(reader.close)
             plan = memory_plan_of(options, reader, self.nets.device)
-            assigner = self._assigner(target, reader)
+            with self.clock("people"):
+                assigner = self._assigner(target, reader)
             new_writer = partial(self._writer, output, reader, quality, provenance)
             beside = stack.enter_context(self._beside(reader))
             with interrupts_put_off():
@@ -161,6 +163,15 @@ class SwapJob:
             clip.discard()
         return warnings + self._last_warnings(target, provenance)
 
+    def _assigner(
+        self, target: Path, reader: VideoReader | SequenceReader | None = None
+    ) -> FaceAssigner:
+        """Who gets which face in the clip that `reader` reads, or in a picture."""
+        if isinstance(self.source, Cast):
+            return self.source.assigner(self.options, float(reader.zero) if reader else 0.0)
+        main = main_person_for(self.options, self.nets, target, reader) if reader else None
+        return OneSource(FaceChooser.of(self.options.face, self.nets, main), self.source)
+
     def _swap_to_frames(self, target: Path, output: Path, frames: SequenceName) -> list[str]:
         """Swap into an image sequence; returns warnings."""
         options, provenance = self.options, self._provenance(output)
@@ -169,7 +180,8 @@ class SwapJob:
             reader = open_target(target, options)
             stack.callback(reader.close)
             plan = memory_plan_of(options, reader, self.nets.device)
-            assigner = self._assigner(target, reader)
+            with self.clock("people"):
+                assigner = self._assigner(target, reader)
             beside = stack.enter_context(self._beside(reader))
             with interrupts_put_off(), self.clock("encode"):
                 begin = partial(
@@ -211,11 +223,6 @@ class SwapJob:
         again.warnings.append("the face clip of an earlier run cannot be resumed; starting over")
         return again
 
-    def _assigner(self, target: Path, reader: VideoReader | SequenceReader) -> FaceAssigner:
-        with self.clock("people"):
-            main = main_person_for(self.options, self.nets, target, reader)
-            return OneSource(FaceChooser.of(self.options.face, self.nets, main), self.source)
-
     def _clip(
         self,
         output: Path,
@@ -239,11 +246,7 @@ class SwapJob:
         beside: Beside,
     ) -> None:
         self.frames_kept = clip.frames_kept
-        swapped = swap_segments(
-            clip.frames, assigner, self.nets, self.options, self.counts, self.clock,
-            segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
-        )  # fmt: skip
-        with closing(swapped):
+        with closing(self.swapped_segments(clip, plan, assigner)) as swapped:
             for item in swapped:
                 if not beside.is_nothing:
                     with self.clock("layers"):
@@ -252,6 +255,24 @@ class SwapJob:
                     clip.write(item)
                 self._report()
         beside.complete()
+
+    def swapped_frames(self, frames: Iterable[Frame], assigner: FaceAssigner) -> Iterator[Frame]:
+        """A picture's frames, swapped; other jobs that change faces do something else here."""
+        return swap_frames(
+            frames, assigner, self.nets, self.options, self.counts, self.clock
+        )  # fmt: skip
+
+    def swapped_segments(
+        self,
+        clip: SegmentedClip | StraightClip | SequenceClip,
+        plan: MemoryPlan,
+        assigner: FaceAssigner,
+    ) -> Generator[SwappedFrame]:
+        """A clip's frames, swapped, as `swap_segments` gives them."""
+        return swap_segments(
+            clip.frames, assigner, self.nets, self.options, self.counts, self.clock,
+            segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
+        )  # fmt: skip
 
     def _writer(
         self,
@@ -273,9 +294,7 @@ class SwapJob:
             return self._swap_animation(target, output)
         provenance = self._provenance(output)
         picture = open_picture(target)
-        (frame,) = swap_frames(
-            [picture.frame], self.source, self.nets, self.options, self.counts, self.clock
-        )  # fmt: skip
+        (frame,) = self.swapped_frames([picture.frame], self._assigner(target))
         self._report()
         with self.clock("encode"):
             if self.counts.faces_swapped:
@@ -298,10 +317,7 @@ class SwapJob:
                 yield picture.frame
 
         images = []
-        swapped = swap_frames(
-            frames(), self.source, self.nets, self.options, self.counts, self.clock
-        )
-        for frame in swapped:
+        for frame in self.swapped_frames(frames(), self._assigner(target)):
             picture = pictures.popleft()
             images.append(picture.image(suffix, frame.rgb))
             lost = lost or picture.lost(output)
@@ -331,6 +347,7 @@ class SwapJob:
         if self.counts.faces_swapped:
             return provenance.warnings
         wanted = "no face" if self.options.face in ("largest", "all") else "not the chosen person"
+        wanted = "nobody of the cast" if isinstance(self.source, Cast) else wanted
         return [f"{target}: {wanted} found; the output is the target unchanged"]
 
 
@@ -377,14 +394,27 @@ def _above(limit: int | None) -> list[str]:
 
 def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
     """The container metadata that says how a result was made."""
-    settings = recorded_settings(asdict(options))
+    settings = recorded_settings(asdict(options), type(options))
     return synthetic_metadata(__version__, nets.generator.sha256, settings)
 
 
 def check_paths(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
     """Refuse before any work what must fail at its end; returns whether the target is a picture."""
+    picture = check_inputs(sources, target, output, options)
+    if is_sequence(target) or is_pattern(output):
+        return False
+    check_output(output, options.overwrite)
+    if options.hwaccel is not None:
+        _check_decoder(target, options.hwaccel, picture)
+    return picture
+
+
+def check_inputs(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
+    """`check_paths` but for the place of the output, which may still have to be made."""
     for path in (*sources, *([] if is_pattern(target) else [target])):
         check_readable(path)
+    if options.cast is not None:
+        check_cast(options, sources)
     if options.face_clip is not None:
         face_codec(options.face_clip)
         if output.absolute() == options.face_clip.absolute():
@@ -410,9 +440,6 @@ def check_paths(sources: Sequence[Path], target: Path, output: Path, options: Sw
         codec_for(output, options.codec)
     if is_there(output) and output.samefile(target):
         raise BadOptionError(f"{output} is the target itself; name another output")
-    check_output(output, options.overwrite)
-    if options.hwaccel is not None:
-        _check_decoder(target, options.hwaccel, picture)
     return picture
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,7 +22,7 @@ from vidswap.media.picture_open import picture_size
 from vidswap.media.probe import MediaInfo, StreamInfo, probe
 from vidswap.media.sequence import is_sequence
 from vidswap.media.timeline import timeline_of
-from vidswap.nets import Nets, load_nets
+from vidswap.nets import Nets
 from vidswap.people.source import SourceIdentity
 from vidswap.provenance.manifest import load_c2pa, media_type
 from vidswap.provenance.record import Provenance, signing_key
@@ -53,6 +53,7 @@ from vidswap.swap.plan_trial import (
     trial_run,
 )
 from vidswap.swap.target import output_frames
+from vidswap.swap.worker import Worker
 
 __all__ = ["SwapPlan", "describe", "plan_swap"]
 
@@ -70,10 +71,12 @@ def plan_swap(
     target: str | Path,
     output: str | Path,
     options: SwapOptions | None = None,
+    worker: Worker | None = None,
 ) -> SwapPlan:
     """Find out what `swap_video` would do; a short stretch is swapped, and nothing is left.
 
-    Raises the VidswapError that `swap_video` would raise before its work.
+    `worker` keeps the nets from plan to plan. Raises the VidswapError that `swap_video` would raise
+    before its work.
     """
     options = options or SwapOptions()
     target, output = Path(target), Path(output)
@@ -86,9 +89,10 @@ def plan_swap(
         )
     signer, key_warnings = _signer(output, options)
     clock = StageClock()
-    with clock("load"):
-        nets = load_nets(options.checkpoint, options.detector, options.device, options.precision)
-    with closing(nets):
+    with ExitStack() as stack:
+        worker = worker or stack.enter_context(Worker())
+        with clock("load"):
+            nets = worker.nets(options)
         with clock("source"):
             source = read_source(nets, source_paths, options)
         job = _Planned(target, output, options, nets, source, signer)

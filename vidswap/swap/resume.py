@@ -224,14 +224,16 @@ def facts_of(
     used: Sequence[str],
     options: Mapping[str, Any],
     nets: Nets,
+    owner: type[SwapOptions] = SwapOptions,
 ) -> dict[str, str]:
     """All that decides over the frames of a swap: inputs by their hashes, settings, versions.
 
-    `sha256` are those of the target and of the source's files, `used` the names of its frames.
+    `sha256` are those of the target and of the source's files, `used` the names of its frames,
+    `owner` the class that they are the options of.
     """
     facts = {"target": sha256[target], "frames of the source": ", ".join(used)}
     facts |= {f"source {path.name}": digest for path, digest in sha256.items() if path != target}
-    deciding = names_where(SwapOptions, "pixels") - _TOLD_BY_NETS
+    deciding = names_where(owner, "pixels") - _TOLD_BY_NETS
     for name, value in options.items():
         if name in deciding:
             facts[name] = file_sha256(value) if _is_file(value) else str(value)
