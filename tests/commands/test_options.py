@@ -40,7 +40,8 @@ OTHERS: dict[str, Any] = {
     "precision": "fp16", "batch_size": 2, "hwaccel": "cuda", "max_memory": 10**9,
     "max_vram": 10**9, "sign_key": Path("key.pem"), "sign_cert": Path("cert.pem"),
     "fps": 30.0, "first_frame": 1001, "colour_space": "linear",
-    "layers": Path("layers"), "layer_format": "png", "only_faces": True,
+    "layers": Path("layers"), "face_clip": Path("face.mov"),
+    "layer_format": "png", "only_faces": True,
     "no_provenance": "a test", "overwrite": True, "resume": False, "segment_frames": 20,
 }  # fmt: skip
 PIXELS = {
@@ -48,6 +49,7 @@ PIXELS = {
     "colour_match", "reference_weight", "shape", "detail", "temporal_smoothing", "start", "end",
     "codec", "crf", "match_bitrate", "device", "precision", "batch_size", "max_memory",
     "segment_frames", "fps", "first_frame", "colour_space", "layers", "layer_format", "only_faces",
+    "face_clip",
 }  # fmt: skip
 RECORDED = (
     PIXELS
@@ -61,6 +63,7 @@ RECORDED = (
         "layers",
         "layer_format",
         "only_faces",
+        "face_clip",
     }
 ) | {"no_provenance"}
 

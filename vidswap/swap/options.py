@@ -157,6 +157,12 @@ class SwapOptions:
         help="Write layers only of frames with a face; otherwise theirs are empty.",
         group=SEQUENCES, pixels=True,
     )
+    face_clip: Path | None = option(
+        None,
+        help="Write the new face alone, with transparency, to this .mov (ProRes 4444), .mkv (FFV1) "
+        "or .webm (VP9).",
+        group=SEQUENCES, unset="none", pixels=True,
+    )
     codec: str | None = option(
         None,
         help="h264, hevc, av1, vp9, prores, ffv1, or a hardware encoder that `doctor` lists.",
