@@ -138,9 +138,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_command_prints_each_table(faces: Path, tmp_path: Path) -> None:
     idgan, latent = tmp_path / "idgan.safetensors", tmp_path / "latent.safetensors"
     save_inpainter(InpaintingNet(IdGanConfig((4, 4, 4, 4))), idgan, 1)
-    save_inpainter(
-        LatentSearch(DcganConfig(4, 4)), latent, 1
-    )
+    save_inpainter(LatentSearch(DcganConfig(4, 4)), latent, 1)
     common = ["--faces", str(faces), "--run", str(tmp_path)]
     result = CliRunner().invoke(main, ["idgan", *common, "--row", f"mine={idgan}", "--pairs", "6"])
     assert result.exit_code == 0, result.output

@@ -100,7 +100,7 @@ def test_glasses_are_found_and_a_bare_face_is_left_alone(weights: Path, tmp_path
     bare, told = filled(tmp_path, astronaut(), weights, "glasses")
     assert np.array_equal(bare, astronaut()) and told["faces_filled"] == 0
     assert "no face with anything to fill" in " ".join(told["warnings"])
-    detector, finder = load_detector("mediapipe")
+    detector, finder = load_detector("blazeface")
     face = finder.landmarks(astronaut(), detector.detect(astronaut())[0])
     detector.close()
     finder.close()
