@@ -6,8 +6,9 @@ DetectorName = Literal["blazeface", "face-alignment"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 MaskName = Literal["face", "outline", "square"]
+LayerFormat = Literal["exr", "exr-flat", "png"]
 RegionName = Literal["eyes", "mouth", "nose", "lower-face", "face", "glasses", "centre"]
-InpaintModelName = Literal["idgan", "latent"]
+InpaintModelName = Literal["idgan", "latent", "swapinpaint"]
 
 # Earlier names of choices, still taken: name then, name now.
 FORMER_DETECTORS = {"mediapipe": "blazeface"}

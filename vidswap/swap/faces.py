@@ -122,9 +122,11 @@ class AlignedFace:
 class FrameFaces:
     """Frame `index` of a clip and its faces, with the generator's answers Y once they are there.
 
-    `left_alone` counts the faces that are not swapped. Where a segment ends with the frame,
-    `ending` collects what the next one begins with: each stage that remembers something adds its
-    part, by the names of `SwapState`'s fields.
+    `generated` are these as the generator gave them, `swapped` what the stages after it made of
+    them, and `left_alone` counts the faces that are not swapped.
+
+    Where a segment ends with the frame, `ending` collects what the next one begins with: each
+    stage that remembers something adds its part, by the names of `SwapState`'s fields.
     """
 
     frame: Frame
@@ -132,13 +134,18 @@ class FrameFaces:
     faces: list[AlignedFace]
     swapped: list[NDArray[np.uint8]] = field(default_factory=list)
     left_alone: int = 0
+    generated: list[NDArray[np.uint8]] = field(default_factory=list)
     ending: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class SwappedFrame:
-    """A finished frame; where a segment ends after it, the state that the next begins with."""
+    """A finished frame; where a segment ends after it, the state that the next begins with.
+
+    `made_of`: the target's frame and its faces.
+    """
 
     frame: Frame
     n_faces: int
     state: SwapState | None = None
+    made_of: FrameFaces | None = None

@@ -17,6 +17,7 @@ from vidswap.choices import (
     FORMER_DETECTORS,
     DetectorName,
     DeviceName,
+    LayerFormat,
     MaskName,
     PrecisionName,
 )
@@ -28,6 +29,7 @@ from vidswap.options import (
     OUTPUT,
     PROVENANCE,
     RANGE,
+    SEQUENCES,
     SOURCE_AND_TARGET,
     check_ranges,
     described,
@@ -116,6 +118,38 @@ class SwapOptions:
         None,
         help="End of the range, in seconds of the target.",
         group=RANGE, metavar="SECONDS", unset="last frame", pixels=True, recorded=True,
+    )
+    fps: float | None = option(
+        None,
+        help="Frames per second of an image sequence.",
+        group=SEQUENCES, least=1, greatest=1000, unset="by the files, else 24", pixels=True,
+    )
+    first_frame: int | None = option(
+        None,
+        help="Number of the first frame written.",
+        group=SEQUENCES, least=0, unset="the target's own, else 1", pixels=True,
+    )
+    colour_space: str | None = option(
+        None,
+        help="Colour space of an image sequence: srgb, linear, or one of OpenColorIO's, such as "
+        "ACEScg or LogC.",
+        group=SEQUENCES, metavar="NAME", unset="by format: EXR linear, others srgb", pixels=True,
+    )
+    layers: Path | None = option(
+        None,
+        help="Folder to write the layers of every frame to, for compositing.",
+        group=SEQUENCES, metavar="FOLDER", unset="none", pixels=True,
+    )
+    layer_format: LayerFormat = option(
+        "exr",
+        help="One multi-layer OpenEXR per frame, its layers as a part cropped to the face, or "
+        "exr-flat: all in one part; or a 16-bit PNG per layer.",
+        group=SEQUENCES, pixels=True,
+    )
+    only_faces: bool = option(
+        False,
+        help="Write layers only of frames with a face; otherwise theirs are empty.",
+        group=SEQUENCES, pixels=True,
     )
     codec: str | None = option(
         None,

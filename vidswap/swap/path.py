@@ -105,7 +105,7 @@ def swap_segments(
             state = None
             if item.ending is not None:
                 state = SwapState(**item.ending, counts=counts.copy())
-            yield SwappedFrame(frame, len(item.faces), state)
+            yield SwappedFrame(frame, len(item.faces), state, item)
 
 
 def _assigner(

@@ -223,7 +223,8 @@ def _generate_batch(
         swapped = batches(faces, lambda part: swap_faces(part, nets))
     results, used = [], 0
     for item in items:
-        results.append(replace(item, swapped=swapped[used : used + len(item.faces)]))
+        own = swapped[used : used + len(item.faces)]
+        results.append(replace(item, swapped=own, generated=own))
         used += len(item.faces)
     return results
 

@@ -23,6 +23,7 @@ from vidswap.swap.job import Progress, SwapJob, check_paths, read_source
 from vidswap.swap.options import OTHERS, PersonSwapped, SwapCounts, SwapOptions, SwapResult
 from vidswap.swap.request import SwapRequest
 from vidswap.swap.resume import facts_of
+from vidswap.swap.target import output_frames, target_digest
 from vidswap.version import __version__
 
 
@@ -50,7 +51,9 @@ class Worker:
         clock = StageClock()
         picture = check_paths(sources, target, output, options)
         remove_finished_work(output.parent)
-        key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
+        key = None
+        if output_frames(target, output) is None:
+            key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
         with clock("load"):
             nets = self.nets(options)
         limit_vram(options.max_vram, nets.device)
@@ -61,10 +64,14 @@ class Worker:
             )  # fmt: skip
         files = source.files if isinstance(source, Cast) else files_used(sources, source.used)
         with clock("hash"):
-            sha256 = {path: file_sha256(path) for path in (target, *files)}
+            shown, digest = target_digest(target)
+            of_files = {path: file_sha256(path) for path in files}
+        sha256 = {target: digest, **of_files}
         checkpoint, settings = nets.generator.sha256, recorded_settings(asdict(options))
         people = source.provenance(files) if isinstance(source, Cast) else []
-        facts = SwapFacts(target, files, sha256, __version__, checkpoint, settings, people)
+        facts = SwapFacts(
+            shown, files, {**sha256, shown: digest}, __version__, checkpoint, settings, people
+        )
         with ExitStack() as stack:
             with clock("sign"):
                 provenance = Provenance(output, facts, key, options.no_provenance)
