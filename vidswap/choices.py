@@ -7,6 +7,7 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 MaskName = Literal["face", "outline", "square"]
 RegionName = Literal["eyes", "mouth", "nose", "lower-face", "face", "glasses", "centre"]
+ContextVariantName = Literal["cascaded", "progan"]
 InpaintModelName = Literal["idgan", "latent", "swapinpaint"]
 
 DEFAULT_K_SHOT = 10  # frames per source clip; 50 are no better (docs/training.md)

@@ -12,7 +12,7 @@ from vidswap.commands.checks import bench, doctor, evaluate, info, verify
 from vidswap.commands.clean import clean
 from vidswap.commands.command import Program
 from vidswap.commands.report import pairs, report
-from vidswap.commands.swap import inpaint, preview, run, tune
+from vidswap.commands.swap import context, inpaint, preview, run, tune
 from vidswap.commands.train import dataset, train
 from vidswap.version import __version__
 
@@ -44,8 +44,8 @@ def show_help(context: click.Context, /, command: tuple[str, ...]) -> None:
 
 
 for command in (
-    run, preview, inpaint, tune, report, pairs, info, verify, doctor, bench, evaluate, train,
-    dataset, clean, show_help,
+    run, preview, inpaint, context, tune, report, pairs, info, verify, doctor, bench, evaluate,
+    train, dataset, clean, show_help,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -109,6 +109,18 @@ class SwapBar(Bar):
         return max(1, round(seconds * info.fps))
 
 
+class CountBar(Bar):
+    """Things done, of how many."""
+
+    def __init__(self, unit: str, silent: bool) -> None:
+        super().__init__(silent, unit=unit)
+
+    def show(self, done: int, total: int) -> None:
+        """Called after each."""
+        bar = self.opened(total)
+        bar.update(done - bar.n)
+
+
 class TuneBar(Bar):
     """Seconds of training and the losses."""
 

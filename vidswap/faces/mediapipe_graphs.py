@@ -126,6 +126,15 @@ def start_mesh() -> Any:
     return _start(_MESH_GRAPH, MESH_SIZE, {})
 
 
+def start_solution(path: str, outputs: list[str], size: int) -> Any:
+    """A whole graph of the mediapipe wheel by its path in it; `process` gives its `outputs`."""
+    solution_base, _ = _load_mediapipe()
+    with _silenced_stderr(), interrupts_put_off():
+        started = solution_base(binary_graph_path=path, outputs=outputs)
+        started.process(np.zeros((size, size, 3), np.uint8))
+    return _Uninterrupted(started)
+
+
 def _start(graph: str, size: int, options: dict[str, float]) -> Any:
     """Start a mediapipe graph (text format) whose input is `size` pixels, calculator options set.
 

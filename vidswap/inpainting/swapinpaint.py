@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vidswap.blending.reference import FusedReference, ReferenceShot
 from vidswap.blending.warping import FaceCrop
+from vidswap.choices import DetectorName
 from vidswap.errors import BadOptionError
 from vidswap.faces.align import TEMPLATE_256
 from vidswap.faces.boundary_map import draw_boundary_map
@@ -174,9 +175,9 @@ class SwapInpaint(Inpainter):
     def _mesh(self, crop: Picture) -> Points | None:
         """The mesh of an aligned face (256, 256, 3), None where the landmark net sees none."""
         if "finder" not in self._loaded:
-            from vidswap.faces.mediapipe_detector import MediapipeLandmarks
+            from vidswap.nets import load_detector
 
-            self._loaded["finder"] = MediapipeLandmarks()
+            self._loaded["finder"] = load_detector(get_args(DetectorName)[0])[1]
         eyes = TEMPLATE_256[:2].astype(np.float32)
         face = self._loaded["finder"].landmarks(crop, Detection(_FACE_BOX, eyes, 1.0))
         return None if face is None else np.asarray(face.landmarks, np.float32)

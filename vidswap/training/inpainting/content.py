@@ -64,21 +64,21 @@ class ContentTraining:
     irregular: float = 0.3
     rotation: float = 4.0
     shift: float = 4.0
-    batch: int = 16
+    batch: int = 8
     generator_rate: float = 4e-4
     discriminator_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
     clip_norm: float = 5.0
-    ema_images: int = 4000
-    warm_images: int = 4000
+    ema_images: int = 3000
+    warm_images: int = 3000
     seed: int = 1
 
 
 def paper_config() -> ContentTraining:
     """IV.A where it is printed: two kinds of holes, rates of 0.0001, adversarial from the start."""
     return replace(
-        ContentTraining(), net=content.paper_config(), centre=0.5, irregular=0.5, rotation=0.0,
-        shift=0.0, generator_rate=1e-4, discriminator_rate=1e-4, warm_images=0,
+        ContentTraining(), net=content.paper_config(), batch=16, centre=0.5, irregular=0.5,
+        rotation=0.0, shift=0.0, generator_rate=1e-4, discriminator_rate=1e-4, warm_images=0,
     )  # fmt: skip
 
 
