@@ -133,18 +133,27 @@ class SwapInpaint(Inpainter):
             content = self.infer_content(pictures, masks)
         else:
             content = pictures * (1.0 - masks)
-        if self.aei is not None:
-            small = F.interpolate(content, (self.aei.size, self.aei.size), mode="area")
-            answer = self.aei(small, identity.embedding.to(small.dtype)).float()
-            answer = F.interpolate(answer, content.shape[2:], mode="bicubic", align_corners=False)
-            return Filled(content, answer.clamp(-1.0, 1.0).to(content.dtype), [None] * len(content))
-        return self.swapped(content, identity, shots)
+        return self.generate(content, identity, shots)
 
-    def swapped(
+    def generate(
         self,
         content: Tensor,
         identity: IdEmbedding,
         shots: Sequence[Sequence[ReferenceShot]] | None = None,
+    ) -> Filled:
+        """G's answer to contents (B, 3, S, S)."""
+        if self.aei is None:
+            return self._by_apgan(content, identity, shots)
+        small = F.interpolate(content, (self.aei.size, self.aei.size), mode="area")
+        answer = self.aei(small, identity.embedding.to(small.dtype)).float()
+        answer = F.interpolate(answer, content.shape[2:], mode="bicubic", align_corners=False)
+        return Filled(content, answer.clamp(-1.0, 1.0).to(content.dtype), [None] * len(content))
+
+    def _by_apgan(
+        self,
+        content: Tensor,
+        identity: IdEmbedding,
+        shots: Sequence[Sequence[ReferenceShot]] | None,
     ) -> Filled:
         """AP-GAN's answer to whole faces (B, 3, 256, 256); without a mesh a face stays itself."""
         net = self._generator(content)
