@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-DetectorName = Literal["mediapipe", "face-alignment"]
+DetectorName = Literal["blazeface", "face-alignment"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 MaskName = Literal["face", "outline", "square"]
@@ -10,8 +10,12 @@ RegionName = Literal["eyes", "mouth", "nose", "lower-face", "face", "glasses", "
 ContextVariantName = Literal["cascaded", "progan"]
 InpaintModelName = Literal["idgan", "latent", "swapinpaint"]
 
+# Earlier names of choices, still taken: name then, name now.
+FORMER_DETECTORS = {"mediapipe": "blazeface"}
+
 DEFAULT_K_SHOT = 10  # frames per source clip; 50 are no better (docs/training.md)
 DEFAULT_COLOUR_MATCH = 0.7  # share of the way to the target's mean skin colour
+DEFAULT_SHAPE = 1.0  # of the way to the source's proportions
 DEFAULT_REFERENCE_WEIGHT = 0.6  # of the warped photographs over the generator's answer
 DEFAULT_TEMPORAL_SMOOTHING = 0.85  # weight of the previous frame
 DEFAULT_CRF = 18  # hardly told from the original in h264

@@ -5,9 +5,13 @@ The command line prints the message as a single line and leaves with `exit_code`
 
 
 class VidswapError(Exception):
-    """Base of all errors a user can cause or mend."""
+    """Base of all errors a user can cause or mend.
+
+    worth_a_retry: the same command may succeed later, with nothing of it changed.
+    """
 
     exit_code = 1
+    worth_a_retry = False
 
 
 class BadOptionError(VidswapError):
@@ -56,6 +60,7 @@ class DiskFullError(VidswapError):
     """The disk filled up while the output was written."""
 
     exit_code = 9
+    worth_a_retry = True
 
 
 class CodecError(VidswapError):
@@ -80,6 +85,7 @@ class MissingWeightsError(VidswapError):
     """Weights of a third-party net are absent and cannot be downloaded."""
 
     exit_code = 13
+    worth_a_retry = True
 
 
 class DatasetError(VidswapError):
@@ -116,9 +122,54 @@ class OutOfMemoryError(VidswapError):
     """Even the smallest piece of work does not fit into the memory."""
 
     exit_code = 19
+    worth_a_retry = True
 
 
 class ForkedProcessError(VidswapError):
     """A swap in a child forked from a process that has swapped already."""
 
     exit_code = 20
+
+
+class IdentityFileError(VidswapError):
+    """An identity file is damaged, of another version, or not one at all."""
+
+    exit_code = 21
+
+
+class CastError(VidswapError):
+    """A cast folder is damaged, of another clip, or names what is not there."""
+
+    exit_code = 22
+
+
+class ManifestError(VidswapError):
+    """A manifest of jobs that cannot be read, or with rows that cannot be done."""
+
+    exit_code = 40
+
+
+class JobsFailedError(VidswapError):
+    """Some jobs of a batch failed or were cancelled; the others are done."""
+
+    exit_code = 41
+
+
+class WorkerKilledError(VidswapError):
+    """The process that did a job ended without an answer, as when the system kills it."""
+
+    exit_code = 42
+    worth_a_retry = True
+
+
+class JobTimeoutError(VidswapError):
+    """A job took longer than it was given."""
+
+    exit_code = 43
+    worth_a_retry = True
+
+
+class JobCancelledError(VidswapError):
+    """A job was cancelled."""
+
+    exit_code = 44

@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.warping import FaceCrop, warped_onto
-from vidswap.evaluation.held_out import HeldOutFaces, read_held_out, reference_views, swap_held_out
+from vidswap.evaluation.held_out import (
+    HeldOutFaces,
+    read_held_out,
+    swap_held_out,
+    targets_and_views,
+)
 from vidswap.evaluation.judge import Judge, load_judge
 from vidswap.evaluation.pairs import N_PAIRS
 from vidswap.metrics.identity import nearer_to_source, paired_cosines
@@ -40,9 +45,9 @@ def warped(faces: HeldOutFaces) -> list[NDArray[np.uint8]]:
 def shown(faces: HeldOutFaces) -> list[NDArray[np.uint8]]:
     """What a generator is shown of every source, laid over its target, (256, 256, 3) each."""
     swaps = []
-    for view, target in zip(reference_views(faces), faces.targets, strict=True):
+    for target, view in zip(*targets_and_views(faces), strict=True):
         part = view[..., 3:] / np.float32(255.0)
-        swaps.append(np.rint(part * view[..., :3] + (1.0 - part) * target).astype(np.uint8))
+        swaps.append(np.rint(part * view[..., :3] + (1.0 - part) * target.crop).astype(np.uint8))
     return swaps
 
 

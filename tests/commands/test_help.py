@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from vidswap.commands.main import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "cv2", "numpy", "scipy", "numba", "mediapipe", "av", "PIL", "tqdm")
+HEAVY = ("torch", "cv2", "numpy", "scipy", "numba", "llvmlite", "av", "PIL", "tqdm")
 COMMON = ("--verbose", "--log-file", "--debug", "--help")
 
 

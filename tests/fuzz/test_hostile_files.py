@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import unicodedata
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from tests.media.clips import moving_picture
 from tests.media.test_segments import FACTS, filled
 from tests.models.test_apgan import small_generator
+from tests.photographs import astronaut
 from vidswap.commands.main import main
 from vidswap.commands.settings import read_settings
 from vidswap.errors import VidswapError
@@ -25,6 +27,8 @@ from vidswap.media.probe import probe
 from vidswap.media.segments import MANIFEST, SegmentFolder
 from vidswap.models.apgan.checkpoint import save_generator
 from vidswap.models.checkpoint import load_generator
+from vidswap.people.identity import describe_identity, identity_as_text, make_identity
+from vidswap.people.identity_file import _KEY, read_identity_file
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.request import SwapRequest
 
@@ -121,6 +125,36 @@ def test_checkpoints(tmp_path: Path, checkpoint: bytes, first: int) -> None:
             assert_one_line(error)
         else:
             assert all(bool(torch.isfinite(p).all()) for p in loaded.net.parameters()), case
+
+
+@pytest.fixture(scope="module")
+def identity_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("identity")
+    write_picture(folder / "a.png", astronaut())
+    make_identity([folder / "a.png"], folder / "a.vsid", consent="yes")
+    return (folder / "a.vsid").read_bytes()
+
+
+@pytest.mark.parametrize("first", range(0, CASES, BATCH))
+def test_identity_files(tmp_path: Path, identity_file: bytes, first: int) -> None:
+    (length,) = struct.unpack("<Q", identity_file[:8])
+    about = json.loads(json.loads(identity_file[8 : 8 + length])["__metadata__"][_KEY])
+    tensors = load(identity_file)
+    for case in range(first, first + BATCH):
+        dice = chance("identity", case)
+        path = tmp_path / "a.vsid"
+        if case % 2:
+            end = 8 + length + 4096
+            path.write_bytes(damaged(identity_file[:end], dice) + identity_file[end:])
+        else:
+            path.write_bytes(save(tensors, {_KEY: json.dumps(altered(about, dice))}))
+        try:
+            file = read_identity_file(path)
+            identity_as_text(describe_identity(path))
+        except VidswapError as error:
+            assert_one_line(error)
+        else:
+            assert bool(torch.isfinite(file.source().identity.rows()).all()), case
 
 
 @pytest.mark.parametrize("first", range(0, CASES, BATCH))

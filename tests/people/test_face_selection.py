@@ -25,6 +25,7 @@ from vidswap.people.embedding import (
     without_bystanders,
 )
 from vidswap.people.face_selection import FaceChooser, LargestFace, NearestFace, person_of
+from vidswap.people.main_person import SeenFace, main_person
 from vidswap.people.source import SourceReader
 
 FRAME = np.zeros((8, 8, 3), np.uint8)
@@ -62,13 +63,63 @@ def test_all_faces_are_taken_as_they_come() -> None:
     assert [id(face) for face in chosen] == [id(face) for face in faces]
 
 
-def test_the_largest_face_is_kept_until_its_track_ends() -> None:
+def test_without_identities_the_largest_face_is_kept_until_its_track_ends() -> None:
     chooser = LargestFace()
     assert tracks(chooser.choose(FRAME, [tracked(1, 20), tracked(2, 30)])) == [2]
     assert tracks(chooser.choose(FRAME, [tracked(1, 90), tracked(2, 30)])) == [2]
     assert tracks(chooser.choose(FRAME, [tracked(1, 90)])) == [1]
     assert chooser.choose(FRAME, []) == []
-    assert tracks(chooser.choose(FRAME, [tracked(1, 10), tracked(3, 11)])) == [3]
+    assert tracks(chooser.choose(FRAME, [tracked(1, 10), tracked(3, 11)])) == [1]
+
+
+def known(track: int, size: float, who: np.ndarray, certainty: float = 4.0) -> TrackedFace:
+    """A face whose track has an identity."""
+    face = face_of(size)
+    return TrackedFace(track, face, face.landmarks, True, 0.0, who, certainty)
+
+
+ALICE, BOB = np.eye(2, 128, dtype=np.float32) * 0.6  # 0.85 apart
+ALICE_IN_THE_MIRROR = ALICE + np.float32(0.02)  # 0.23 from her
+
+
+def test_the_largest_person_is_chosen_once_and_kept() -> None:
+    chooser = LargestFace()
+    assert tracks(chooser.choose(FRAME, [known(1, 20, BOB), known(2, 30, ALICE)])) == [2]
+    assert tracks(chooser.choose(FRAME, [known(1, 90, BOB)])) == []  # she left: he is not taken
+    assert tracks(chooser.choose(FRAME, [known(5, 10, ALICE), known(6, 90, BOB)])) == [5]
+
+
+def test_a_person_who_is_seen_twice_is_taken_twice() -> None:
+    faces = [known(1, 20, ALICE_IN_THE_MIRROR), known(2, 20, BOB), known(3, 20, ALICE)]
+    assert tracks(NearestFace(ALICE, None).choose(FRAME, faces)) == [3, 1]
+    assert sorted(tracks(LargestFace().choose(FRAME, [known(1, 30, ALICE), *faces[1:]]))) == [1, 3]
+
+
+def test_of_two_people_who_look_alike_one_is_taken() -> None:
+    sister = ALICE + 0.55 * np.eye(1, 128, 7, dtype=np.float32)[0]
+    faces = [known(1, 20, sister), known(2, 20, ALICE)]
+    assert tracks(NearestFace(ALICE, None).choose(FRAME, faces)) == [2]
+
+
+def test_the_main_person_of_a_clip_is_who_takes_up_most_of_it() -> None:
+    frames = [[SeenFace(80, BOB, 1.0)], [SeenFace(50, ALICE, 1.0)], [SeenFace(60, ALICE, 1.0)]]
+    main = main_person(frames)
+    assert main is not None and not main.alone
+    np.testing.assert_allclose(main.identity, ALICE, atol=1e-6)
+    assert main_person([[]]) is None
+    alone = main_person([[SeenFace(80, BOB, 1.0)]])
+    assert alone is not None and alone.alone
+    chooser = LargestFace(None, main)
+    assert tracks(chooser.choose(FRAME, [known(1, 90, BOB), known(2, 30, ALICE)])) == [2]
+
+
+def test_a_doubtful_track_is_judged_again_once_more_of_it_was_seen() -> None:
+    chooser = NearestFace(ALICE, None)
+    unclear = ALICE + 0.65 * np.eye(1, 128, 9, dtype=np.float32)[0]
+    assert chooser.choose(FRAME, [known(1, 20, unclear, 0.4)]) == []
+    assert tracks(chooser.choose(FRAME, [known(1, 20, ALICE, 2.0)])) == [1]
+    assert tracks(chooser.choose(FRAME, [known(1, 20, ALICE, 4.0)])) == [1]
+    assert tracks(chooser.choose(FRAME, [known(1, 20, BOB, 5.0)])) == [1]  # settled
 
 
 def test_the_nearest_face_is_taken_if_it_is_near_enough() -> None:
@@ -99,7 +150,6 @@ def test_another_chooser_goes_on_from_the_state_of_one(make: Callable[[], FaceCh
     before = copy.deepcopy(kept)
     assert bool(kept) == (type(one) is not FaceChooser)  # who takes all remembers nothing
     assert pickle.loads(pickle.dumps(kept)) == kept
-    assert all(type(track) is int and type(value) is float for track, value in kept.items())
     other.restore(kept)
     later = [tracked(1, 90, 0.0), tracked(2, 30, 1.0), tracked(5, 99, 1.0)]
     assert tracks(other.choose(FRAME, later)) == tracks(one.choose(FRAME, later))

@@ -100,7 +100,7 @@ def test_glasses_are_found_and_a_bare_face_is_left_alone(weights: Path, tmp_path
     bare, told = filled(tmp_path, astronaut(), weights, "glasses")
     assert np.array_equal(bare, astronaut()) and told["faces_filled"] == 0
     assert "no face with anything to fill" in " ".join(told["warnings"])
-    detector, finder = load_detector("mediapipe")
+    detector, finder = load_detector("blazeface")
     face = finder.landmarks(astronaut(), detector.detect(astronaut())[0])
     detector.close()
     finder.close()
@@ -190,3 +190,24 @@ def test_holes_go_into_the_crop_and_back() -> None:
     back = hole_in_frame(hole, affine, (240, 320))
     assert back[mask].all() and back.sum() < 1.3 * mask.sum()
     assert hole_in_crop(np.zeros((240, 320), bool), affine) is None
+
+
+def test_a_still_is_filled_again_where_the_first_filling_shows_a_face(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vidswap.swap import inpaint_path
+
+    seen = []
+    before = inpaint_path.stages.find_faces
+
+    def watched(frames, *rest):  # type: ignore[no-untyped-def]
+        frames = list(frames)
+        seen.append(frames[0].rgb)
+        return before(frames, *rest)
+
+    monkeypatch.setattr(inpaint_path.stages, "find_faces", watched)
+    path, mask = white_square(tmp_path, astronaut().shape)
+    _, told = filled(tmp_path, astronaut(), weights, path)
+    assert told["frames"] == told["faces_filled"] == 1 and len(seen) == 2
+    assert not np.array_equal(seen[0], seen[1])  # Telea's filling, then the model's own
+    assert np.array_equal(seen[0][~mask], seen[1][~mask])

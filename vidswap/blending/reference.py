@@ -160,11 +160,15 @@ class FusedReference:
 
 
 def reference_shots(shots: Sequence[FaceCrop]) -> tuple[ReferenceShot, ...]:
-    """The shots of a source as references, and the mirrored ones of those that look aside.
+    """The shots of a source as references, and the mirrored ones of those that look aside."""
+    return with_mirrored([ReferenceShot.of(shot) for shot in shots])
+
+
+def with_mirrored(measured: Sequence[ReferenceShot]) -> tuple[ReferenceShot, ...]:
+    """Measured shots, and the mirrored ones of those that look aside.
 
     A mirrored shot stands in for a side that no shot shows; it costs, since no face is symmetric.
     """
-    measured = [ReferenceShot.of(shot) for shot in shots]
     turned = [one for one in measured if abs(one.pose[0]) > TURNED]
     mirrored = [
         replace(

@@ -12,6 +12,7 @@ import click
 from vidswap.commands.command import OTHER, PATH, Command, option_in
 from vidswap.commands.messages import say
 from vidswap.commands.options import options_from
+from vidswap.errors import BadOptionError
 from vidswap.swap.options import SwapOptions
 
 ONE_GROUP = {"group": OTHER}
@@ -20,12 +21,27 @@ _option = option_in(OTHER)
 
 @click.command(cls=Command, modules=("vidswap.info",))
 @click.argument("file", type=PATH)
+@_option("--sheet", type=PATH, help="Write an identity file's pictures as one PNG.")
+@_option("--overwrite", is_flag=True, help="Replace an existing sheet.")
 @_option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def info(file: Path, as_json: bool) -> None:
+def info(file: Path, sheet: Path | None, overwrite: bool, as_json: bool) -> None:
     """Show the streams, people and synthetic marks of a file.
 
-    FILE is a clip or a picture.
+    FILE is a clip, a picture or an identity file (.vsid).
     """
+    from vidswap.people.identity import describe_identity, identity_as_text, write_contact_sheet
+    from vidswap.people.identity_file import is_identity_file
+
+    if is_identity_file(file):
+        found = describe_identity(file)
+        say(json.dumps(found, indent=2) if as_json else identity_as_text(found))
+        if sheet is not None:
+            count = write_contact_sheet(file, sheet, overwrite)
+            if not as_json:
+                say(f"{sheet}: {count} picture(s)")
+        return
+    if sheet is not None:
+        raise BadOptionError(f"--sheet shows an identity file, and {file} is none")
     from vidswap.info import describe, describe_as_text
 
     description = describe(file)
@@ -141,8 +157,9 @@ def bench(
 @_option("--only", default="*", show_default=True, help="Pattern of clip names.")
 @options_from(
     SwapOptions,
-    ("mask", "device", "precision"),
+    ("mask", "shape", "device", "precision"),
     mask=ONE_GROUP,
+    shape=ONE_GROUP,
     device=ONE_GROUP,
     precision=ONE_GROUP,
 )

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import click
 
+from vidswap.commands.batch import batch, exit_codes
 from vidswap.commands.checks import bench, doctor, evaluate, info, verify
 from vidswap.commands.clean import clean
 from vidswap.commands.command import Program
+from vidswap.commands.people import identity, people
 from vidswap.commands.report import pairs, report
 from vidswap.commands.swap import context, inpaint, preview, run, tune
 from vidswap.commands.train import dataset, train
@@ -44,8 +46,8 @@ def show_help(context: click.Context, /, command: tuple[str, ...]) -> None:
 
 
 for command in (
-    run, preview, inpaint, context, tune, report, pairs, info, verify, doctor, bench, evaluate,
-    train, dataset, clean, show_help,
+    run, batch, preview, inpaint, context, people, identity, tune, report, pairs, info, verify,
+    doctor, bench, evaluate, train, dataset, clean, exit_codes, show_help,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -79,6 +79,8 @@ class ProgressLines:
     def set_postfix(self, *_: object, **__: object) -> None:
         """Lines have no place for it."""
 
+    set_postfix_str = set_postfix
+
     def close(self) -> None:
         """There is nothing to end."""
 
@@ -93,20 +95,26 @@ class SwapBar(Bar):
     def show(self, counts: SwapCounts) -> None:
         """Called after every frame."""
         if self._bar is None:
-            total = None if self._silent else self._expected_frames()
+            from vidswap.media.probe import expected_frames
+
+            total = None
+            if not self._silent:
+                total = expected_frames(self._target, self._start, self._end)
             # Those of an earlier run are not this one's speed.
             self.opened(total, initial=counts.frames - 1)
         self._bar.update(counts.frames - self._bar.n)
 
-    def _expected_frames(self) -> int:
-        """How many frames the range should have, by the clip's header."""
-        from vidswap.media.probe import probe
 
-        info = probe(self._target)
-        if self._start is None and self._end is None:
-            return info.frames
-        seconds = min(self._end or info.duration, info.duration) - (self._start or 0.0)
-        return max(1, round(seconds * info.fps))
+class PeopleBar(Bar):
+    """Frames looked at."""
+
+    def __init__(self, silent: bool) -> None:
+        super().__init__(silent, unit="frame")
+
+    def show(self, done: int, expected: int) -> None:
+        """Called after every frame."""
+        bar = self.opened(expected, initial=done - 1)
+        bar.update(done - bar.n)
 
 
 class CountBar(Bar):

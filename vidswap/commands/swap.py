@@ -22,7 +22,7 @@ from vidswap.options import OUTPUT, RANGE, SOURCE_AND_TARGET
 from vidswap.runtime.text import escaped
 from vidswap.swap.context_options import ContextOptions
 from vidswap.swap.inpaint_options import OWN, SHARED, InpaintOptions
-from vidswap.swap.options import SwapOptions
+from vidswap.swap.options import OTHERS, SwapOptions
 from vidswap.tuning.options import TuneOptions
 
 if TYPE_CHECKING:
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
 # What of a run shows in one frame.
 PREVIEWED = (
-    "k_shot", "source_face", "face", "detector", "checkpoint", "mask", "reference", "colour_match",
-    "device", "precision", "overwrite",
+    "k_shot", "source_face", "face", "detector", "checkpoint", "mask", "reference",
+    "reference_weight", "shape", "colour_match", "device", "precision", "overwrite",
 )  # fmt: skip
+
+MOST_SPANS = 4  # of a person that the summary tells
 
 logger = logging.getLogger(__name__)
 
@@ -68,14 +70,19 @@ def run(
 ) -> None:
     """Swap the face of SOURCES onto the face in TARGET.
 
-    SOURCES are photographs, folders of photographs or clips of one person. TARGET is a clip or a
-    picture, and the output is the same. Rerun the same command to resume an interrupted run.
+    SOURCES are photographs, folders of photographs, clips or an identity file of one person. TARGET
+    is a clip or a picture, and the output is the same. With --cast FOLDER the plan names the
+    sources; with --cast auto each SOURCE is a person of its own. Rerun the same command to resume
+    an interrupted run.
     """
     options = SwapOptions(**_flags_first(context, settings))
     if print_settings:
         click.echo(settings_as_toml(options))
         return
-    target, output = _required(context, sources=sources, target=target, output=output)
+    needed: dict[str, Any] = {"target": target, "output": output}
+    if options.cast is None:
+        needed = {"sources": sources, **needed}
+    target, output = _required(context, **needed)
     if dry_run:
         from vidswap.swap.plan import describe, plan_swap
 
@@ -134,11 +141,30 @@ def _summary(result: SwapResult) -> str:
         f"({rate:.1f} frames/s), peak memory {result.peak_memory_mib:.0f} MiB",
         f"source: {len(result.source_frames_used)} frame(s) used",
     ]
+    lines += [escaped(line) for line in people_lines(result)]
     if result.frames_kept:
         lines.append(f"resumed after {result.frames_kept} frames of an earlier run")
     left_out = result.source_frames_left_out
     lines += [escaped(f"  left out {name}: {reason}") for name, reason in left_out]
     return "\n".join(lines)
+
+
+def people_lines(result: SwapResult) -> list[str]:
+    """Who was swapped from when to when, where not one face was throughout."""
+    lines = []
+    for found in result.people:
+        spans = [f"{start:.2f} to {end:.2f} s" for start, end in found.spans[:MOST_SPANS]]
+        if len(found.spans) > MOST_SPANS:
+            spans.append(f"and {len(found.spans) - MOST_SPANS} more times")
+        times = ", ".join(spans)
+        if found.person == OTHERS:
+            lines.append(f"left alone: other faces, {times}")
+        elif not found.person:
+            lines.append(f"swapped: {times}")
+        else:
+            who = f"{found.person} ({found.name})" if found.name else found.person
+            lines.append(f"swapped: {who} with {', '.join(found.sources)}, {times}")
+    return lines
 
 
 @click.command(cls=Command, modules=("vidswap.swap.preview",))
@@ -192,10 +218,11 @@ def inpaint(
 
     \b
     Regions that follow the face:
-      eyes, mouth, nose, lower-face, face (brows to lips), centre (of the aligned face)
-      glasses, occluders (glasses, hands, hair), as far as a net finds them
+      eyes, mouth, nose, lower-face, face (brows to lips), centre
+      glasses, occluders (glasses, hands, hair), found by a net
     Regions that stay where they are in the frames:
-      the white of a picture or of a clip, of the target's size, or a colour such as '#ff00ff'
+      the white of a picture or clip of the target's size
+      a colour such as '#ff00ff'
     """
     from vidswap.swap.inpaint_job import inpaint_file
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.paste import MaskName
-from vidswap.choices import DEFAULT_K_SHOT
+from vidswap.choices import DEFAULT_K_SHOT, DEFAULT_SHAPE
 from vidswap.errors import BadOptionError
 from vidswap.evaluation.clips import clips_sha256, evaluate_clips, find_clips, mean_quality
 from vidswap.evaluation.gate import check_comparable, read_report
@@ -66,6 +66,7 @@ class EvaluationOptions:
     only: str = "*"  # pattern of clip names
     k_shot: int = DEFAULT_K_SHOT
     mask: MaskName = "face"
+    shape: float = DEFAULT_SHAPE
     device: DeviceName = "auto"
     precision: PrecisionName = "auto"
 
@@ -86,7 +87,7 @@ class EvaluationOptions:
     @property
     def swap(self) -> SwapOptions:
         """How every clip is swapped."""
-        return SwapOptions(k_shot=self.k_shot, mask=self.mask)
+        return SwapOptions(k_shot=self.k_shot, mask=self.mask, shape=self.shape)
 
     @property
     def report_path(self) -> Path:
@@ -137,7 +138,7 @@ def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = No
         marks = marks_of(options.swap, nets)
         if faces is not None:
             show(f"{len(faces.sources)} held-out pairs")
-            part, sheet = _held_out(faces, nets, judge, options.mask)
+            part, sheet = _held_out(faces, nets, judge, options.swap)
             report["held_out"] |= part
             write_picture(options.output / HELD_OUT_SHEET, sheet, marks, overwrite=True)
         if clips is not None:
@@ -149,10 +150,10 @@ def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = No
 
 
 def _held_out(
-    faces: HeldOutFaces, nets: Nets, judge: Judge, mask: MaskName
+    faces: HeldOutFaces, nets: Nets, judge: Judge, swap: SwapOptions
 ) -> tuple[Report, Picture]:
     """The report's part on held-out faces: measures, and each pair's own values; and the sheet."""
-    swaps, seconds = swap_held_out(faces, nets, mask)
+    swaps, seconds = swap_held_out(faces, nets, swap.mask, shape=swap.shape)
     reader = SourceReader.of(nets)
     quality, each = measure_held_out(faces, swaps, judge, reader, seconds)
     triples = list(zip(faces.sources, faces.targets, swaps, strict=True))

@@ -16,8 +16,9 @@ from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.blending.reference import FusedReference, ReferenceShot, clarity, with_reference
+from vidswap.blending.reshaping import Reshaper
 from vidswap.blending.warping import FaceCrop
-from vidswap.choices import DEFAULT_REFERENCE_WEIGHT
+from vidswap.choices import DEFAULT_REFERENCE_WEIGHT, DEFAULT_SHAPE
 from vidswap.evaluation.clips import meshes_alike
 from vidswap.evaluation.judge import Crops, Judge
 from vidswap.evaluation.pairs import held_out_pairs
@@ -144,6 +145,7 @@ def swap_held_out(
     nets: Nets,
     mask: MaskName = "face",
     reference_weight: float = DEFAULT_REFERENCE_WEIGHT,
+    shape: float = DEFAULT_SHAPE,
 ) -> tuple[list[NDArray[np.uint8]], float]:
     """Every source on its target, blended as in a run, and the generator's seconds per image."""
     outputs: list[NDArray[np.uint8]] = []
@@ -151,10 +153,13 @@ def swap_held_out(
     for start in range(0, len(faces.targets), BATCH):
         part = slice(start, start + BATCH)
         identity = embed_crops(nets.encoder, faces.sources[part])
-        maps = [draw_boundary_map(points) for points in faces.landmarks[part]]
-        views = reference_views(faces, part) if nets.generator.net.takes.reference else None
+        if nets.generator.net.takes.reference:
+            shown, views = targets_and_views(faces, part, shape)
+        else:
+            shown, views = list(map(FaceCrop, faces.targets[part], faces.landmarks[part])), None
+        maps = [draw_boundary_map(face.landmarks) for face in shown]
         began = time.perf_counter()
-        batch = swap_crops(nets, faces.targets[part], maps, identity, views)
+        batch = swap_crops(nets, [face.crop for face in shown], maps, identity, views)
         seconds.append((time.perf_counter() - began) / len(batch))
         if views is not None and not nets.generator.net.composes:
             batch = [
@@ -171,19 +176,31 @@ def swap_held_out(
     return blended, float(np.median(seconds))
 
 
-def reference_views(faces: HeldOutFaces, part: slice = slice(None)) -> list[NDArray[np.uint8]]:
-    """What a generator is shown of the sources, (256, 256, 4) each, as in a run."""
-    shots, onto = (
+def targets_and_views(
+    faces: HeldOutFaces, part: slice = slice(None), shape: float = DEFAULT_SHAPE
+) -> tuple[list[FaceCrop], list[NDArray[np.uint8]]]:
+    """As in a run: the targets, their features moved, and what a generator is shown of the sources
+    on each, (256, 256, 4).
+    """
+    sources, targets = (
         list(map(FaceCrop, pictures[part], meshes[part], visibility_maps(pictures[part])))
         for pictures, meshes in (
             (faces.sources, faces.source_landmarks),
             (faces.targets, faces.landmarks),
         )
     )
-    return [
-        FusedReference([ReferenceShot.single(shot)], points=faces.mesh_index)(0, target)
-        for shot, target in zip(shots, onto, strict=True)
+    shots = [[ReferenceShot.single(shot)] for shot in sources]
+    known = faces.mesh_index
+    if shape > 0:
+        targets = [
+            Reshaper(shot, shape, points=known)(0, target)
+            for shot, target in zip(shots, targets, strict=True)
+        ]
+    views = [
+        FusedReference(shot, points=known)(0, target)
+        for shot, target in zip(shots, targets, strict=True)
     ]
+    return targets, views
 
 
 def blend_crop(

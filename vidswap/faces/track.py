@@ -1,7 +1,7 @@
 """One person's face through the frames of a shot, and what tells it from another's."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -42,12 +42,18 @@ class TrackedFace:
 
     `landmarks` (478, 2) float32 pixels are smoothed over time; `face` is as the net found it, or
     interpolated where `detected` is false. A person keeps `track_id` until lost or a cut.
+    `seconds` is the frame's time. `identity` (128,) is the track's mean id embedding so far, a few
+    frames ahead of this one included, and `certainty` the weight of what it was made from; None
+    and 0 where nothing embeds faces.
     """
 
     track_id: int
     face: Face
     landmarks: FloatArray
     detected: bool
+    seconds: float = 0.0
+    identity: FloatArray | None = None
+    certainty: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +76,55 @@ class Observation:
     found: bool
 
 
+@dataclass(frozen=True, eq=False)
+class IdentitySample:
+    """Who a face is in frame `number`: its id embedding (128,) and how far to trust it, 0 to 1."""
+
+    number: int
+    seconds: float
+    embedding: FloatArray
+    weight: float
+
+
+@dataclass(eq=False)
+class IdentityMemory:
+    """What is known of who a track is.
+
+    total: weighted sum of the embeddings of `count` samples, `weight` their weights' sum. last:
+    the newest sample; agreed: number of the newest frame that was this person. appearance: as it
+    was then. doubtful: the newest samples, in a row, that were somebody else.
+    """
+
+    total: FloatArray | None = None
+    weight: float = 0.0
+    count: int = 0
+    last: IdentitySample | None = None
+    agreed: int = -1
+    appearance: FloatArray | None = None
+    doubtful: list[IdentitySample] = field(default_factory=list)
+
+    @property
+    def mean(self) -> FloatArray | None:
+        """The person's embedding (128,), None before the first sample."""
+        if self.total is None or self.weight <= 0:
+            return None
+        return np.asarray(self.total / self.weight, np.float32)
+
+    def add(self, sample: IdentitySample) -> None:
+        """Take a sample for this person's."""
+        part = sample.weight * sample.embedding
+        self.total = part if self.total is None else self.total + part
+        self.weight += sample.weight
+        self.count += 1
+        self.agreed = max(self.agreed, sample.number)
+
+
 class Track:
     """One person's face through the frames of a shot."""
 
     def __init__(self, number: int, observation: Observation) -> None:
         self.track_id = UNNAMED
+        self.who = IdentityMemory()
         self.observations = {number: observation}
         self.last_seen = number
         self._n_found = 1
@@ -120,6 +170,21 @@ class Track:
             return is_next(self.last(), observation)
         return self.association_cost(observation) < MAX_ASSOCIATION_COST
 
+    def split(self, number: int) -> "Track":
+        """Another track with the observations from frame `number` on, which this one loses.
+
+        Raises ValueError where it has none before or none from there on.
+        """
+        later = {n: o for n, o in self.observations.items() if n >= number}
+        earlier = {n: o for n, o in self.observations.items() if n < number}
+        if not later or not earlier:
+            raise ValueError(f"nothing to split at frame {number}")
+        other = Track(max(later), later[max(later)])
+        other.observations = later
+        other._n_found = max(MIN_FOUND, sum(o.found for o in later.values()))
+        self.observations, self.last_seen = earlier, max(earlier)
+        return other
+
     def association_cost(self, observation: Observation) -> float:
         """How far an observation is from this track in place, size and appearance; 0 if equal.
 
@@ -145,7 +210,10 @@ class Track:
             run.index(number),
             smoothing,
         )
-        return TrackedFace(self.track_id, here.face, landmarks, here.found)
+        return TrackedFace(
+            self.track_id, here.face, landmarks, here.found, here.seconds, self.who.mean,
+            self.who.weight,
+        )  # fmt: skip
 
     def forget_before(self, seconds: float) -> None:
         """Drop observations that no frame still to come needs."""

@@ -16,7 +16,19 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from vidswap.faces.cuts import CutDetector
-from vidswap.faces.detection import Detection, Face, FaceDetector, Image, LandmarkFinder
+from vidswap.faces.detection import (
+    Detection,
+    Face,
+    FaceDetector,
+    Image,
+    LandmarkFinder,
+    find_landmarks,
+)
+from vidswap.faces.identity_watch import (
+    IdentitySampler,
+    IdentityWatch,
+    is_another_person,
+)
 from vidswap.faces.smoothing import Smoothing
 from vidswap.faces.track import (
     MAX_ASSOCIATION_COST,
@@ -64,6 +76,7 @@ class FaceTracker:
         *,
         cuts: CutDetector | None = None,
         smoothing: Smoothing | None = None,
+        identity: IdentitySampler | None = None,
         detect_every: float = DETECT_EVERY,
         max_bridge: float = MAX_BRIDGE,
         max_delay: int = MAX_DELAY,
@@ -71,6 +84,7 @@ class FaceTracker:
         self._detector, self._finder = detector, landmark_finder
         self._cuts = cuts or CutDetector()
         self._smoothing = smoothing or Smoothing()
+        self._watch = IdentityWatch(identity) if identity is not None else None
         self._detect_every, self._max_bridge, self._max_delay = detect_every, max_bridge, max_delay
         self._held: deque[HeldFrame] = deque()
         self._tracks: list[Track] = []
@@ -93,12 +107,16 @@ class FaceTracker:
         self._follow(frame)
         if self._detection_is_due(frame):
             self._detect(frame)
+        if self._watch is not None:
+            self._tracks += self._watch.look(self._tracks, list(self._held))
         while self._is_ready(self._held[0], frame):
             answers.append(self._answer(self._held.popleft()))
         return answers
 
     def flush(self) -> list[TrackedFrame]:
         """End all tracks and give back the frames still held."""
+        if self._watch is not None:
+            self._watch.look_at_rest(self._tracks, list(self._held))
         answers = [self._answer(frame) for frame in self._held]
         self._held.clear()
         self._tracks, self._gone = [], []
@@ -134,8 +152,10 @@ class FaceTracker:
     def _follow(self, frame: HeldFrame) -> None:
         """Look for every track's face where it was last."""
         found: list[tuple[Track, Observation]] = []
-        for track in self._tracks:
-            face = self._finder.landmarks(frame.rgb, track.last().face)
+        faces = find_landmarks(
+            self._finder, [(frame.rgb, track.last().face) for track in self._tracks]
+        )
+        for track, face in zip(self._tracks, faces, strict=True):
             if face is None:
                 continue
             observation = observed(frame, face)
@@ -202,6 +222,7 @@ class FaceTracker:
             gone
             for gone in self._gone
             if appearance_difference(gone.appearance, track.appearance) <= MAX_APPEARANCE_RETURN
+            and not is_another_person(gone.who, track.who)
         ]
         if alike:
             returned = min(
@@ -218,18 +239,19 @@ class FaceTracker:
 
     def _answer(self, frame: HeldFrame) -> TrackedFrame:
         newest = self._n_frames - 1
-        faces = []
-        for track in self._tracks:
-            if track.seen_in(frame.number) and not track.was_passing(newest):
-                if track.track_id == UNNAMED:
-                    track.track_id = self._identify(track)
-                faces.append(track.tracked_face(frame.number, self._smoothing))
         for track in list(self._tracks):
             # Once the first frame of a gap is given back, the gap cannot be filled any more.
             if track.last_seen < frame.number:
                 self._tracks.remove(track)
                 if track.track_id != UNNAMED:
                     self._gone.append(track)
+        faces = []
+        for track in self._tracks:
+            if track.seen_in(frame.number) and not track.was_passing(newest):
+                if track.track_id == UNNAMED:
+                    track.track_id = self._identify(track)
+                faces.append(track.tracked_face(frame.number, self._smoothing))
+        for track in (*self._tracks, *self._gone):
             track.forget_before(frame.seconds - self._smoothing.window)
         self._gone = [t for t in self._gone if frame.seconds - t.last().seconds <= REMEMBER]
         return TrackedFrame(frame.index, faces)

@@ -13,10 +13,17 @@ from vidswap.faces.align import ARCFACE_CENTRE, ARCFACE_SCALE, CROP_CENTRE, CROP
 from vidswap.identity.dlib_resnet import (
     DLIB_FROM_ARCFACE_OFFSET,
     DLIB_FROM_ARCFACE_SCALE,
+    EMBEDDING_SIZE,
     INPUT_SIZE,
+    POOLED_SIZE,
+    STAGE_CHANNELS,
     DlibResNet,
     load_dlib_resnet,
 )
+
+# Of the net whose embeddings these are; embeddings of two nets are not compared.
+IDENTITY_NET = "dlib-resnet-29-v1"
+ID_WIDTH = POOLED_SIZE + EMBEDDING_SIZE + sum(STAGE_CHANNELS)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,12 @@ class IdEmbedding:
     def rows(self) -> Tensor:
         """Vector, embedding and features side by side, (B, 1120)."""
         return torch.cat([self.vector, self.embedding, *self.features], dim=1)
+
+    @classmethod
+    def from_rows(cls, rows: Tensor) -> IdEmbedding:
+        """The embeddings whose `rows` (B, `ID_WIDTH`) are."""
+        parts = rows.split((POOLED_SIZE, EMBEDDING_SIZE, *STAGE_CHANNELS), dim=1)
+        return cls(parts[0], parts[1], tuple(parts[2:]))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> IdEmbedding:
         """Apply a function to every tensor."""

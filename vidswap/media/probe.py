@@ -100,6 +100,15 @@ class MediaInfo:
         return bool(self.marks)
 
 
+def expected_frames(path: Path, start: float | None, end: float | None) -> int:
+    """How many frames a range (seconds) of a clip should have, by its header."""
+    info = probe(path)
+    if start is None and end is None:
+        return info.frames
+    seconds = min(end or info.duration, info.duration) - (start or 0.0)
+    return max(1, round(seconds * info.fps))
+
+
 def probe(path: Path) -> MediaInfo:
     """Describe a clip or picture. Raises InputNotFoundError or NotAVideoError."""
     return _probe_picture(path) if is_picture(path) else _probe_clip(path)

@@ -10,12 +10,16 @@ import torch
 from numpy.typing import NDArray
 
 from vidswap.faces.align import align_face, face_affine
-from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder
+from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder, find_landmarks
+from vidswap.faces.pose import head_pose
+from vidswap.faces.quality import MIN_SHARPNESS, sharpness
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
-from vidswap.nets import DetectorName, load_detector
+from vidswap.nets import DetectorName, load_detector, one_core
 
 # A face smaller than this share of the largest is a bystander, not a second candidate.
 BYSTANDER_SHARE = 0.5
+TURNED = (40.0, 30.0)  # degrees of yaw and pitch at which an embedding counts half
+SMALL_FACE = 40.0  # pixels below which it counts less
 
 
 class FaceNets(Protocol):
@@ -42,7 +46,7 @@ class FaceEmbedder:
         self.detector, self.landmark_finder, self.encoder = detector, landmark_finder, encoder
 
     @classmethod
-    def load(cls, detector: DetectorName = "mediapipe") -> Self:
+    def load(cls, detector: DetectorName = "blazeface") -> Self:
         """With nets of its own, on the CPU; `close` frees them."""
         return cls(*load_detector(detector), IdentityEncoder())
 
@@ -93,11 +97,38 @@ class FaceEmbedder:
         return faces[at] if distance < below else None
 
 
+class FaceSampler:
+    """Embeds faces for a tracker, each alone and on one core: the answer is always the same.
+
+    The weight falls where a face is turned, small or blurred: then it shows little of who it is.
+    """
+
+    def __init__(self, encoder: IdentityEncoder) -> None:
+        self._encoder = encoder
+
+    def sample(self, rgb: NDArray[np.uint8], face: Face) -> tuple[NDArray[np.float32], float]:
+        """The id embedding (128,) of a face in `rgb` (H, W, 3) RGB, and its weight, 0 to 1."""
+        crop = align_face(rgb, face_affine(face.landmarks))
+        with one_core():
+            embedding = as_array(embed_crop(self._encoder, crop))
+        return embedding, sample_weight(crop, face)
+
+
+def sample_weight(crop: NDArray[np.uint8], face: Face) -> float:
+    """How far the embedding of an aligned crop (256, 256, 3) can be trusted, 0 to 1."""
+    pose = head_pose(face.landmarks)
+    turned = max(abs(pose.yaw) / TURNED[0], abs(pose.pitch) / TURNED[1])
+    parts = (1.5 - turned, sharpness(crop) / MIN_SHARPNESS, face_size(face) / SMALL_FACE)
+    return float(np.prod([np.clip(part, 0.1, 1.0) for part in parts]))
+
+
 def find_faces(
     rgb: NDArray[np.uint8], detector: FaceDetector, landmark_finder: LandmarkFinder
 ) -> list[Face]:
     """All faces of a picture (H, W, 3) uint8 RGB, the largest first."""
-    found = (landmark_finder.landmarks(rgb, detection) for detection in detector.detect(rgb))
+    found = find_landmarks(
+        landmark_finder, [(rgb, detection) for detection in detector.detect(rgb)]
+    )
     return sorted((face for face in found if face is not None), key=face_size, reverse=True)
 
 

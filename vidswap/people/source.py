@@ -10,10 +10,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.reference import MOST_SHOTS, ReferenceShot, reference_shots
+from vidswap.blending.reference import MOST_SHOTS, ReferenceShot, with_mirrored
 from vidswap.blending.warping import FaceCrop, covered_part
 from vidswap.choices import DEFAULT_K_SHOT
 from vidswap.errors import (
+    BadOptionError,
     InputNotFoundError,
     MissingLibraryError,
     NoFaceInSourceError,
@@ -46,7 +47,19 @@ MAX_YAW, MAX_PITCH = 40.0, 30.0  # degrees; beyond them half the face is hidden
 MIN_FACE_SIZE = 40  # pixels between the farthest landmarks
 OPEN_EYE = 0.25  # of its width: an eye below this is half shut
 AS_VISIBLE = 0.03  # of the inner face: shots that differ by less are occluded alike
+LEAST_UNCOVERED = 3  # shots without glasses and the like that make an identity file without others
 INNER_FACE = 0.7  # of the contour: beyond it, hair beside the face says nothing about the shot
+
+
+@dataclass(frozen=True, eq=False)
+class KnownShot:
+    """What an identity file knows of a shot, so that it need not be measured again.
+
+    covered: share of the inner face that something lies before, 0 to 1.
+    """
+
+    measured: ReferenceShot
+    covered: float
 
 
 @dataclass(frozen=True)
@@ -60,18 +73,45 @@ class SourceShot:
     identity: IdEmbedding  # batch of one
     flaw: str | None  # why it is better left out
     clip: str | None = None  # the clip that it is a frame of
+    known: KnownShot | None = None  # of one out of an identity file
 
 
 @dataclass(frozen=True)
 class SourceIdentity:
-    """The mean id embedding (batch of one), the shots it was made from, and the frames left out."""
+    """The mean id embedding (batch of one), the shots it was made from, and the frames left out.
+
+    An identity file without pictures has neither crops, nor a photograph, nor references.
+    """
 
     identity: IdEmbedding
     used: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]  # (frame, reason)
     crops: tuple[NDArray[np.uint8], ...]  # of the shots used, (256, 256, 3) RGB each
-    photograph: FaceCrop  # the most neutral one
+    photograph: FaceCrop | None  # the most neutral one
     references: tuple[ReferenceShot, ...]  # what a generator may be shown
+    consent: tuple[str, ...] = ()  # as the identity files among the sources record it
+
+
+@dataclass(frozen=True)
+class ChosenShots:
+    """The shots of one person that were not left out.
+
+    used: those whose embeddings are averaged. shown: at most `MOST_SHOTS`, evenly spread, with
+    their `views` and as `measured`. neutral: the most neutral of all, as a view; covered: of the
+    shown ones, as in `KnownShot`.
+    """
+
+    used: tuple[SourceShot, ...]
+    shown: tuple[SourceShot, ...]
+    measured: tuple[ReferenceShot, ...]
+    covered: tuple[float, ...]
+    neutral: FaceCrop
+    left_out: tuple[tuple[str, str], ...]
+
+    @property
+    def identity(self) -> IdEmbedding:
+        """The mean of the used shots, a batch of one."""
+        return IdEmbedding.concatenate([shot.identity for shot in self.used]).mean()
 
 
 class SourceReader(FaceEmbedder):
@@ -86,16 +126,54 @@ class SourceReader(FaceEmbedder):
     ) -> SourceIdentity:
         """The identity of the person in `sources`.
 
-        Each source is a photograph, a folder of photographs, or a clip of which `k_shot` frames
-        are sampled evenly. Frames that are blurred, in extreme pose, or of another person than most
-        are left out. `choose` picks among several faces of a frame: None refuses, "largest" takes
-        the largest, a path takes the one nearest to the face in that picture. Of a clip
-        `n_references` frames are looked at where that is more, to be shown to a generator.
+        Each source is a photograph, a folder of photographs, a clip of which `k_shot` frames are
+        sampled evenly, or an identity file. Frames that are blurred, in extreme pose, or of another
+        person than most are left out. `choose` picks among several faces of a frame: None refuses,
+        "largest" takes the largest, a path takes the one nearest to the face in that picture. Of a
+        clip `n_references` frames are looked at where that is more, to be shown to a generator.
 
-        Raises NoFaceInSourceError and SeveralFacesError.
+        Raises NoFaceInSourceError, SeveralFacesError and IdentityFileError.
+        """
+        from vidswap.people.identity_file import is_identity_file, read_identity_file
+
+        files = {s: read_identity_file(s, self.encoder) for s in sources if is_identity_file(s)}
+        consent = tuple(file.consent for file in files.values() if file.consent)
+        if len(sources) == 1 and files:
+            return files[sources[0]].source()
+        if bare := next((path for path, file in files.items() if not file.shots), None):
+            raise BadOptionError(
+                f"{bare} holds no pictures, so it cannot be combined with other sources; "
+                "give it alone, or the photographs it was made from"
+            )
+        rest = [source for source in sources if source not in files]
+        shots = [shot for file in files.values() for shot in file.shots]
+        chosen = self.choose_shots(rest, k_shot, choose, n_references, shots)
+        return SourceIdentity(
+            chosen.identity,
+            tuple(shot.name for shot in chosen.used),
+            chosen.left_out,
+            tuple(shot.crop for shot in chosen.used),
+            chosen.neutral,
+            with_mirrored(chosen.measured),
+            consent,
+        )
+
+    def choose_shots(
+        self,
+        sources: Sequence[Path],
+        k_shot: int = DEFAULT_K_SHOT,
+        choose: str | Path | None = None,
+        n_references: int = 0,
+        known: Sequence[SourceShot] = (),
+        *,
+        leave_out_covered: bool = False,
+    ) -> ChosenShots:
+        """The shots of `read`, and `known` ones beside them.
+
+        leave_out_covered: also those with glasses or the like, where `LEAST_UNCOVERED` others are.
         """
         reference = self.person_in(choose) if isinstance(choose, Path) else None
-        shots: list[SourceShot] = []
+        shots = list(known)
         per_clip = max(k_shot, n_references)
         left_out: list[tuple[str, str]] = []
         skipped: list[tuple[str, str]] = []
@@ -111,7 +189,7 @@ class SourceReader(FaceEmbedder):
                 f"{_names(sources)}: no face found in {len(left_out)} "
                 f"frame(s); give a picture or clip with a clear face{_told(skipped)}"
             )
-        return _mean_identity(shots, skipped + left_out, _names(sources), k_shot)
+        return _chosen(shots, skipped + left_out, _names(sources), k_shot, leave_out_covered)
 
     def person_in(self, picture: Path) -> NDArray[np.float32]:
         """The embedding (128,) of the largest face in a picture.
@@ -151,10 +229,14 @@ class SourceReader(FaceEmbedder):
         return SourceShot(name, face, crop, as_array(identity), identity, flaw)
 
 
-def _mean_identity(
-    shots: list[SourceShot], left_out: list[tuple[str, str]], names: str, k_shot: int
-) -> SourceIdentity:
-    """The identity of one person's shots, the mean of at most `k_shot` of each clip."""
+def _chosen(
+    shots: list[SourceShot],
+    left_out: list[tuple[str, str]],
+    names: str,
+    k_shot: int,
+    leave_out_covered: bool,
+) -> ChosenShots:
+    """One person's good shots, of which at most `k_shot` of each clip are used."""
     good = [s for s in shots if s.flaw is None]
     if good:
         left_out += [(s.name, s.flaw) for s in shots if s.flaw is not None]
@@ -175,12 +257,30 @@ def _mean_identity(
     left_out += [(s.name, "another person") for s, ok in zip(good, same, strict=True) if not ok]
     used = [s for s, ok in zip(good, same, strict=True) if ok]
     views = _views(used)
-    references = reference_shots([views[i] for i in spread(range(len(views)), MOST_SHOTS)])
-    photograph = views[_most_neutral(used, views)]
-    used = _evenly(used, k_shot)
-    identity = IdEmbedding.concatenate([s.identity for s in used]).mean()
-    names_used, crops = tuple(s.name for s in used), tuple(s.crop for s in used)
-    return SourceIdentity(identity, names_used, tuple(left_out), crops, photograph, references)
+    covered = [_covered(shot, view) for shot, view in zip(used, views, strict=True)]
+    if leave_out_covered:
+        clear = [share <= min(covered) + AS_VISIBLE for share in covered]
+        if LEAST_UNCOVERED <= sum(clear) < len(clear):
+            left_out += [
+                (s.name, "glasses, hair or a hand before the face")
+                for s, ok in zip(used, clear, strict=True) if not ok
+            ]  # fmt: skip
+            kept = [i for i, ok in enumerate(clear) if ok]
+            used, views = [used[i] for i in kept], [views[i] for i in kept]
+            covered = [covered[i] for i in kept]
+    shown = spread(range(len(views)), MOST_SHOTS)
+    return ChosenShots(
+        tuple(_evenly(used, k_shot)),
+        tuple(used[i] for i in shown),
+        tuple(_measured(used[i], views[i]) for i in shown),
+        tuple(covered[i] for i in shown),
+        views[_most_neutral(used, covered)],
+        tuple(left_out),
+    )
+
+
+def _measured(shot: SourceShot, view: FaceCrop) -> ReferenceShot:
+    return ReferenceShot.of(view) if shot.known is None else shot.known.measured
 
 
 def _evenly(shots: list[SourceShot], k_shot: int) -> list[SourceShot]:
@@ -200,26 +300,33 @@ def spread(items: Sequence[T], most: int) -> list[T]:
 
 def _views(shots: Sequence[SourceShot]) -> list[FaceCrop]:
     """The shots as they are warped: crop, mesh in its pixels, and what lies before the face."""
-    meshes = (
-        warp_points(face_affine(shot.face.landmarks), shot.face.landmarks).astype(np.float32)
-        for shot in shots
-    )
-    crops = [shot.crop for shot in shots]
-    return list(map(FaceCrop, crops, meshes, visibility_maps(crops)))
+    unknown = [shot for shot in shots if shot.known is None]
+    seen = iter(visibility_maps([shot.crop for shot in unknown]))
+    views = []
+    for shot in shots:
+        if shot.known is not None:
+            views.append(shot.known.measured.shot)
+            continue
+        mesh = warp_points(face_affine(shot.face.landmarks), shot.face.landmarks)
+        views.append(FaceCrop(shot.crop, mesh.astype(np.float32), next(seen)))
+    return views
 
 
-def _most_neutral(shots: Sequence[SourceShot], views: Sequence[FaceCrop]) -> int:
+def _covered(shot: SourceShot, view: FaceCrop) -> float:
+    """Share of the inner face that glasses and the like lie before, 0 to 1."""
+    if shot.known is not None:
+        return shot.known.covered
+    if view.visibility is None:
+        return 0.0
+    inner = covered_part(view.landmarks, INNER_FACE, len(view.visibility))
+    return 1.0 - float(np.average(view.visibility, weights=inner))
+
+
+def _most_neutral(shots: Sequence[SourceShot], covered: Sequence[float]) -> int:
     """The most neutral shot, without glasses and the like where there is one.
 
     Warping only moves pixels: it cannot close lips over teeth, open eyes, or take off glasses.
     """
-    meshes = [view.landmarks for view in views]
-    visibilities = [view.visibility for view in views if view.visibility is not None]
-    occluded = [
-        1.0
-        - float(np.average(visibility, weights=covered_part(points, INNER_FACE, len(visibility))))
-        for points, visibility in zip(meshes, visibilities, strict=True)
-    ]
 
     def strained(i: int) -> float:
         landmarks = shots[i].face.landmarks
@@ -229,7 +336,7 @@ def _most_neutral(shots: Sequence[SourceShot], views: Sequence[FaceCrop]) -> int
             (abs(pose.yaw) + abs(pose.pitch)) / 30.0
             + 4.0 * mouth_opening(landmarks)
             + 10 * shut
-            + 60 * max(0.0, occluded[i] - min(occluded) - AS_VISIBLE)
+            + 60 * max(0.0, covered[i] - min(covered) - AS_VISIBLE)
         )
 
     return min(range(len(shots)), key=strained)

@@ -127,7 +127,7 @@ class Provenance:
 
 def files_used(sources: Sequence[Path], used: Iterable[str]) -> list[Path]:
     """The source files among whose frames (`SourceIdentity.used`) one went into the identity."""
-    names = {name.split(" at ")[0] for name in used} | set(used)
+    names = {part for name in used for part in (name, name.split(" at ")[0], name.split(": ")[0])}
     files: list[Path] = []
     for source in sources:
         inside = sorted(p for p in source.iterdir() if p.is_file()) if source.is_dir() else [source]

@@ -18,7 +18,9 @@ from vidswap.faces.tracking import FaceTracker, TrackedFace
 from vidswap.metrics.flow import FlowArea, square_affine
 from vidswap.metrics.geometry import meshes_in_one_region
 from vidswap.metrics.onnx_nets import POSE_BOX
+from vidswap.people.embedding import FaceSampler
 from vidswap.people.face_selection import FaceChooser, LargestFace, NearestFace, person_of
+from vidswap.people.main_person import MainPerson
 from vidswap.people.source import SourceReader
 from vidswap.report.frames import FramePair
 from vidswap.runtime.stage_clock import StageClock
@@ -65,15 +67,17 @@ class MeasuredFrame:
     area: AreaPictures | None
 
 
-def chooser_of(face: str | Path, reader: SourceReader) -> FaceChooser:
-    """Whose face is measured: "largest", or a picture of the person.
+def chooser_of(
+    face: str | Path, reader: SourceReader, main: MainPerson | None = None
+) -> FaceChooser:
+    """Whose face is measured: "largest", which is `main` where known, or a picture of the person.
 
     Raises InputNotFoundError, BadOptionError.
     """
     if face == "all":
         raise BadOptionError("--face all: a report measures one face; give largest or a PICTURE")
     person = person_of(face, reader)
-    return LargestFace() if person is None else NearestFace(person, reader)
+    return LargestFace(reader, main) if person is None else NearestFace(person, reader)
 
 
 class FaceWatch:
@@ -100,7 +104,10 @@ class FaceWatch:
         self.flow_ended: float | None = None
 
     def __iter__(self) -> Iterator[MeasuredFrame]:
-        tracker = FaceTracker(self._reader.detector, self._reader.landmark_finder)
+        tracker = FaceTracker(
+            self._reader.detector, self._reader.landmark_finder,
+            identity=FaceSampler(self._reader.encoder),
+        )  # fmt: skip
         waiting: deque[FramePair] = deque()
         for pair in self._pairs:
             waiting.append(pair)

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from vidswap.choices import DEFAULT_K_SHOT
 from vidswap.errors import BadOptionError, InputNotFoundError, VidswapError
+from vidswap.media.decoder import VideoReader
+from vidswap.media.picture import is_picture
 from vidswap.metrics.bootstrap import LEVEL, RESAMPLES
 from vidswap.metrics.fid import frechet_of_moments
 from vidswap.metrics.record import Report
 from vidswap.metrics.registry import with_limits
 from vidswap.nets import one_core
+from vidswap.people.main_person import MainPerson, main_person_of
 from vidswap.people.source import pictures_in
 from vidswap.provenance.verify import Verification, verify_file
 from vidswap.report.faces import FaceWatch, chooser_of
@@ -99,10 +102,12 @@ def measure_clip(
             nets = stack.enter_context(closing(load_report_nets(options)))
         with clock("source"):
             view, notes = _source_view(source, options, nets)
+        with clock("people"):
+            main = _main_person(target, options, start, nets)
         watch = FaceWatch(
             clips,
             nets.reader,
-            chooser_of(options.face, nets.reader),
+            chooser_of(options.face, nets.reader, main),
             clock,
             heads=nets.pose is not None,
         )
@@ -173,12 +178,28 @@ def _source_view(
     if not source:
         return None, []
     found = nets.reader.read(list(source), options.k_shot, options.source_face)
+    if not found.crops:
+        raise BadOptionError(
+            f"{source[0]} holds no pictures, which a report compares with; give photographs, or an "
+            "identity file that has them"
+        )
     notes = [f"source: {name} was left out: {why}" for name, why in found.left_out]
     shots = nets.embed(list(found.crops))
     others = np.zeros((0, shots.shape[1]), np.float32)
     if options.gallery is not None:
         others = _gallery(options.gallery, nets)
     return SourceView(shots, others), notes
+
+
+def _main_person(
+    target: Path, options: ReportOptions, start: float | None, nets: ReportNets
+) -> MainPerson | None:
+    """Whom `largest` means, as a swap of the same range finds it."""
+    if options.face != "largest" or is_picture(target):
+        return None
+    with VideoReader(target, start, options.end) as reader:
+        beginning, stop = reader.beginning, reader.stop
+    return main_person_of(target, nets.reader, beginning, stop)
 
 
 def _gallery(folder: Path, nets: ReportNets) -> NDArray[np.float32]:

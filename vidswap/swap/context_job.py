@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
@@ -84,16 +83,13 @@ def hallucinate_faces(
     _check_output(output, options, dataset is not None)
     backgrounds = _Backgrounds(options)
     loaded = load_context(options)
-    with ExitStack() as stack:
-        person = None
-        if options.background is not None:
-            person = stack.enter_context(closing(PersonFinder()))
-        maker = _Maker(loaded, options, backgrounds, person)
-        left_out: list[tuple[str, str]] = []
-        if dataset is not None:
-            n_faces, n_pictures = _write_dataset(dataset, output, maker, progress)
-        else:
-            n_faces, n_pictures = _write_pictures(paths, output, maker, left_out, progress)
+    person = None if options.background is None else PersonFinder(choose_device(options.device))
+    maker = _Maker(loaded, options, backgrounds, person)
+    left_out: list[tuple[str, str]] = []
+    if dataset is not None:
+        n_faces, n_pictures = _write_dataset(dataset, output, maker, progress)
+    else:
+        n_faces, n_pictures = _write_pictures(paths, output, maker, left_out, progress)
     return ContextResult(
         output=str(output),
         faces=n_faces,

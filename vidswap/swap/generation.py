@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,7 +19,20 @@ Picture = NDArray[np.uint8]
 
 
 def swap_faces(faces: Sequence[AlignedFace], nets: Nets) -> list[Picture]:
-    """One generator call: Y (256, 256, 3) uint8 of each aligned face."""
+    """One call of each generator: Y (256, 256, 3) uint8 of each aligned face."""
+    looks = [face.aims.look for face in faces]
+    generators = [None if look is None else look.generator for look in looks]
+    results: list[Picture | None] = [None] * len(faces)
+    for generator in dict.fromkeys(generators):
+        rows = [n for n, own in enumerate(generators) if own is generator]
+        own_nets = nets if generator is None else replace(nets, generator=generator)
+        swapped = _swapped_by([faces[n] for n in rows], own_nets)
+        for n, y in zip(rows, swapped, strict=True):
+            results[n] = y
+    return [y for y in results if y is not None]
+
+
+def _swapped_by(faces: Sequence[AlignedFace], nets: Nets) -> list[Picture]:
     references = [face.reference for face in faces]
     return swap_crops(
         nets,

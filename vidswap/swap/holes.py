@@ -56,6 +56,7 @@ class FrameHoles:
     def __init__(self, masks: Callable[[int, NDArray[np.uint8]], Mask]) -> None:
         self._masks = masks
         self._of_frame: dict[int, Mask] = {}
+        self._known: NDArray[np.uint8] | None = None
 
     @classmethod
     def of_colour(cls, colour: tuple[int, int, int]) -> FrameHoles:
@@ -85,6 +86,15 @@ class FrameHoles:
         mask = self._masks(index, rgb)
         self._of_frame[index] = mask
         return mask
+
+    def know(self, filled: NDArray[np.uint8]) -> None:
+        """What a still picture looks like by a first filling: faces are found in that."""
+        self._known = filled
+
+    @property
+    def known(self) -> NDArray[np.uint8] | None:
+        """What `know` was told, (H, W, 3) uint8 RGB."""
+        return self._known
 
     def of_frame(self, index: int) -> Mask:
         """The hole of a frame that is on its way."""

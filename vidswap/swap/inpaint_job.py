@@ -16,20 +16,23 @@ from vidswap.identity.encoder import IdEmbedding
 from vidswap.inpainting.inpainter import Inpainter
 from vidswap.inpainting.search import LatentSearch
 from vidswap.inpainting.swapinpaint import SwapInpaint
+from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.segments import remove_finished_work
 from vidswap.models.checkpoint_file import default_checkpoint
 from vidswap.nets import Nets
+from vidswap.people.face_selection import FaceChooser
 from vidswap.provenance.manifest import SwapFacts
 from vidswap.provenance.record import Provenance, files_used, recorded_settings, signing_key
 from vidswap.runtime.inputs import check_readable
 from vidswap.runtime.memory import MemoryPlan, limit_vram, peak_memory_mib
 from vidswap.runtime.stage_clock import StageClock
-from vidswap.swap.faces import FaceSource, SourceFace, SwappedFrame
+from vidswap.swap.faces import FaceAssigner, FaceSource, OneSource, SourceFace, SwappedFrame
 from vidswap.swap.holes import FaceHoles, FrameHoles, OccluderHoles, RegionHoles
 from vidswap.swap.inpaint_options import FILLED_REGIONS, InpaintOptions, InpaintResult
 from vidswap.swap.inpaint_path import inpaint_frames, inpaint_segments
 from vidswap.swap.job import Progress, SwapJob, check_paths, read_source
+from vidswap.swap.options import SwapCounts
 from vidswap.swap.resume import SegmentedClip, StraightClip, facts_of
 from vidswap.swap.worker import load_models
 from vidswap.training.id_targets import ID_WIDTHS, split_embedding
@@ -57,21 +60,37 @@ class InpaintJob(SwapJob):
         facts: dict[str, str] | None = None,
     ) -> None:
         super().__init__(nets, source, options, clock, progress, provenance, facts)
-        self.inpaint_options, self.holes = options, holes
+        self.inpaint_options, self.holes, self.person = options, holes, source
 
-    def swapped_frames(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """A picture's frames, filled."""
-        return inpaint_frames(
-            frames, self.source, self.nets, self.inpaint_options, self.holes, self.counts,
-            self.clock,
-        )  # fmt: skip
+    def _assigner(self, target: Path, reader: VideoReader | None = None) -> FaceAssigner:
+        """Every chosen face is filled as the one source."""
+        return OneSource(FaceChooser.of(self.options.face, self.nets), self.person)
+
+    def swapped_frames(self, frames: Iterable[Frame], assigner: FaceAssigner) -> Iterator[Frame]:
+        """A picture's frames, filled.
+
+        A still is filled twice where its hole stays in place: landmarks that the hole hides are
+        found again in the first filling.
+        """
+
+        def filled(given: Iterable[Frame], counts: SwapCounts) -> Iterator[Frame]:
+            return inpaint_frames(
+                given, assigner, self.nets, self.inpaint_options, self.holes, counts, self.clock
+            )
+
+        if isinstance(frames, list) and isinstance(self.holes, FrameHoles):
+            trial = SwapCounts()
+            (first,) = filled(frames, trial)
+            if trial.faces_swapped:
+                self.holes.know(first.rgb)
+        return filled(frames, self.counts)
 
     def swapped_segments(
-        self, clip: SegmentedClip | StraightClip, plan: MemoryPlan
+        self, clip: SegmentedClip | StraightClip, plan: MemoryPlan, assigner: FaceAssigner
     ) -> Generator[SwappedFrame]:
         """A clip's frames, filled, as `inpaint_segments` gives them."""
         return inpaint_segments(
-            clip.frames, self.source, self.nets, self.inpaint_options, self.holes, self.counts,
+            clip.frames, assigner, self.nets, self.inpaint_options, self.holes, self.counts,
             self.clock, segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
         )  # fmt: skip
 

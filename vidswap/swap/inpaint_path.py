@@ -18,13 +18,12 @@ from vidswap.inpainting.masks import Mask
 from vidswap.media.frame import Frame
 from vidswap.media.orientation import Box
 from vidswap.nets import Nets
-from vidswap.people.face_selection import FaceChooser
 from vidswap.runtime.interrupts import interrupts_put_off
 from vidswap.runtime.memory import MemoryPlan, ShrinkingBatches, plan_memory
 from vidswap.runtime.overlap import Overlapped
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap import stages
-from vidswap.swap.faces import AlignedFace, FaceSource, FrameFaces, OneSource, SwappedFrame
+from vidswap.swap.faces import AlignedFace, FaceAssigner, FrameFaces, SwappedFrame
 from vidswap.swap.holes import FaceHoles, FrameHoles, hole_in_crop, hole_in_frame
 from vidswap.swap.inpaint_options import InpaintOptions
 from vidswap.swap.options import SwapCounts
@@ -39,7 +38,7 @@ _BORDER = 12  # pixels around a hole that a filling is warped for
 
 def inpaint_frames(
     frames: Iterable[Frame],
-    source: FaceSource,
+    assigner: FaceAssigner,
     nets: Nets,
     options: InpaintOptions,
     holes: FaceHoles | FrameHoles,
@@ -48,7 +47,7 @@ def inpaint_frames(
 ) -> Iterator[Frame]:
     """Fill a stream of frames of one clip, in order; one frame out for each frame in."""
     filled = inpaint_segments(
-        frames, source, nets, options, holes, counts, clock, segment_frames=None
+        frames, assigner, nets, options, holes, counts, clock, segment_frames=None
     )
     with closing(filled):
         for item in filled:
@@ -57,7 +56,7 @@ def inpaint_frames(
 
 def inpaint_segments(
     frames: Iterable[Frame],
-    source: FaceSource,
+    assigner: FaceAssigner,
     nets: Nets,
     options: InpaintOptions,
     holes: FaceHoles | FrameHoles,
@@ -77,7 +76,6 @@ def inpaint_segments(
         first = begin.counts.frames
         if begin.is_at_the_end:
             return
-    assigner = OneSource(FaceChooser.of(options.face, nets), source)
     with ExitStack() as stack:
 
         def overlapped(items: Iterable[T], name: str) -> Overlapped[T]:
@@ -121,9 +119,12 @@ def prefill(
             left, top, right, bottom = box
             part = np.ascontiguousarray(pixels[top:bottom, left:right])
             hole = mask[top:bottom, left:right].astype(np.uint8)
-            pixels[top:bottom, left:right] = cv2.inpaint(
-                part, hole, TELEA_RADIUS, cv2.INPAINT_TELEA
-            )
+            if holes.known is not None:
+                pixels[mask] = holes.known[mask]
+            else:
+                pixels[top:bottom, left:right] = cv2.inpaint(
+                    part, hole, TELEA_RADIUS, cv2.INPAINT_TELEA
+                )
             filled = frame.with_boxes([box], pixels)
         yield filled
 

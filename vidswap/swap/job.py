@@ -35,6 +35,8 @@ from vidswap.media.picture import (
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
 from vidswap.nets import Nets
+from vidswap.people.face_selection import FaceChooser
+from vidswap.people.main_person import MainPerson, main_person_of
 from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.provenance.record import (
     Provenance,
@@ -51,7 +53,8 @@ from vidswap.runtime.memory import (
     plan_memory,
 )
 from vidswap.runtime.stage_clock import StageClock
-from vidswap.swap.faces import FaceSource, SwappedFrame
+from vidswap.swap.cast import Cast, check_cast
+from vidswap.swap.faces import FaceAssigner, FaceSource, OneSource, SwappedFrame
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
 from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
@@ -89,7 +92,7 @@ class SwapJob:
     def __init__(
         self,
         nets: Nets,
-        source: FaceSource,
+        source: FaceSource | Cast,
         options: SwapOptions,
         clock: StageClock,
         progress: Progress | None,
@@ -112,12 +115,14 @@ class SwapJob:
                 VideoReader(target, options.start, options.end, options.hwaccel)
             )
             plan = memory_plan_of(options, reader, self.nets.device)
+            with self.clock("people"):
+                assigner = self._assigner(target, reader)
             new_writer = partial(self._writer, output, reader, quality, provenance)
             with interrupts_put_off():
                 clip = self._clip(output, reader, new_writer, quality)
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                self._swap_segments(clip, plan)
+                self._swap_segments(clip, plan, assigner)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
                 warnings = clip.warnings + reader.warnings
@@ -135,6 +140,13 @@ class SwapJob:
             clip.discard()
         return warnings + self._last_warnings(target, provenance)
 
+    def _assigner(self, target: Path, reader: VideoReader | None = None) -> FaceAssigner:
+        """Who gets which face in the clip that `reader` reads, or in a picture."""
+        if isinstance(self.source, Cast):
+            return self.source.assigner(self.options, float(reader.zero) if reader else 0.0)
+        main = main_person_for(self.options, self.nets, target, reader) if reader else None
+        return OneSource(FaceChooser.of(self.options.face, self.nets, main), self.source)
+
     def _clip(
         self,
         output: Path,
@@ -150,26 +162,28 @@ class SwapJob:
         fresh = not self.options.resume or self.facts is None
         return SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
 
-    def _swap_segments(self, clip: SegmentedClip | StraightClip, plan: MemoryPlan) -> None:
+    def _swap_segments(
+        self, clip: SegmentedClip | StraightClip, plan: MemoryPlan, assigner: FaceAssigner
+    ) -> None:
         self.frames_kept = clip.frames_kept
-        with closing(self.swapped_segments(clip, plan)) as swapped:
+        with closing(self.swapped_segments(clip, plan, assigner)) as swapped:
             for item in swapped:
                 with self.clock("encode"):
                     clip.write(item)
                 self._report()
 
-    def swapped_frames(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def swapped_frames(self, frames: Iterable[Frame], assigner: FaceAssigner) -> Iterator[Frame]:
         """A picture's frames, swapped; other jobs that change faces do something else here."""
         return swap_frames(
-            frames, self.source, self.nets, self.options, self.counts, self.clock
+            frames, assigner, self.nets, self.options, self.counts, self.clock
         )  # fmt: skip
 
     def swapped_segments(
-        self, clip: SegmentedClip | StraightClip, plan: MemoryPlan
+        self, clip: SegmentedClip | StraightClip, plan: MemoryPlan, assigner: FaceAssigner
     ) -> Generator[SwappedFrame]:
         """A clip's frames, swapped, as `swap_segments` gives them."""
         return swap_segments(
-            clip.frames, self.source, self.nets, self.options, self.counts, self.clock,
+            clip.frames, assigner, self.nets, self.options, self.counts, self.clock,
             segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
         )  # fmt: skip
 
@@ -189,7 +203,7 @@ class SwapJob:
             return self._swap_animation(target, output)
         provenance = self._provenance(output)
         picture = open_picture(target)
-        (frame,) = self.swapped_frames([picture.frame])
+        (frame,) = self.swapped_frames([picture.frame], self._assigner(target))
         self._report()
         with self.clock("encode"):
             if self.counts.faces_swapped:
@@ -212,7 +226,7 @@ class SwapJob:
                 yield picture.frame
 
         images = []
-        for frame in self.swapped_frames(frames()):
+        for frame in self.swapped_frames(frames(), self._assigner(target)):
             picture = pictures.popleft()
             images.append(picture.image(suffix, frame.rgb))
             lost = lost or picture.lost(output)
@@ -242,7 +256,18 @@ class SwapJob:
         if self.counts.faces_swapped:
             return provenance.warnings
         wanted = "no face" if self.options.face in ("largest", "all") else "not the chosen person"
+        wanted = "nobody of the cast" if isinstance(self.source, Cast) else wanted
         return [f"{target}: {wanted} found; the output is the target unchanged"]
+
+
+def main_person_for(
+    options: SwapOptions, nets: Nets, target: Path, reader: VideoReader
+) -> MainPerson | None:
+    """Whom `--face largest` means in the clip `reader` reads, None with another `--face`."""
+    if options.face != "largest":
+        return None
+    embedder = SourceReader.of(nets)
+    return main_person_of(target, embedder, reader.beginning, reader.stop, options.hwaccel)
 
 
 def memory_plan_of(options: SwapOptions, reader: VideoReader, device: torch.device) -> MemoryPlan:
@@ -270,8 +295,19 @@ def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
 
 def check_paths(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
     """Refuse before any work what must fail at its end; returns whether the target is a picture."""
+    picture = check_inputs(sources, target, output, options)
+    check_output(output, options.overwrite)
+    if options.hwaccel is not None:
+        _check_decoder(target, options.hwaccel, picture)
+    return picture
+
+
+def check_inputs(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
+    """`check_paths` but for the place of the output, which may still have to be made."""
     for path in (*sources, target):
         check_readable(path)
+    if options.cast is not None:
+        check_cast(options, sources)
     picture = target.is_file() and is_picture(target)
     _check_order(sources, target, output, picture)
     if picture:
@@ -284,9 +320,6 @@ def check_paths(sources: Sequence[Path], target: Path, output: Path, options: Sw
         codec_for(output, options.codec)
     if is_there(output) and output.samefile(target):
         raise BadOptionError(f"{output} is the target itself; name another output")
-    check_output(output, options.overwrite)
-    if options.hwaccel is not None:
-        _check_decoder(target, options.hwaccel, picture)
     return picture
 
 

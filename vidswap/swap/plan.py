@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,14 +21,14 @@ from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
 from vidswap.media.probe import MediaInfo, StreamInfo, probe
 from vidswap.media.timeline import timeline_of
-from vidswap.nets import Nets, load_nets
+from vidswap.nets import Nets
 from vidswap.people.source import SourceIdentity
 from vidswap.provenance.manifest import load_c2pa, media_type
 from vidswap.provenance.record import Provenance, signing_key
 from vidswap.provenance.signing_key import local_key_path
 from vidswap.runtime.memory import MemoryPlan, check_picture_memory, peak_memory_bytes
 from vidswap.runtime.stage_clock import StageClock
-from vidswap.swap.job import check_paths, memory_plan_of, read_source
+from vidswap.swap.job import check_paths, main_person_for, memory_plan_of, read_source
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.plan_records import (
     EnginePlan,
@@ -51,6 +51,7 @@ from vidswap.swap.plan_trial import (
     timed_picture,
     trial_run,
 )
+from vidswap.swap.worker import Worker
 
 __all__ = ["SwapPlan", "describe", "plan_swap"]
 
@@ -68,10 +69,12 @@ def plan_swap(
     target: str | Path,
     output: str | Path,
     options: SwapOptions | None = None,
+    worker: Worker | None = None,
 ) -> SwapPlan:
     """Find out what `swap_video` would do; a short stretch is swapped, and nothing is left.
 
-    Raises the VidswapError that `swap_video` would raise before its work.
+    `worker` keeps the nets from plan to plan. Raises the VidswapError that `swap_video` would raise
+    before its work.
     """
     options = options or SwapOptions()
     target, output = Path(target), Path(output)
@@ -79,9 +82,10 @@ def plan_swap(
     picture = check_paths(source_paths, target, output, options)
     signer, key_warnings = _signer(output, options)
     clock = StageClock()
-    with clock("load"):
-        nets = load_nets(options.checkpoint, options.detector, options.device, options.precision)
-    with closing(nets):
+    with ExitStack() as stack:
+        worker = worker or stack.enter_context(Worker())
+        with clock("load"):
+            nets = worker.nets(options)
         with clock("source"):
             source = read_source(nets, source_paths, options)
         job = _Planned(target, output, options, nets, source, signer)
@@ -112,7 +116,8 @@ class _Planned:
             dropped = self._dropped(reader, quality)
             survey = survey_of(self.target, reader)
             samples = sampled_frames(self.target, survey, hwaccel=options.hwaccel)
-            sampled = look_for_faces(samples, self.nets, options.face)
+            main = main_person_for(options, self.nets, self.target, reader)
+            sampled = look_for_faces(samples, self.nets, options.face, main)
             trial = trial_run(
                 reader, self.output, survey, sampled, self.source, self.nets, options,
                 quality,

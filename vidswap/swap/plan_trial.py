@@ -22,7 +22,9 @@ from vidswap.media.frame import Frame
 from vidswap.media.picture_encoder import PictureEncoder, Quality
 from vidswap.media.sampling import frames_at, middles
 from vidswap.nets import Nets
+from vidswap.people.embedding import FaceSampler
 from vidswap.people.face_selection import FaceChooser
+from vidswap.people.main_person import MainPerson
 from vidswap.people.source import SourceIdentity, SourceReader, face_size
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.options import SwapCounts, SwapOptions
@@ -153,15 +155,20 @@ def sampled_frames(
         yield from frames_at(reader, wanted, survey.keys)
 
 
-def look_for_faces(frames: Iterator[Frame], nets: Nets, face: str | Path) -> Sampled:
+def look_for_faces(
+    frames: Iterator[Frame], nets: Nets, face: str | Path, main: MainPerson | None = None
+) -> Sampled:
     """Count people and choose among them as a swap does, frame by frame."""
-    chooser = FaceChooser.of(face, nets)
-    finder = SourceReader.of(nets)
+    chooser = FaceChooser.of(face, nets, main)
+    finder, sampler = SourceReader.of(nets), FaceSampler(nets.encoder)
     sampled, number = Sampled(), 0
     for frame in frames:
         tracked = []
         for found in finder.faces(frame.rgb):
-            tracked.append(TrackedFace(number, found, found.landmarks, True))
+            identity, weight = sampler.sample(frame.rgb, found)
+            tracked.append(
+                TrackedFace(number, found, found.landmarks, True, frame.seconds, identity, weight)
+            )
             number += 1  # frames far apart: nobody is followed from one to the next
         chosen = chooser.choose(frame.rgb, tracked)
         sampled.people.append(len(tracked))

@@ -20,6 +20,7 @@ from vidswap.blending.exposure import exposed, exposure_gain
 from vidswap.blending.focus import focused_like
 from vidswap.blending.paste import Box, MaskName, paste_face
 from vidswap.blending.reference import FusedReference, with_reference
+from vidswap.blending.reshaping import Reshaper
 from vidswap.blending.temporal_smoothing import SmoothedFace
 from vidswap.blending.toning import toned_like
 from vidswap.blending.warping import FaceCrop
@@ -29,13 +30,14 @@ from vidswap.faces.occlusion import visibility_maps
 from vidswap.faces.tracking import FaceTracker, TrackedFace
 from vidswap.media.frame import Frame
 from vidswap.nets import Nets, one_core
+from vidswap.people.embedding import FaceSampler
 from vidswap.runtime.memory import ShrinkingBatches
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.faces import AlignedFace, FaceAssigner, FaceSource, FrameFaces
 from vidswap.swap.generation import swap_faces
 from vidswap.swap.state import SwapState, fingerprint
 
-Remembering = TypeVar("Remembering", FusedReference, SmoothedFace)
+Remembering = TypeVar("Remembering", FusedReference, Reshaper, SmoothedFace)
 
 
 def find_faces(
@@ -51,7 +53,8 @@ def find_faces(
     With `segment_frames` a segment ends as soon as it has that many. With `begin` the frames are
     those from the state's first held one on.
     """
-    tracker = FaceTracker(nets.detector, nets.landmark_finder)
+    identity = FaceSampler(nets.encoder)
+    tracker = FaceTracker(nets.detector, nets.landmark_finder, identity=identity)
     frames, waiting, first, given = iter(frames), deque[Frame](), 0, 0
     if begin is not None:
         waiting.extend(islice(frames, len(begin.held)))
@@ -98,12 +101,13 @@ def _aligned(
     clock: StageClock,
 ) -> FrameFaces:
     with clock("align"):
-        aligned = (
-            align(frame.rgb, face.landmarks, source, face.track_id)
-            for face, source in assigner.assign(frame.rgb, tracked)
-        )
-        # Where nothing of a face can be seen, nothing is to be swapped.
-        return FrameFaces(frame, index, [face for face in aligned if face.exposure > 0.0])
+        aligned = []
+        for face, source, *aims in assigner.assign(frame.rgb, tracked):
+            found = align(frame.rgb, face.landmarks, source, face.track_id)
+            # Where nothing of a face can be seen, nothing is to be swapped.
+            if found.exposure > 0.0:
+                aligned.append(replace(found, aims=aims[0]) if aims else found)
+        return FrameFaces(frame, index, aligned, left_alone=len(tracked) - len(aligned))
 
 
 def align(
@@ -131,6 +135,44 @@ def find_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[
         yield replace(item, faces=faces)
 
 
+def reshape(
+    items: Iterable[FrameFaces], share: float, clock: StageClock, begin: SwapState | None = None
+) -> Iterator[FrameFaces]:
+    """Move the features of every face to where its source has them, `share` of the way.
+
+    What lies before a face stays where it is.
+    """
+    before = dict(begin.shapes) if begin is not None else {}
+    tracks: dict[int, Reshaper] = {}
+    for item in items:
+        shares = [share if face.aims.look is None else face.aims.look.shape for face in item.faces]
+        if any(own > 0 for own in shares):
+            with clock("reshape"):
+                faces = []
+                for face, own in zip(item.faces, shares, strict=True):
+                    shots = face.source.references
+                    if shots and own > 0:
+                        track = tracks.get(face.track)
+                        if track is None or track.shots is not shots or track.share != own:
+                            same = track is not None and track.shots is shots
+                            last = track.last if same and track else before.pop(face.track, None)
+                            track = Reshaper(shots, own, last)
+                            tracks[face.track] = track
+                        shown = FaceCrop(face.crop, face.landmarks, face.visibility)
+                        moved = track(item.index, shown)
+                        face = replace(
+                            face,
+                            crop=moved.crop,
+                            landmarks=moved.landmarks,
+                            boundary_map=draw_boundary_map(moved.landmarks),
+                            moved_visibility=moved.visibility,
+                        )
+                    faces.append(face)
+            item = replace(item, faces=faces)
+            tracks = _present(tracks, item)
+        yield _with_last(item, "shapes", tracks)
+
+
 def warp_references(
     items: Iterable[FrameFaces], clock: StageClock, begin: SwapState | None = None
 ) -> Iterator[FrameFaces]:
@@ -147,7 +189,7 @@ def warp_references(
                     if track is None or track.shots is not shots:
                         track = FusedReference(shots, before.pop(face.track, None))
                         tracks[face.track] = track
-                    onto = FaceCrop(face.crop, face.landmarks, face.visibility)
+                    onto = FaceCrop(face.crop, face.landmarks, face.visibility_on_crop)
                     view = track(item.index, onto)
                     face = replace(face, reference=view, clarity=track.clarity)
                 faces.append(face)
@@ -186,21 +228,31 @@ def _generate_batch(
     return results
 
 
-def compose(items: Iterable[FrameFaces], weight: float, clock: StageClock) -> Iterator[FrameFaces]:
+def compose(
+    items: Iterable[FrameFaces], weight: float, clock: StageClock, composes: bool = False
+) -> Iterator[FrameFaces]:
     """Lay the reference over the generator's answer, as far as its mask counts; `weight` in [0, 1].
 
     The photographs show the skin, the lips and the eyes of the source better than a net repaints
-    them; what they do not show is the net's.
+    them; what they do not show is the net's. composes: the run's generator has done so itself.
     """
+
+    def weight_of(face: AlignedFace) -> float:
+        look = face.aims.look
+        generator = None if look is None else look.generator
+        if face.reference is None or (composes if generator is None else generator.net.composes):
+            return 0.0
+        return (weight if look is None else look.reference_weight) * face.clarity
+
     for item in items:
-        if weight > 0:
+        weights = [weight_of(face) for face in item.faces]
+        if any(weights):
             with clock("compose"):
                 swapped = [
-                    y
-                    if face.reference is None
-                    else with_reference(y, face.reference, weight * face.clarity)
-                    for face, y in zip(item.faces, item.swapped, strict=True)
-                ]
+                    y if face.reference is None or each == 0 else
+                    with_reference(y, face.reference, each)
+                    for face, y, each in zip(item.faces, item.swapped, weights, strict=True)
+                ]  # fmt: skip
             item = replace(item, swapped=swapped)
         yield item
 
@@ -214,10 +266,12 @@ def match_colour(
     """
     for item in items:
         with clock("match colour"):
-            swapped = [
-                toned_like(face.crop, matched_colour(face.crop, y, face.swapped_part(mask), share))
-                for face, y in zip(item.faces, item.swapped, strict=True)
-            ]
+            swapped = []
+            for face, y in zip(item.faces, item.swapped, strict=True):
+                look = face.aims.look
+                part = face.swapped_part(mask if look is None else look.mask)
+                own = share if look is None else look.colour_match
+                swapped.append(toned_like(face.crop, matched_colour(face.crop, y, part, own)))
         yield replace(item, swapped=swapped)
 
 
@@ -231,12 +285,19 @@ def smooth(
     before = begin.smoothing if begin is not None else {}
     tracks = {number: SmoothedFace(share, last) for number, last in before.items()}
     for item in items:
-        if share > 0:
+        shares = [
+            share if face.aims.look is None else face.aims.look.temporal_smoothing
+            for face in item.faces
+        ]
+        if any(each > 0 for each in shares):
             with clock("smooth"):
-                swapped = [
-                    tracks.setdefault(face.track, SmoothedFace(share))(item.index, face.crop, y)
-                    for face, y in zip(item.faces, item.swapped, strict=True)
-                ]
+                swapped = []
+                for face, y, each in zip(item.faces, item.swapped, shares, strict=True):
+                    track = tracks.get(face.track)
+                    if track is None or track.share != each:
+                        last = None if track is None else track.last
+                        track = tracks[face.track] = SmoothedFace(each, last)
+                    swapped.append(track(item.index, face.crop, y) if each > 0 else y)
             item = replace(item, swapped=swapped)
             tracks = _present(tracks, item)
         yield _with_last(item, "smoothing", tracks)
@@ -249,7 +310,7 @@ def _present(tracks: dict[int, Remembering], item: FrameFaces) -> dict[int, Reme
 
 
 def _with_last(
-    item: FrameFaces, name: str, tracks: Mapping[int, FusedReference | SmoothedFace]
+    item: FrameFaces, name: str, tracks: Mapping[int, FusedReference | Reshaper | SmoothedFace]
 ) -> FrameFaces:
     """The frame, with what each track remembers under `name` where a segment ends with it."""
     if item.ending is None:
@@ -282,7 +343,8 @@ def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
     pixels, boxes = item.frame.rgb, list[Box]()
     for face, swapped in zip(item.faces, item.swapped, strict=True):
         answer = as_recorded(face, swapped)
-        patch = paste_face(pixels, answer, face.affine, face.swapped_part(mask))
+        own = mask if face.aims.look is None else face.aims.look.mask
+        patch = paste_face(pixels, answer, face.affine, face.swapped_part(own))
         if patch is None:
             continue
         if not boxes:

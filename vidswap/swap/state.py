@@ -6,10 +6,11 @@ import io
 import pickle
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from vidswap.blending.reference import ReferenceMoment
+from vidswap.blending.reshaping import ShapeMoment
 from vidswap.blending.temporal_smoothing import SmoothedMoment
 from vidswap.media.frame import Frame
 from vidswap.swap.options import SwapCounts
@@ -22,10 +23,13 @@ _ALLOWED = {
     ("vidswap.swap.options", "SwapCounts"),
     ("vidswap.faces.track", "Track"),
     ("vidswap.faces.track", "Observation"),
+    ("vidswap.faces.track", "IdentityMemory"),
+    ("vidswap.faces.track", "IdentitySample"),
     ("vidswap.faces.detection", "Face"),
     ("vidswap.faces.cuts", "_Glance"),
     ("vidswap.blending.temporal_smoothing", "SmoothedMoment"),
     ("vidswap.blending.reference", "ReferenceMoment"),
+    ("vidswap.blending.reshaping", "ShapeMoment"),
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -41,8 +45,8 @@ class SwapState:
 
     next_index: of the first frame that the tracker has not seen. held: time (pts) and CRC-32 of
     the frames it has seen and not given back, which have to be decoded again. following, chosen:
-    the tracker's and the chooser's own states. smoothing, references: by track. counts: so far.
-    damage: what is known of the clip's.
+    the tracker's and the chooser's own states. smoothing, shapes, references: by track. counts: so
+    far. damage: what is known of the clip's.
     """
 
     next_index: int
@@ -50,6 +54,7 @@ class SwapState:
     following: Mapping[str, Any]
     chosen: Any
     smoothing: Mapping[int, SmoothedMoment] = field(default_factory=dict)
+    shapes: Mapping[int, ShapeMoment] = field(default_factory=dict)
     references: Mapping[int, ReferenceMoment] = field(default_factory=dict)
     counts: SwapCounts = field(default_factory=SwapCounts)
     damage: str | None = None
@@ -57,7 +62,7 @@ class SwapState:
     @classmethod
     def at_the_end(cls, counts: SwapCounts, damage: str | None) -> SwapState:
         """That of a swap whose last frame is done."""
-        return cls(counts.frames, (), {}, None, counts=replace(counts), damage=damage)
+        return cls(counts.frames, (), {}, None, counts=counts.copy(), damage=damage)
 
     @property
     def is_at_the_end(self) -> bool:

@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from vidswap.blending.reference import ReferenceMoment
+from vidswap.blending.reshaping import ShapeMoment
 from vidswap.blending.temporal_smoothing import SmoothedMoment
 from vidswap.faces.cuts import _Glance
 from vidswap.faces.detection import Face
 from vidswap.faces.mesh import N_LANDMARKS
-from vidswap.faces.track import Observation, Track
+from vidswap.faces.shape import ShapeModel
+from vidswap.faces.track import IdentityMemory, IdentitySample, Observation, Track
+from vidswap.identity.dlib_resnet import EMBEDDING_SIZE
 from vidswap.swap.options import SwapCounts
 
 MOST_NESTING = 12
@@ -24,6 +27,7 @@ MOST_ITEMS = 1_000_000
 _LATEST = 2**62  # ticks
 _MOST_FRAMES = 2**40
 _LONGEST_TEXT = 10_000
+_MOST_SAMPLES = 16
 _FOLLOWING = {"held", "tracks", "gone", "n_frames", "n_tracks", "last_detection", "cuts"}
 
 
@@ -46,13 +50,27 @@ def _is_sound(state: Any) -> bool:
         and isinstance(following, Mapping)
         and (_is_following(following, len(held)) if held else not following)
         and _all_of(state.smoothing, lambda m: _has_index(m, SmoothedMoment))
+        and _all_of(state.shapes, _is_shape)
         and _all_of(state.references, lambda m: _has_index(m, ReferenceMoment))
     )
 
 
 def _is_counts(counts: Any) -> bool:
-    given = isinstance(counts, SwapCounts)
-    return given and all(_whole(getattr(counts, each.name)) for each in fields(SwapCounts))
+    if not isinstance(counts, SwapCounts):
+        return False
+    totals = [each.name for each in fields(SwapCounts) if each.name != "spans"]
+    return all(_whole(getattr(counts, name)) for name in totals) and _is_spans(counts.spans)
+
+
+def _is_spans(spans: Any) -> bool:
+    """Times by person, as `SwapCounts` has them."""
+    return isinstance(spans, dict) and all(
+        isinstance(person, str)
+        and isinstance(times, list)
+        and all(isinstance(span, list) and len(span) == 2 and all(map(_real, span))
+                for span in times)
+        for person, times in spans.items()
+    )  # fmt: skip
 
 
 def _is_following(following: Mapping[str, Any], n_held: int) -> bool:
@@ -88,8 +106,36 @@ def _is_track(track: Any) -> bool:
         and isinstance(track.track_id, int)
         and _whole(track._n_found)
         and isinstance(track.appearance, np.ndarray)
+        and _is_memory(track.who)
         and all(_whole(n) and _is_observation(o) for n, o in track.observations.items())
     )
+
+
+def _is_memory(given: Any) -> bool:
+    if not isinstance(given, IdentityMemory) or not isinstance(given.doubtful, list):
+        return False
+    samples = [*given.doubtful, *([] if given.last is None else [given.last])]
+    return (
+        (given.total is None or _is_embedding(given.total))
+        and _real(given.weight)
+        and _whole(given.count)
+        and _whole(given.agreed, -1)
+        and (given.appearance is None or isinstance(given.appearance, np.ndarray))
+        and len(samples) <= _MOST_SAMPLES
+        and all(
+            isinstance(sample, IdentitySample)
+            and _whole(sample.number)
+            and _real(sample.seconds)
+            and _is_embedding(sample.embedding)
+            and _real(sample.weight)
+            for sample in samples
+        )
+    )
+
+
+def _is_embedding(given: Any) -> bool:
+    right = isinstance(given, np.ndarray) and given.shape == (EMBEDDING_SIZE,)
+    return right and given.dtype.kind == "f" and bool(np.isfinite(given).all())
 
 
 def _is_observation(given: Any) -> bool:
@@ -111,7 +157,15 @@ def _all_of(given: Any, is_right: Callable[[Any], bool]) -> bool:
     )
 
 
-def _has_index(moment: Any, kind: type[SmoothedMoment] | type[ReferenceMoment]) -> bool:
+def _is_shape(moment: Any) -> bool:
+    if not _has_index(moment, ShapeMoment) or not _whole(moment.frames, 1):
+        return False
+    mean, basis = moment.mean, ShapeModel.load().basis
+    fits = isinstance(mean, np.ndarray) and mean.shape == (basis.shape[1],)
+    return fits and bool(np.isfinite(mean).all())
+
+
+def _has_index(moment: Any, kind: type[SmoothedMoment | ReferenceMoment | ShapeMoment]) -> bool:
     has_all = isinstance(moment, kind) and all(hasattr(moment, f.name) for f in fields(kind))
     return has_all and _whole(moment.index)
 

@@ -39,6 +39,7 @@ from vidswap.nets import (
 )
 from vidswap.people.embedding import as_array, face_size
 from vidswap.people.face_selection import person_of
+from vidswap.people.identity_file import is_identity_file, read_identity_file
 from vidswap.people.source import MIN_FACE_SIZE, SourceReader, pictures_in
 from vidswap.runtime.inputs import check_readable
 from vidswap.runtime.processor import cpu_computes_bf16
@@ -162,9 +163,13 @@ def read_source_shots(
     Small and blurred faces are left out unless there is nothing else. Raises NoFaceInSourceError.
     """
     person = as_array(identity)
-    good: list[FaceCrop] = []
+    files = [source for source in sources if is_identity_file(source)]
+    good = [
+        shot.known.measured.shot
+        for file in files for shot in read_identity_file(file).shots if shot.known is not None
+    ]  # fmt: skip
     poor: list[FaceCrop] = []
-    for frame in _frames(sources):
+    for frame in _frames([source for source in sources if source not in files]):
         shot, size = _shot_of(reader, frame, person)
         if shot is not None:
             usable = size >= MIN_FACE_SIZE and is_sharp(shot.crop)
@@ -215,7 +220,7 @@ def _frames(sources: Sequence[Path]) -> Iterator[Frame]:
             pictures += pictures_in(source)
         else:
             (pictures if is_picture(source) else clips).append(source)
-    share = MAX_SHOTS // (len(clips) + bool(pictures))
+    share = MAX_SHOTS // max(1, len(clips) + bool(pictures))
     for index in middles(len(pictures), MAX_SHOTS - share * len(clips)):
         yield read_picture(pictures[index])
     for clip in clips:

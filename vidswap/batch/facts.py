@@ -1,0 +1,133 @@
+"""What a finished job was made from, by which a rerun knows that it need not be done again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from vidswap.digest import file_sha256
+from vidswap.options import names_where
+from vidswap.swap.options import SwapOptions
+from vidswap.swap.request import SwapRequest
+from vidswap.version import __version__
+
+# What a run sets by its own means, and what only says how to get to the same result.
+_NOT_SETTINGS = frozenset({"max_memory", "max_vram", "overwrite", "resume", "hwaccel"})
+_WEIGHTS = "weights"
+
+JobFacts = dict[str, Any]
+Hash = Callable[[Path], str]
+
+
+def facts_of_job(request: SwapRequest, hashed: Hash = file_sha256) -> JobFacts:
+    """Inputs and weights by size, time and SHA-256; the settings and the version.
+
+    A folder counts as the files in it. Raises OSError where a file is gone.
+    """
+    return {
+        "files": {str(path): _file_facts(path, hashed) for path in _files(request)},
+        "settings": _settings(request),
+        "version": __version__,
+    }
+
+
+def is_unchanged(
+    request: SwapRequest, facts: Mapping[str, Any], hashed: Hash = file_sha256
+) -> bool:
+    """Whether a result made from `facts` is what the request would give now.
+
+    A file of the same size and time is the same; of another time it is hashed.
+    """
+    if facts.get("settings") != _settings(request) or facts.get("version") != __version__:
+        return False
+    known = facts.get("files")
+    files = list(_files(request))
+    if not isinstance(known, dict) or set(known) != {str(path) for path in files}:
+        return False
+    return all(is_same_file(path, known[str(path)], hashed) for path in files)
+
+
+def is_same_file(path: Path, known: Any, hashed: Hash = file_sha256) -> bool:
+    """Whether a file is what was noted of it: `size` in bytes, `changed` in ns, `sha256`."""
+    if not isinstance(known, dict):
+        return False
+    try:
+        found = path.stat()
+        if found.st_size != known.get("size"):
+            return False
+        return found.st_mtime_ns == known.get("changed") or hashed(path) == known.get("sha256")
+    except OSError:
+        return False
+
+
+def output_facts(output: Path) -> JobFacts:
+    """The facts of a file that was just made."""
+    return _file_facts(output, file_sha256)
+
+
+class KnownHashes:
+    """SHA-256 of files, each read once while it stays as it is: many jobs share their source."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, int, int], str] = {}
+
+    def __call__(self, path: Path) -> str:
+        found = path.stat()
+        key = (path, found.st_size, found.st_mtime_ns)
+        if key not in self._known:
+            self._known[key] = file_sha256(path)
+        return self._known[key]
+
+
+def _file_facts(path: Path, hashed: Hash) -> JobFacts:
+    found = path.stat()
+    return {"size": found.st_size, "changed": found.st_mtime_ns, "sha256": hashed(path)}
+
+
+def _files(request: SwapRequest) -> Iterator[Path]:
+    """Every file that decides over the result, in a fixed order, each once."""
+    named = [path for name in _inputs() for path in _paths(getattr(request, name))]
+    named += [v for v in asdict(request.options).values() if isinstance(v, Path)]
+    seen = set[Path]()
+    for path in named:
+        inside = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        for file in inside:
+            if file not in seen:
+                seen.add(file)
+                yield file
+    if request.options.checkpoint is None:
+        yield packaged_checkpoint()
+
+
+def _inputs() -> Iterator[str]:
+    """The fields of a request that name what it is made from."""
+    yield from (each.name for each in fields(SwapRequest) if each.name not in ("output", "options"))
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _paths(each)
+
+
+def packaged_checkpoint() -> Path:
+    """The weights of a request that names none."""
+    from vidswap.models.checkpoint_file import default_checkpoint
+
+    return default_checkpoint()
+
+
+def _settings(request: SwapRequest) -> dict[str, str]:
+    deciding = names_where(SwapOptions, "pixels") | names_where(SwapOptions, "recorded")
+    values = asdict(request.options)
+    return {name: str(values[name]) for name in sorted(deciding - _NOT_SETTINGS)}
+
+
+def digest_of(text: str) -> str:
+    """Twelve hexadecimal digits of a text's SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
