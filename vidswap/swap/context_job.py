@@ -105,14 +105,7 @@ def hallucinate_faces(
 
 def load_context(options: ContextOptions) -> LoadedGenerator:
     """The context GAN. Raises CheckpointError, BadOptionError for a checkpoint of another net."""
-    path = options.checkpoint
-    if path is None:
-        path = default_checkpoint().with_name(CHECKPOINTS[options.variant])
-        if not path.is_file():
-            raise CheckpointError(
-                f"{path}: no weights of the {options.variant} context GAN come with this version; "
-                "train them with `vidswap train inpainter` and give --checkpoint"
-            )
+    path = options.checkpoint or packaged_context(options.variant)
     loaded = load_generator(path, choose_device(options.device))
     if not isinstance(loaded.net, ContextNet):
         raise BadOptionError(f"{path} holds {loaded.net.name}; give a checkpoint of context-128")
@@ -122,6 +115,17 @@ def load_context(options: ContextOptions) -> LoadedGenerator:
             f"{options.variant}; give the other checkpoint, or leave --variant out"
         )
     return loaded
+
+
+def packaged_context(variant: str) -> Path:
+    """The checkpoint of a variant that comes with the package. Raises CheckpointError."""
+    path = default_checkpoint().with_name(CHECKPOINTS[variant])
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no weights of the {variant} context GAN come with this version; train them "
+            "with `vidswap train inpainter` and give --checkpoint"
+        )
+    return path
 
 
 class _Backgrounds:
