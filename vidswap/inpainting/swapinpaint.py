@@ -25,7 +25,6 @@ from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Detection
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.inpainting.aei_net import AeiConfig, AeiNet
-from vidswap.inpainting.content import SIZE as CONTENT_SIZE
 from vidswap.inpainting.content import ContentConfig, ContentNet
 from vidswap.inpainting.inpainter import Inpainter, read_inpainter
 from vidswap.models.checkpoint import load_generator
@@ -45,13 +44,14 @@ Points = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SwapInpaintConfig:
-    """Channels of C as in `ContentConfig`, and which G: "apgan" or "aei", with its channels.
+    """C as in `ContentConfig`, and which G: "apgan" or "aei", with its channels.
 
     given: what G gets, "inferred" X^, or for the rows of Table II the "incomplete" face itself.
     """
 
     content_widths: tuple[int, int, int, int] = ContentConfig().widths
     content_latent: int = ContentConfig().latent
+    content_size: int = ContentConfig().size
     generator: str = "apgan"
     aei_widths: tuple[int, int, int, int, int, int, int] = AeiConfig().widths
     given: str = "inferred"
@@ -84,7 +84,9 @@ class SwapInpaint(Inpainter):
     def __init__(self, config: SwapInpaintConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or SwapInpaintConfig()
-        self.content = ContentNet(ContentConfig(config.content_widths, config.content_latent))
+        self.content = ContentNet(
+            ContentConfig(config.content_widths, config.content_latent, config.content_size)
+        )
         self.aei: AeiNet | None = None
         if config.generator == "aei":
             self.aei = AeiNet(AeiConfig(config.aei_widths))
@@ -107,19 +109,7 @@ class SwapInpaint(Inpainter):
 
     def infer_content(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """X^ (B, 3, S, S): pictures with what C infers under their masks (B, 1, S, S)."""
-        side = pictures.shape[-1]
-        known = pictures * (1.0 - masks)
-        # A smaller pixel is known as far as those it covers are; of the others nothing shows.
-        share = F.interpolate(1.0 - masks, (CONTENT_SIZE, CONTENT_SIZE), mode="area")
-        small = F.interpolate(known, (CONTENT_SIZE, CONTENT_SIZE), mode="area")
-        small = small / share.clamp(min=1e-3)
-        missing = (share < 0.5).to(pictures.dtype)
-        inferred = self.content(small, missing).pictures[-1]
-        if side != CONTENT_SIZE:
-            inferred = F.interpolate(
-                inferred.float(), (side, side), mode="bicubic", align_corners=False
-            ).clamp(-1.0, 1.0)
-        return torch.where(masks > 0.5, inferred.to(pictures.dtype), pictures)
+        return self.content.content(pictures, masks)
 
     def complete(
         self,
