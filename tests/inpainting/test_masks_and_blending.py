@@ -145,7 +145,7 @@ def test_a_blend_keeps_every_pixel_outside_and_the_fillings_detail_inside(kind: 
     assert np.array_equal(blended[~mask], holed[~mask])
     error = np.abs(blended.astype(int) - picture)[mask]
     # The filling's own tone is 30 levels off.
-    assert error.mean() < (3.0 if kind == "square" else 6.0)
+    assert error.mean() < 3.0
 
 
 def test_what_lies_under_the_mask_has_no_part_in_the_blend() -> None:

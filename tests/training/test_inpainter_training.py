@@ -168,7 +168,9 @@ def test_labels_name_the_parts_that_the_mesh_outlines() -> None:
     centre = oval.mean(axis=0)
     cv2.fillPoly(picture, [np.rint(centre + 1.3 * (oval - centre)).astype(np.int32)], (60, 40, 20))
     cv2.fillPoly(picture, [oval], (220, 170, 140))
-    labels = face_labels(picture, points)
+    person = np.ones((128, 128), bool)
+    person[:, :8] = False
+    labels = face_labels(picture, points, person)
 
     def at(point: np.ndarray) -> str:
         return PARTS[labels[int(point[1] / 2), int(point[0] / 2)]]
@@ -179,6 +181,7 @@ def test_labels_name_the_parts_that_the_mesh_outlines() -> None:
     assert PARTS[labels[3, 3]] == "rest"
     above = points[10] - (0, 12)
     assert at(above) == "hair"
+    assert PARTS[face_labels(picture, points, ~person)[int(above[1] / 2), 64]] == "rest"
 
 
 def test_the_parsing_net_learns_and_its_checkpoint_loads(faces: Path, tmp_path: Path) -> None:

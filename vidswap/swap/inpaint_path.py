@@ -97,7 +97,7 @@ def inpaint_segments(
             counts.add(len(item.faces))
             state = None
             if item.ending is not None:
-                state = SwapState(**item.ending, counts=replace(counts))
+                state = SwapState(**item.ending, counts=counts.copy())
             yield SwappedFrame(frame, len(item.faces), state)
 
 
