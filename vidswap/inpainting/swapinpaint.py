@@ -29,7 +29,7 @@ from vidswap.inpainting.content import ContentConfig, ContentNet
 from vidswap.inpainting.inpainter import Inpainter, read_inpainter
 from vidswap.models.checkpoint import load_generator
 from vidswap.models.checkpoint_file import CheckpointFile
-from vidswap.models.face_net import FaceBatch, FaceNet, reference_tensor
+from vidswap.models.face_net import FaceBatch, FaceNet, NetInputs, reference_tensor
 from vidswap.models.registry import BuiltNet, register
 
 SIZE = 256  # pixels
@@ -90,8 +90,6 @@ class SwapInpaint(Inpainter):
         self.aei: AeiNet | None = None
         if config.generator == "aei":
             self.aei = AeiNet(AeiConfig(config.aei_widths))
-        # What a generator that may be shown the source is shown of it: for all, or row by row.
-        self.shots: Sequence[ReferenceShot] = ()
         # Loaded when they are first needed, and kept out of the checkpoint.
         self._loaded: dict[str, Any] = {}
 
@@ -100,12 +98,27 @@ class SwapInpaint(Inpainter):
         """Side of its pictures in pixels."""
         return SIZE
 
+    @property
+    def takes(self) -> NetInputs:
+        """Mask and identity; for AP-GAN also a boundary map and the source's face, if known."""
+        by_apgan = self.aei is None
+        return NetInputs(mask=True, id_embedding=True, boundary_map=by_apgan, reference=by_apgan)
+
+    def swap(self, batch: FaceBatch) -> Tensor:
+        """As `fill`; where a run knows the mesh, its boundary maps and references are used."""
+        if self.aei is not None or batch.boundary_maps is None:
+            return super().swap(batch)
+        masks, identity = self.asked(batch)
+        content = self.infer_content(batch.targets, masks)
+        net = self._generator(content)
+        given = FaceBatch(content, batch.boundary_maps, identity, batch.references)
+        return net.swap(given).to(content.dtype)
+
     def fill(self, pictures: Tensor, masks: Tensor, identity: IdEmbedding | None) -> Tensor:
         """`Inpainter.fill`: Y_sp of the identity."""
         if identity is None:
             raise BadOptionError("swapinpaint fills a face as somebody: give --source")
-        shots = [self.shots] * len(pictures) if self.shots else None
-        return self.complete(pictures, masks, identity, shots).swapped
+        return self.complete(pictures, masks, identity).swapped
 
     def infer_content(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """X^ (B, 3, S, S): pictures with what C infers under their masks (B, 1, S, S)."""
