@@ -53,9 +53,9 @@ from vidswap.evaluation.inpainting import (
 from vidswap.evaluation.judge import load_judge
 from vidswap.evaluation.swapinpaint import (
     TASKS,
+    FilledMeasure,
     FilledQuality,
     fill_pairs,
-    measure_filled,
     table_rows,
 )
 from vidswap.inpainting.context_gan import ContextNet
@@ -196,6 +196,7 @@ def swapinpaint_table(given: Report, show: Callable[[str], None]) -> None:
     lines = []
     try:
         show(f"{len(faces.targets)} pairs, judge {judge.stated}")
+        measure = FilledMeasure(faces, judge, reader)
         names = [field.name for field in fields(FilledQuality) if field.name != "pairs"]
         show(f"| hole | method | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}")
         for hole, region in TASKS.items():
@@ -203,7 +204,7 @@ def swapinpaint_table(given: Report, show: Callable[[str], None]) -> None:
                 continue
             for name, model, what in table_rows(models, region):
                 results = fill_pairs(model, reader, faces, region, what)
-                quality = measure_filled(faces, results, judge, reader).to_dict()
+                quality = measure(results).to_dict()
                 show(f"| {hole} | {name} | {' | '.join(f'{quality[n]:.4g}' for n in names)} |")
                 lines.append({"hole": hole, "method": name, **quality})
                 write_lines(given["run"] / "swapinpaint.jsonl", lines)

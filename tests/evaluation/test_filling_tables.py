@@ -19,7 +19,7 @@ from vidswap.evaluation.context import (
 )
 from vidswap.evaluation.held_out import HeldOutFaces
 from vidswap.evaluation.judge import Judge
-from vidswap.evaluation.swapinpaint import fill_pairs, measure_filled, table_rows
+from vidswap.evaluation.swapinpaint import FilledMeasure, fill_pairs, table_rows
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.inpainting.masks import region_mask
 from vidswap.inpainting.swapinpaint import SwapInpaint, SwapInpaintConfig
@@ -79,11 +79,12 @@ def test_contexts_are_measured_on_people_held_out_and_the_same_is_best(tmp_path:
 
 
 def test_untouched_targets_measure_as_no_change(pair: HeldOutFaces, reader: SourceReader) -> None:
-    quality = measure_filled(pair, pair.targets, JUDGE, reader)
+    measure = FilledMeasure(pair, JUDGE, reader)
+    quality = measure(pair.targets)
     assert (quality.mse, quality.ssim, quality.lost) == (0.0, pytest.approx(1.0), 0.0)
     assert quality.pose == pytest.approx(0.0, abs=1e-6)
     assert quality.apart == 0.0
-    copied = measure_filled(pair, pair.sources, JUDGE, reader)
+    copied = measure(pair.sources)
     assert copied.identity == pytest.approx(1.0) and copied.apart == 1.0 and copied.mse > 100
 
 

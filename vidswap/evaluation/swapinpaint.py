@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from vidswap.blending.reference import ReferenceShot
 from vidswap.blending.warping import FaceCrop
 from vidswap.choices import RegionName
-from vidswap.evaluation.held_out import HeldOutFaces, found_again, pooled_features
+from vidswap.evaluation.clips import meshes_alike
+from vidswap.evaluation.held_out import HeldOutFaces, pooled_features
 from vidswap.evaluation.judge import Judge
 from vidswap.faces.occlusion import visibility_maps
 from vidswap.identity.encoder import IdEmbedding
@@ -122,39 +123,54 @@ def _answers(
         return list(to_pictures(model.generate(content, identity, shots).swapped))
 
 
-def measure_filled(
-    faces: HeldOutFaces, results: Sequence[Picture], judge: Judge, reader: SourceReader
-) -> FilledQuality:
-    """How good fillings are."""
-    sources, targets, made = (
-        judge.embed(crops) for crops in (faces.sources, faces.targets, results)
-    )
-    to_source, to_target = paired_cosines(made, sources), paired_cosines(made, targets)
-    poses, expressions, lost = [], [], 0
-    for target, result in zip(faces.targets, results, strict=True):
-        found = found_again(target, result, reader)
-        if found is None:
-            continue
-        before, after = found
-        if after is None:
-            lost += 1
-            continue
-        poses.append(pose_degrees(before.landmarks, after.landmarks))
-        expressions.append(expression_percent(before.landmarks, after.landmarks))
-    pairs = list(zip(faces.targets, results, strict=True))
-    features = pooled_features(reader.encoder, results)
-    return FilledQuality(
-        pairs=len(pairs),
-        mse=float(np.mean([mse(a, b) for a, b in pairs])),
-        ssim=float(np.mean([ssim(a, b) for a, b in pairs])),
-        psnr=float(np.mean([psnr(a, b) for a, b in pairs])),
-        fid=frechet_distance(features, pooled_features(reader.encoder, faces.targets)),
-        identity=float(np.mean(to_source)),
-        apart=float(np.mean(to_source > to_target)),
-        pose=float(np.mean(poses)) if poses else float("nan"),
-        expression=float(np.mean(expressions)) if expressions else float("nan"),
-        lost=lost / len(pairs),
-    )
+class FilledMeasure:
+    """Measures fillings of the same pairs; what belongs to the pairs themselves is found once."""
+
+    def __init__(self, faces: HeldOutFaces, judge: Judge, reader: SourceReader) -> None:
+        self.faces, self.judge, self.reader = faces, judge, reader
+        self._sources, self._targets = judge.embed(faces.sources), judge.embed(faces.targets)
+        self._features = pooled_features(reader.encoder, faces.targets)
+        found = (reader.faces(target) for target in faces.targets)
+        self._found = [of_one[0] if of_one else None for of_one in found]
+
+    def __call__(self, results: Sequence[Picture]) -> FilledQuality:
+        """How good fillings are, one of each pair."""
+        faces, made = self.faces, self.judge.embed(results)
+        to_source = paired_cosines(made, self._sources)
+        to_target = paired_cosines(made, self._targets)
+        poses, expressions, lost = self._geometry(results)
+        pairs = list(zip(faces.targets, results, strict=True))
+        features = pooled_features(self.reader.encoder, results)
+        return FilledQuality(
+            pairs=len(pairs),
+            mse=float(np.mean([mse(a, b) for a, b in pairs])),
+            ssim=float(np.mean([ssim(a, b) for a, b in pairs])),
+            psnr=float(np.mean([psnr(a, b) for a, b in pairs])),
+            fid=frechet_distance(features, self._features),
+            identity=float(np.mean(to_source)),
+            apart=float(np.mean(to_source > to_target)),
+            pose=float(np.mean(poses)) if poses else float("nan"),
+            expression=float(np.mean(expressions)) if expressions else float("nan"),
+            lost=lost / len(pairs),
+        )
+
+    def _geometry(self, results: Sequence[Picture]) -> tuple[list[float], list[float], int]:
+        """Pose and expression differences, and how many results have no face."""
+        poses, expressions, lost = [], [], 0
+        for target, result, face in zip(self.faces.targets, results, self._found, strict=True):
+            if face is None:
+                continue
+            if not self.reader.detector.detect(result):
+                lost += 1
+                continue
+            alike = meshes_alike(target, result, face, self.reader)
+            if alike is None:
+                lost += 1
+                continue
+            before, after = alike
+            poses.append(pose_degrees(before.landmarks, after.landmarks))
+            expressions.append(expression_percent(before.landmarks, after.landmarks))
+        return poses, expressions, lost
 
 
 def table_rows(
