@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import vidswap
 from tests.photographs import astronaut
 from tests.training.small_dataset import small_dataset
 from tests.training.test_pairs import schematic_points
@@ -24,6 +25,7 @@ from vidswap.media.picture import read_picture_metadata
 from vidswap.swap import context_job
 from vidswap.swap.context_job import hallucinate_faces
 from vidswap.swap.context_options import ContextOptions
+from vidswap.swap.options import SwapOptions
 from vidswap.training.data.face_shards import read_index, read_landmarks
 
 
@@ -151,6 +153,15 @@ def test_what_cannot_be_made_is_refused(weights: Path, portrait: Path, tmp_path:
             context_job.load_context(ContextOptions())
         finally:
             context_job.CHECKPOINTS["cascaded"] = "context-128.safetensors"
+
+
+def test_a_swap_is_not_made_by_a_model_that_fills(
+    weights: Path, portrait: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BadOptionError, match="holds context, which fills faces and swaps none"):
+        vidswap.swap_video(
+            [portrait], portrait, tmp_path / "out.png", SwapOptions(checkpoint=weights)
+        )
 
 
 def test_a_pyramid_blend_keeps_both_ends_and_mixes_between() -> None:
