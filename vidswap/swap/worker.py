@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vidswap.digest import file_sha256
+from vidswap.errors import BadOptionError
 from vidswap.media.segments import remove_finished_work
 from vidswap.nets import Nets, load_nets
 from vidswap.people.source import SourceIdentity
@@ -125,8 +126,14 @@ class Worker:
         wanted = (file, version, options.detector, options.device, options.precision)
         if self._nets is None or wanted != self._wanted:
             self.close()
-            self._nets = load_models(options)
-            self._wanted = wanted
+            nets = load_models(options)
+            if nets.generator.net.takes.mask:
+                nets.close()
+                raise BadOptionError(
+                    f"{nets.generator.path} holds {nets.generator.net.name}, which fills faces and "
+                    "swaps none; leave --checkpoint out, or use `vidswap inpaint` or `context`"
+                )
+            self._nets, self._wanted = nets, wanted
         return self._nets
 
     def close(self) -> None:
