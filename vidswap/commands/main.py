@@ -16,6 +16,7 @@ from vidswap.commands.people import identity
 from vidswap.commands.report import pairs, report
 from vidswap.commands.swap import preview, run, tune
 from vidswap.commands.train import dataset, train
+from vidswap.commands.ui import ui
 from vidswap.version import __version__
 
 
@@ -46,7 +47,7 @@ def show_help(context: click.Context, /, command: tuple[str, ...]) -> None:
 
 
 for command in (
-    run, batch, preview, identity, tune, report, pairs, info, verify, doctor, bench, evaluate,
+    run, ui, batch, preview, identity, tune, report, pairs, info, verify, doctor, bench, evaluate,
     train, dataset, clean, exit_codes, show_help,
 ):  # fmt: skip
     main.add_command(command)

@@ -53,7 +53,7 @@ from vidswap.runtime.memory import (
     plan_memory,
 )
 from vidswap.runtime.stage_clock import StageClock
-from vidswap.swap.faces import FaceAssigner, OneSource
+from vidswap.swap.faces import FaceAssigner, OneSource, SwappedFrame
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
 from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
@@ -62,6 +62,8 @@ from vidswap.version import __version__
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[SwapCounts], None]
+Watch = Callable[[SwappedFrame], None]
+"""Is shown every frame of a clip once it is encoded."""
 
 
 def read_source(
@@ -97,10 +99,11 @@ class SwapJob:
         progress: Progress | None,
         provenance: Provenance | None = None,
         facts: Mapping[str, str] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.nets, self.source, self.options, self.clock = nets, source, options, clock
         self.progress, self.provenance = progress, provenance
-        self.facts = facts
+        self.facts, self.watch = facts, watch
         self.counts = SwapCounts()
         self.frames_kept = 0
 
@@ -167,6 +170,8 @@ class SwapJob:
             for item in swapped:
                 with self.clock("encode"):
                     clip.write(item)
+                if self.watch is not None:
+                    self.watch(item)
                 self._report()
 
     def _writer(

@@ -17,7 +17,7 @@ from vidswap.provenance.record import Provenance, files_used, recorded_settings,
 from vidswap.runtime.forked import nets_run_here
 from vidswap.runtime.memory import limit_vram, peak_memory_mib
 from vidswap.runtime.stage_clock import StageClock
-from vidswap.swap.job import Progress, SwapJob, check_paths, read_source
+from vidswap.swap.job import Progress, SwapJob, Watch, check_paths, read_source
 from vidswap.swap.options import SwapOptions, SwapResult
 from vidswap.swap.request import SwapRequest
 from vidswap.swap.resume import facts_of
@@ -35,8 +35,13 @@ class Worker:
         self._nets: Nets | None = None
         self._wanted: object = None
 
-    def run(self, request: SwapRequest, progress: Progress | None = None) -> SwapResult:
-        """Do one swap. `progress` is called after every frame.
+    def run(
+        self,
+        request: SwapRequest,
+        progress: Progress | None = None,
+        watch: Watch | None = None,
+    ) -> SwapResult:
+        """Do one swap. `progress` is called after every frame, `watch` with every frame of a clip.
 
         When no face was found in the target the output is the target unchanged, and a warning says
         so. Raises a VidswapError for everything a caller can mend; then no output is left, and the
@@ -64,7 +69,7 @@ class Worker:
                 provenance = Provenance(output, facts, key, options.no_provenance)
             stack.enter_context(provenance)
             work = {} if picture else facts_of(target, sha256, source.used, asdict(options), nets)
-            job = SwapJob(nets, source, options, clock, progress, provenance, work)
+            job = SwapJob(nets, source, options, clock, progress, provenance, work, watch)
             warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
         counts = job.counts
         return SwapResult(
