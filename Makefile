@@ -6,15 +6,15 @@
 #   make docs                      the documentation as a site, in site/
 #   make clean                     remove .venv and everything that can be made again
 #
-# PYTHON=/path/to/python3.12       the interpreter; default: python3.12 or python3.11
+# PYTHON=/path/to/python3.12       the interpreter; default: the first of python3.12, 3.13, 3.14, 3.11
 # TORCH_INDEX=URL                  an extra package index, for a build of torch without CUDA:
 #                                  https://download.pytorch.org/whl/cpu
 # TEST_FLAGS="-k words"            for pytest
 
 # The first of the usual names that really starts a Python that will do.
 ifeq ($(origin PYTHON),undefined)
-PYTHON := $(shell for name in python3.12 python3.11 python3; do \
-	$$name -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+PYTHON := $(shell for name in python3.12 python3.13 python3.14 python3.11 python3; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
 	2>/dev/null && { echo $$name; break; }; done)
 endif
 TORCH_INDEX ?=
@@ -63,7 +63,7 @@ clean:
 
 # Nothing is downloaded before this has passed.
 check:
-	@test -n "$(PYTHON)" || { echo "vidswap: Python 3.11 or 3.12 is required and was not found;" \
+	@test -n "$(PYTHON)" || { echo "vidswap: Python 3.11 to 3.14 is required and was not found;" \
 		"install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -m pipelines.check_system
 

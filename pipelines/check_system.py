@@ -7,7 +7,7 @@ library and runs on any Python 3. It exits with 1 after its line, with 0 and sil
 import importlib.util
 import sys
 
-PYTHONS = ((3, 11), (3, 12))
+PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 
 
 def complaint() -> str:
@@ -15,8 +15,8 @@ def complaint() -> str:
     version = "{}.{}".format(*sys.version_info)
     if sys.version_info[:2] not in PYTHONS:
         return (
-            f"Python 3.11 or 3.12 is required and {sys.executable} is {version}; "
-            "install one, or name it: make PYTHON=/path/to/python3.12"
+            f"Python 3.11 to 3.14 is required and {sys.executable} is {version}; "
+            "install one, or name it: make PYTHON=/path/to/python3.14"
         )
     if importlib.util.find_spec("ensurepip") is None:
         return (

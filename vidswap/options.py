@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from vidswap.errors import BadOptionError
@@ -31,6 +32,7 @@ _KINDS = {
 SOURCE_AND_TARGET = "Source and target"
 LOOK = "Look"
 RANGE = "Range"
+SEQUENCES = "Sequences and layers"
 ENCODING = "Encoding"
 HARDWARE = "Hardware"
 PROVENANCE = "Provenance"
@@ -47,6 +49,7 @@ class OptionText:
     pixels: bool
     recorded: bool
     aliases: tuple[str, ...]
+    former: Mapping[str, str]
     metavar: str | None
     unset: str
     least: float | None
@@ -65,6 +68,7 @@ def option(
     pixels: bool = False,
     recorded: bool = False,
     aliases: tuple[str, ...] = (),
+    former: Mapping[str, str] = MappingProxyType({}),
     metavar: str | None = None,
     unset: str = "",
     least: float | None = None,
@@ -78,14 +82,15 @@ def option(
 
     pixels: decides over the pixels of a result, so that work kept under another value is not
     resumed. recorded: told in the output's marks and manifest. aliases: older flags, which are not
-    shown. unset: what None stands for. least, greatest, below: the range, where the last is not
+    shown. former: older names of its choices, not shown either, and what they are called now.
+    unset: what None stands for. least, greatest, below: the range, where the last is not
     allowed itself. words: what a field that may be a path takes besides. is_size: bytes, written
     as 800M or 2G.
     """
     text = OptionText(
-        help=help, group=group, pixels=pixels, recorded=recorded, aliases=aliases, metavar=metavar,
-        unset=unset, least=least, greatest=greatest, below=below, words=words, is_size=is_size,
-        on_command_line=on_command_line,
+        help=help, group=group, pixels=pixels, recorded=recorded, aliases=aliases, former=former,
+        metavar=metavar, unset=unset, least=least, greatest=greatest, below=below, words=words,
+        is_size=is_size, on_command_line=on_command_line,
     )  # fmt: skip
     return field(default=default, metadata={_KEY: text})
 
@@ -129,6 +134,10 @@ class Option:
             return f"from {text.least:g} to {text.greatest:g}"
         return f"{text.least:g} or more" if text.least is not None else ""
 
+    def current(self, value: Any) -> Any:
+        """The value by its name of today."""
+        return self.text.former.get(value, value) if isinstance(value, str) else value
+
     def allows(self, value: Any) -> bool:
         """Whether a value of its type is within the range or among the choices."""
         text = self.text
@@ -157,9 +166,13 @@ def option_of(owner: type, name: str) -> Option:
 
 
 def check_ranges(options: Any) -> None:
-    """Raise BadOptionError for the first option whose value is not allowed."""
+    """Raise BadOptionError for the first option whose value is not allowed.
+
+    A choice given by an older name gets that of today.
+    """
     for each in options_of(type(options)):
-        value = getattr(options, each.name)
+        value = each.current(getattr(options, each.name))
+        object.__setattr__(options, each.name, value)
         if not each.allows(value):
             raise BadOptionError(f"{each.flag} {value}; it must be {each.allowed}")
 
@@ -182,6 +195,7 @@ def plain_value(each: Option, raw: Any, where: str) -> Any:
             raw = float(raw)
         except OverflowError as error:
             raise BadOptionError(f"{where}; it must be {each.allowed or 'a number'}") from error
+    raw = each.current(raw)
     if type(raw) is not each.kind:
         raise BadOptionError(f"{where}; it must be {each.allowed or _KINDS[each.kind]}")
     if not each.allows(raw):

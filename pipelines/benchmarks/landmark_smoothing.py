@@ -23,8 +23,8 @@ from skimage import data
 
 from vidswap.faces import mesh
 from vidswap.faces.align import invert_affine, similarity_transform, warp_points
+from vidswap.faces.blazeface_detector import AttentionMeshFinder, BlazeFaceDetector
 from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder
-from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
 from vidswap.faces.pose import eye_opening, mouth_opening
 from vidswap.faces.smoothing import RIGID_POINTS, Smoothing, face_size, smooth_landmarks
 
@@ -255,7 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=120)
     n_frames = parser.parse_args().frames
-    detector, finder = MediapipeDetector(), MediapipeLandmarks()
+    detector, finder = BlazeFaceDetector(), AttentionMeshFinder()
     names = ("still", "hand-held", "slow", "fast")
     sequences = {
         name: [record(rgb, name, n_frames, detector, finder) for rgb in photographs().values()]

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from vidswap.faces.align import CROP_SIZE, TEMPLATE_256
+from vidswap.faces.blazeface_detector import AttentionMeshFinder
 from vidswap.faces.detection import Detection
-from vidswap.faces.mediapipe_detector import MediapipeLandmarks
 
 Points = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def pictures(shard: Path) -> Iterator[NDArray[np.uint8]]:
 
 def meshes(shards: list[Path]) -> Points:
     """The meshes (N, 478, 3) of all pictures in which the net is sure of a face."""
-    finder = MediapipeLandmarks(MIN_PRESENCE)
+    finder = AttentionMeshFinder(MIN_PRESENCE)
     found = []
     for shard in shards:
         for rgb in pictures(shard):

@@ -17,8 +17,8 @@ from vidswap.animation.motion import Pose, blink_at, looking_around, talking
 from vidswap.animation.portrait import animate
 from vidswap.errors import BadOptionError, NoFaceInSourceError
 from vidswap.faces import mesh
+from vidswap.faces.blazeface_detector import AttentionMeshFinder, BlazeFaceDetector
 from vidswap.faces.detection import Face
-from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
 from vidswap.faces.pose import eye_opening, head_pose, mouth_opening
 from vidswap.media.probe import probe
 
@@ -31,7 +31,7 @@ class Photograph:
     def __init__(self, rgb: np.ndarray) -> None:
         self.rgb = rgb
         self.face = find_face(rgb)
-        self.detector, self.finder = MediapipeDetector(), MediapipeLandmarks()
+        self.detector, self.finder = BlazeFaceDetector(), AttentionMeshFinder()
 
     def frames(self, poses: Sequence[Pose]) -> list[np.ndarray]:
         return list(animate(self.rgb, self.face, range(len(poses)), lambda i: poses[int(i)], SIZE))

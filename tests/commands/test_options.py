@@ -19,6 +19,7 @@ from vidswap.evaluation.evaluate import EvaluationOptions
 from vidswap.options import option_of, options_of
 from vidswap.provenance.record import recorded_settings
 from vidswap.report.measure import ReportOptions
+from vidswap.swap.inpaint_options import InpaintOptions
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.resume import facts_of
 from vidswap.training.data.build import DatasetOptions
@@ -30,20 +31,37 @@ SWAP_OPTIONS = [each.name for each in options_of(SwapOptions)]
 
 # Another allowed value of every option; files are made by the test.
 OTHERS: dict[str, Any] = {
-    "k_shot": 3, "source_face": "largest", "face": "all", "detector": "face-alignment",
-    "checkpoint": Path("other.safetensors"), "mask": "square", "reference": False,
+    "k_shot": 3, "source_face": "largest", "face": "all", "cast": "auto",
+    "detector": "face-alignment", "checkpoint": Path("other.safetensors"), "mask": "square",
+    "reference": False,
     "colour_match": 0.1, "reference_weight": 0.25, "shape": 0.5, "temporal_smoothing": 0.2,
     "start": 1.0, "end": 2.0, "codec": "ffv1", "crf": 30, "match_bitrate": True, "device": "cuda",
     "precision": "fp16", "batch_size": 2, "hwaccel": "cuda", "max_memory": 10**9,
     "max_vram": 10**9, "sign_key": Path("key.pem"), "sign_cert": Path("cert.pem"),
+    "fps": 30.0, "first_frame": 1001, "colour_space": "linear",
+    "layers": Path("layers"), "layer_format": "png", "only_faces": True,
     "no_provenance": "a test", "overwrite": True, "resume": False, "segment_frames": 20,
 }  # fmt: skip
 PIXELS = {
-    "k_shot", "source_face", "face", "detector", "checkpoint", "mask", "reference", "colour_match",
-    "reference_weight", "shape", "temporal_smoothing", "start", "end", "codec", "crf",
-    "match_bitrate", "device", "precision", "batch_size", "max_memory", "segment_frames",
+    "k_shot", "source_face", "face", "cast", "detector", "checkpoint", "mask", "reference",
+    "colour_match", "reference_weight", "shape", "temporal_smoothing", "start", "end", "codec",
+    "crf", "match_bitrate", "device", "precision", "batch_size", "max_memory", "segment_frames",
+    "fps", "first_frame", "colour_space", "layers", "layer_format", "only_faces",
 }  # fmt: skip
-RECORDED = PIXELS - {"checkpoint", "max_memory", "segment_frames"} | {"no_provenance"}
+RECORDED = (
+    PIXELS
+    - {
+        "checkpoint",
+        "max_memory",
+        "segment_frames",
+        "fps",
+        "first_frame",
+        "colour_space",
+        "layers",
+        "layer_format",
+        "only_faces",
+    }
+) | {"no_provenance"}
 
 
 def command(*names: str) -> click.Command:
@@ -64,6 +82,7 @@ def click_defaults(*names: str) -> dict[str, Any]:
         (("run",), SwapOptions), (("preview",), SwapOptions), (("tune",), TuneOptions),
         (("report",), ReportOptions), (("evaluate",), EvaluationOptions),
         (("dataset", "build"), DatasetOptions), (("train", "apgan"), TrainJob),
+        (("inpaint",), InpaintOptions),
     ],
 )  # fmt: skip
 def test_the_defaults_of_a_command_are_those_of_its_dataclass(
@@ -177,6 +196,15 @@ def test_options_are_given_by_name_only() -> None:
 def test_the_old_name_of_temporal_smoothing_still_works() -> None:
     result = CliRunner().invoke(main, ["run", "--print-settings", "--steadiness", "0.25"])
     assert "temporal-smoothing = 0.25" in result.output.splitlines()
+
+
+def test_the_old_name_of_the_detector_still_works(tmp_path: Path) -> None:
+    assert SwapOptions(detector="mediapipe").detector == "blazeface"  # type: ignore[arg-type]
+    (tmp_path / "old.toml").write_text('detector = "mediapipe"\n')
+    for given in (["--detector", "mediapipe"], ["--settings", str(tmp_path / "old.toml")]):
+        result = CliRunner().invoke(main, ["run", *given, "--print-settings"])
+        assert 'detector = "blazeface"' in result.stdout
+    assert "mediapipe" not in CliRunner().invoke(main, ["run", "--help"]).output
 
 
 def test_the_options_page_is_current() -> None:

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
+from vidswap.faces.blazeface_detector import AttentionMeshFinder, BlazeFaceDetector
 
 
 @pytest.fixture(scope="package")
-def detector() -> Iterator[MediapipeDetector]:
-    net = MediapipeDetector()
+def detector() -> Iterator[BlazeFaceDetector]:
+    net = BlazeFaceDetector()
     yield net
     net.close()
 
 
 @pytest.fixture(scope="package")
-def finder() -> Iterator[MediapipeLandmarks]:
-    net = MediapipeLandmarks()
+def finder() -> Iterator[AttentionMeshFinder]:
+    net = AttentionMeshFinder()
     yield net
     net.close()

@@ -10,7 +10,7 @@ from tests.photographs import astronaut, grace_hopper
 from vidswap.blending.mask import face_mask
 from vidswap.faces import mesh
 from vidswap.faces.align import align_face, face_affine, warp_points
-from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
+from vidswap.faces.blazeface_detector import AttentionMeshFinder, BlazeFaceDetector
 from vidswap.faces.occlusion import GLASSES, OTHER, occlusions, visibility_maps
 from vidswap.faces.skin import uncovered_part
 from vidswap.training.augmentation import add_occluder
@@ -33,7 +33,7 @@ def with_glasses(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def aligned() -> dict[str, Aligned]:
     """The two photographs' faces and meshes."""
-    detector, finder = MediapipeDetector(), MediapipeLandmarks()
+    detector, finder = BlazeFaceDetector(), AttentionMeshFinder()
     found = {}
     for name, picture in (("bare", astronaut()), ("worn", grace_hopper())):
         (detection, *_) = detector.detect(picture)

@@ -17,7 +17,7 @@ from vidswap.nets import load_detector
 
 @pytest.fixture(scope="module")
 def nets() -> Iterator[tuple[FaceDetector, LandmarkFinder]]:
-    detector, finder = load_detector("mediapipe")
+    detector, finder = load_detector("blazeface")
     yield detector, finder
     detector.close()
     finder.close()

@@ -8,7 +8,7 @@ from vidswap.errors import MissingLibraryError
 from vidswap.faces import system_libraries
 from vidswap.faces.system_libraries import SYSTEM_LIBRARIES, check_system_libraries
 
-OPENCV = "opencv-contrib-python"
+OPENCV = "opencv-python"
 
 
 def test_nothing_is_said_when_all_libraries_load():
@@ -24,7 +24,7 @@ def test_missing_libraries_are_named_with_their_packages(monkeypatch):
     message = str(raised.value)
     assert "libnowhere.so.1" in message and "apt-get install liba9 libnowhere1" in message
     assert "libc6" not in message and "\n" not in message
-    headless = f"opencv-contrib-python-headless=={importlib.metadata.version(OPENCV)}"
+    headless = f"opencv-python-headless=={importlib.metadata.version(OPENCV)}"
     assert message.endswith(f"pip install --force-reinstall --no-deps {headless}")
 
 

@@ -9,14 +9,13 @@ import torch.nn.functional as F
 from tests.photographs import astronaut, grace_hopper
 from vidswap.errors import MissingWeightsError
 from vidswap.faces.align import align_face, face_affine
-from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
+from vidswap.faces.blazeface_detector import AttentionMeshFinder, BlazeFaceDetector
 from vidswap.identity.dlib_resnet import (
     DLIB_FROM_ARCFACE_OFFSET,
     DLIB_FROM_ARCFACE_SCALE,
     SAME_PERSON_DISTANCE,
     STAGE_CHANNELS,
     STAGE_SIZES,
-    _packed_integer,
     load_dlib_resnet,
 )
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder, dlib_crop
@@ -28,8 +27,8 @@ def encoder() -> IdentityEncoder:
 
 
 def aligned(rgb: np.ndarray) -> np.ndarray:
-    detection = MediapipeDetector().detect(rgb)[0]
-    face = MediapipeLandmarks().landmarks(rgb, detection)
+    detection = BlazeFaceDetector().detect(rgb)[0]
+    face = AttentionMeshFinder().landmarks(rgb, detection)
     assert face is not None
     return align_face(rgb, face_affine(face.landmarks))
 
@@ -131,16 +130,9 @@ def test_the_embedding_is_the_documented_function_of_the_vector(encoder: Identit
     )
 
 
-@pytest.mark.parametrize(
-    ("content", "value", "end"), [(b"\x01\x07", 7, 2), (b"\x82\x00\x01", -256, 3), (b"\x00", 0, 1)]
-)
-def test_packed_integers_are_read_as_dlib_writes_them(content: bytes, value: int, end: int) -> None:
-    assert _packed_integer(content, 0) == (value, end)
-
-
 def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingWeightsError, match="no such file"):
-        load_dlib_resnet(tmp_path / "net.dat")
-    (tmp_path / "net.dat").write_bytes(b"not dlib's")
+        load_dlib_resnet(tmp_path / "net.safetensors")
+    (tmp_path / "net.safetensors").write_bytes(b"not dlib's")
     with pytest.raises(MissingWeightsError, match="not dlib's face recognition net"):
-        load_dlib_resnet(tmp_path / "net.dat")
+        load_dlib_resnet(tmp_path / "net.safetensors")

@@ -5,7 +5,7 @@ from pipelines.fitting.bare_faces import BARE_AT_MOST, eyewear_score
 from tests.photographs import grace_hopper
 from tests.training.test_pairs import schematic_points
 from vidswap.faces.align import align_face, face_affine, warp_points
-from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
+from vidswap.faces.blazeface_detector import AttentionMeshFinder, BlazeFaceDetector
 
 
 def test_a_flat_face_is_bare_and_a_bar_over_its_nose_is_not() -> None:
@@ -22,7 +22,7 @@ def test_a_flat_face_is_bare_and_a_bar_over_its_nose_is_not() -> None:
 
 def test_the_admirals_glasses_are_seen() -> None:
     picture = grace_hopper()
-    detector, finder = MediapipeDetector(), MediapipeLandmarks()
+    detector, finder = BlazeFaceDetector(), AttentionMeshFinder()
     face = finder.landmarks(picture, detector.detect(picture)[0])
     assert face is not None
     affine = face_affine(face.landmarks)

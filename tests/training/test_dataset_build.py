@@ -15,7 +15,7 @@ from tests.swap_fixtures import moved
 from vidswap.commands.main import main
 from vidswap.errors import BadOptionError, DatasetError, InputNotFoundError
 from vidswap.faces.align import five_points, similarity_transform, warp_points
-from vidswap.faces.mediapipe_detector import MediapipeDetector, MediapipeLandmarks
+from vidswap.faces.blazeface_detector import AttentionMeshFinder, BlazeFaceDetector
 from vidswap.faces.pose import head_pose
 from vidswap.training.data.build import DatasetOptions, build_dataset
 from vidswap.training.data.face_shards import (
@@ -124,7 +124,7 @@ def test_every_rejected_picture_is_counted_with_its_reason(
 
 def test_the_crops_lie_in_the_arcface_template(built: tuple[Path, dict[str, object]]) -> None:
     folder, _ = built
-    detector, finder = MediapipeDetector(), MediapipeLandmarks()
+    detector, finder = BlazeFaceDetector(), AttentionMeshFinder()
     crops = list(iterate_faces(folder, read_index(folder), 256))
     points, mesh_index = read_landmarks(folder)
     for crop, stored in zip(crops, points, strict=True):
@@ -181,7 +181,7 @@ def test_all_faces_of_a_picture_are_kept_without_identity_on_one_side(
 
 
 def test_the_limits_of_size_and_turn_are_those_given(people: Path, tmp_path: Path) -> None:
-    detector, finder = MediapipeDetector(), MediapipeLandmarks()
+    detector, finder = BlazeFaceDetector(), AttentionMeshFinder()
     rgb = grace_hopper()
     face = finder.landmarks(rgb, detector.detect(rgb)[0])
     detector.close()

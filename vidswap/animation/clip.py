@@ -60,7 +60,7 @@ def load_portrait(name: str) -> Image:
 
 def find_face(photo: Image) -> Face:
     """The mesh, with depth, of the best-scored face of a photograph. Raises NoFaceInSourceError."""
-    detector, finder = load_detector("mediapipe")
+    detector, finder = load_detector("blazeface")
     with ExitStack() as stack:
         stack.callback(detector.close)
         stack.callback(finder.close)

@@ -56,7 +56,7 @@ def animate(
     has); `size` is (width, height). Raises BadOptionError for a mesh without depth.
     """
     if face.landmarks_z is None:
-        raise BadOptionError("the mesh has no depth; find it with the mediapipe detector")
+        raise BadOptionError("the mesh has no depth; find it with the blazeface detector")
     left, top, right, bottom = _surroundings(photo, face)
     photo, mesh_points = photo[top:bottom, left:right], face.landmarks - [left, top]
     camera = _Camera.framing(photo, mesh_points, size)

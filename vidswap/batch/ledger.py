@@ -55,6 +55,19 @@ class Ledger:
         for job in self.jobs:
             self.folder.add(job.record())
 
+    def take_up(self, job: Job) -> None:
+        """Add a job whose target has just come, or come anew: a failure of before is forgotten."""
+        self.jobs = [each for each in self.jobs if each.id != job.id] + [job]
+        self._waiting = deque(each for each in self._waiting if each.id != job.id)
+        self._waiting.append(job)
+        self.folder.add(job.record())
+        record = self.folder.read(job.id)
+        if record is not None and record.state in ("failed", "cancelled"):
+            claim = self.folder.claim(job.id)
+            if claim is not None:
+                claim.write(replace(job.record(), fresh=record.fresh), "queued")
+                claim.release()
+
     def next_job(self) -> Assignment | None:
         """Claim the next job that is to be done; None where there is none just now."""
         for _ in range(len(self._waiting)):

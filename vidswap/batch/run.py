@@ -65,6 +65,7 @@ class Event:
 
 
 Notify = Callable[[Event], None]
+Feed = Callable[[], bool]  # gives the ledger more jobs; whether yet more may come
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,10 +174,14 @@ def run_batch(
 
 
 def run_ledger(
-    ledger: Ledger, options: BatchOptions, notify: Notify, make_runner: MakeRunner
+    ledger: Ledger,
+    options: BatchOptions,
+    notify: Notify,
+    make_runner: MakeRunner,
+    feed: Feed = lambda: False,
 ) -> BatchResult:
-    """As `run_batch`, of a ledger whose jobs are queued."""
-    run = _Run(ledger, options, notify, make_runner)
+    """As `run_batch`, of a ledger whose jobs are queued; `feed` may give it more while it runs."""
+    run = _Run(ledger, options, notify, make_runner, feed)
     with _terminable():
         try:
             run.go()
@@ -210,9 +215,15 @@ class _Slot:
 
 class _Run:
     def __init__(
-        self, ledger: Ledger, options: BatchOptions, notify: Notify, make_runner: MakeRunner
+        self,
+        ledger: Ledger,
+        options: BatchOptions,
+        notify: Notify,
+        make_runner: MakeRunner,
+        feed: Feed,
     ) -> None:
         self.ledger, self.options = ledger, options
+        self._feed = feed
         self.skipped = 0
         self._finished = 0  # by this run
         self._notify, self._make_runner = notify, make_runner
@@ -231,9 +242,10 @@ class _Run:
         if self.skipped:
             self._tell("skipped", None)
         while True:
+            more = self._feed()
             self._give_out()
             busy = [slot for slot in self._slots if slot.at is not None]
-            if not busy and (self._is_stopping() or self._is_over()):
+            if not busy and (self._is_stopping() or (not more and self._is_over())):
                 break
             handles: list[Any] = [s.worker.connection for s in busy if s.worker]
             handles += [s.worker.sentinel for s in busy if s.worker]

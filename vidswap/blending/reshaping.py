@@ -20,8 +20,6 @@ from vidswap.faces.shape import FRAMES_ALIKE, LEAST_DOUBT, ShapeModel
 
 FloatArray = NDArray[np.float64]
 
-MOST_TOLD = 6  # shots of a source that count as photographs of their own
-
 
 @dataclass(frozen=True, eq=False)
 class ShapeMoment:
@@ -49,7 +47,7 @@ class Reshaper:
         last: ShapeMoment | None = None,
         points: NDArray[np.int64] | None = None,
     ) -> None:
-        self.shots, self.last, self._share, self._points = shots, last, share, points
+        self.shots, self.last, self.share, self._points = shots, last, share, points
         self._model = ShapeModel.load()
         self._wanted = source_proportions(shots, self._model)
 
@@ -63,7 +61,7 @@ class Reshaper:
         self.last = ShapeMoment(index, seen, frames)
         doubt = max(1.0 / (1.0 + (frames - 1) / FRAMES_ALIKE), LEAST_DOUBT)
         own = self._model.proportions(seen, doubt)
-        moved = self._model.moved(face.landmarks, self._share * (self._wanted - own))
+        moved = self._model.moved(face.landmarks, self.share * (self._wanted - own))
         return reshaped(face, moved, self._points)
 
 
@@ -74,7 +72,7 @@ def source_proportions(
     model = model or ShapeModel.load()
     meshes = [shot.shot.landmarks for shot in shots]
     mean = np.mean([model.coefficients(landmarks) for landmarks in meshes], axis=0)
-    return model.proportions(mean, 1.0 / min(len(meshes), MOST_TOLD))
+    return model.proportions(mean, max(1.0 / len(meshes), LEAST_DOUBT))
 
 
 def reshaped(

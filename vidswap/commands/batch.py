@@ -305,6 +305,68 @@ def report(
     sys.exit(1 if found.broken else 0)
 
 
+@batch.command("watch", modules=("vidswap.batch.watch",))
+@click.argument("folder", type=PATH)
+@_jobs("--source", "sources", multiple=True, required=True, type=PATH, help="Source. Repeatable.")
+@_jobs("-o", "--output", required=True, type=PATH, metavar="FOLDER", help="Folder for the results.")
+@_jobs(
+    "--name",
+    "template",
+    default="{target}{ext}",
+    show_default=True,
+    help="Output names, from {target}, {source}, {ext}, {parent} and {n}.",
+)
+@_jobs(
+    "--settle",
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A file is complete when it has stayed as it is for this time.",
+)
+@_jobs("--once", is_flag=True, help="Stop when all that is there is done.")
+@_jobs("--retries", default=2, show_default=True, help="Further attempts where they may help.")
+@_hardware("-j", "--jobs", type=int, unset="one per GPU, or 1", help="Worker processes.")
+@_hardware("--gpus", metavar="N,...", unset="those of CUDA", help="GPUs that workers take in turn.")
+@_output("--json", "as_json", is_flag=True, help="Print events as JSON lines.")
+@_output("--quiet", is_flag=True, help="Print no progress and no summary.")
+@options_from(SwapOptions)
+@settings_option(SwapOptions)
+def watch(
+    folder: Path,
+    sources: tuple[Path, ...],
+    output: Path,
+    template: str,
+    settle: float,
+    once: bool,
+    retries: int,
+    jobs: int | None,
+    gpus: str | None,
+    as_json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Swap the clips that arrive in FOLDER, until Ctrl-C.
+
+    A clip is taken when it is complete. One that is replaced by another is swapped again.
+    """
+    from vidswap.batch.run import BatchOptions
+    from vidswap.batch.watch import WatchOptions, watch_folder
+
+    watched = WatchOptions(
+        folder=folder, sources=sources, output=output, options=SwapOptions(**settings),
+        template=template, settle=settle,
+    )  # fmt: skip
+    options = BatchOptions(jobs=jobs, gpus=_gpus(gpus), retries=retries)
+    with BatchBar(None, silent=quiet or as_json, events=as_json) as bar:
+        result = watch_folder(watched, options, bar.show, once=once)
+    if as_json:
+        click.echo(json.dumps(result.to_dict()))
+    elif not quiet:
+        say(_result_line(result))
+    if _has_failed(result):
+        raise JobsFailedError(f"{result.counts['failed']} clips could not be swapped; see {output}")
+
+
 @click.command("exit-codes", cls=CommandGroup.command_class)
 @_option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def exit_codes(as_json: bool) -> None:

@@ -14,7 +14,7 @@ import click
 from vidswap.errors import OutputNotWritableError
 from vidswap.runtime.text import escaped, printable
 
-LIBRARIES = ("PIL", "absl", "matplotlib", "mediapipe", "numba", "torch")
+LIBRARIES = ("PIL", "matplotlib", "numba", "torch")
 _FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)  # by the number of -v
 _SHOWN = "shown"  # attribute of a record that the user has been told otherwise
@@ -48,7 +48,7 @@ def logging_to(talk: Talk) -> Iterator[None]:
     logger = logging.getLogger("vidswap")
     level, propagate = logger.level, logger.propagate
     logger.setLevel(min(handler.level for handler in handlers))
-    logger.propagate = False  # absl, once mediapipe has loaded it, would print everything again
+    logger.propagate = False  # a handler of another library would print everything again
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
     for handler in handlers:

@@ -15,19 +15,35 @@ from vidswap.runtime.sizes import parse_size
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
+    _Choice = click.Choice[str]
 else:
     _ParamType = click.ParamType  # not generic before click 8.4
+    _Choice = click.Choice
 
 
-class FaceType(_ParamType):
-    """A word such as "largest", or the path of a picture."""
+class WordOrPath(_ParamType):
+    """A word such as "largest", or a path."""
 
     name = "face"
+
+    def __init__(self, words: Collection[str]) -> None:
+        self.words = words
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | Path:
-        return value if value in ("largest", "all") else Path(value)
+        return value if value in self.words else Path(value)
+
+
+class ChoiceType(_Choice):
+    """One of an option's choices, or an older name of one, which is not shown."""
+
+    def __init__(self, option: Option) -> None:
+        super().__init__(option.choices)
+        self._option = option
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(self._option.current(value), param, ctx)
 
 
 class SizeType(_ParamType):
@@ -91,9 +107,9 @@ def click_option(each: Option) -> tuple[list[str], dict[str, Any]]:
 
 def _type_of(each: Option) -> Any:
     if each.choices:
-        return click.Choice(each.choices)
+        return ChoiceType(each)
     if each.text.is_size:
         return SizeType()
     if each.text.words:
-        return FaceType()
+        return WordOrPath(each.text.words)
     return PATH if each.kind is Path else each.kind

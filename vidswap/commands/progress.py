@@ -105,6 +105,18 @@ class SwapBar(Bar):
         self._bar.update(counts.frames - self._bar.n)
 
 
+class PeopleBar(Bar):
+    """Frames looked at."""
+
+    def __init__(self, silent: bool) -> None:
+        super().__init__(silent, unit="frame")
+
+    def show(self, done: int, expected: int) -> None:
+        """Called after every frame."""
+        bar = self.opened(expected, initial=done - 1)
+        bar.update(done - bar.n)
+
+
 class TuneBar(Bar):
     """Seconds of training and the losses."""
 

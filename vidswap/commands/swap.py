@@ -1,4 +1,4 @@
-"""The swapping commands of the command line: `run`, `preview` and `tune`."""
+"""The commands that change faces: `run`, `preview`, `inpaint` and `tune`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from vidswap.commands.options import options_from
 from vidswap.commands.progress import SwapBar, TuneBar
 from vidswap.commands.report import check_outputs, report_run
 from vidswap.commands.settings import settings_as_toml, settings_option
-from vidswap.options import OUTPUT, RANGE
+from vidswap.options import OUTPUT, RANGE, SOURCE_AND_TARGET
 from vidswap.runtime.text import escaped
-from vidswap.swap.options import SwapOptions
+from vidswap.swap.inpaint_options import OWN, SHARED, InpaintOptions
+from vidswap.swap.options import OTHERS, SwapOptions
 from vidswap.tuning.options import TuneOptions
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 # What of a run shows in one frame.
 PREVIEWED = (
     "k_shot", "source_face", "face", "detector", "checkpoint", "mask", "reference",
-    "reference_weight", "shape", "colour_match", "device", "precision", "overwrite",
+    "reference_weight", "shape", "colour_match", "fps", "colour_space", "device", "precision",
+    "overwrite",
 )  # fmt: skip
+
+MOST_SPANS = 4  # of a person that the summary tells
 
 logger = logging.getLogger(__name__)
 
@@ -66,14 +70,19 @@ def run(
 ) -> None:
     """Swap the face of SOURCES onto the face in TARGET.
 
-    SOURCES are photographs, folders of photographs or clips of one person. TARGET is a clip or a
-    picture, and the output is the same. Rerun the same command to resume an interrupted run.
+    SOURCES are photographs, folders of photographs, clips or an identity file of one person. TARGET
+    is a clip or a picture, and the output is the same. With --cast FOLDER the plan names the
+    sources; with --cast auto each SOURCE is a person of its own. Rerun the same command to resume
+    an interrupted run.
     """
     options = SwapOptions(**_flags_first(context, settings))
     if print_settings:
         click.echo(settings_as_toml(options))
         return
-    target, output = _required(context, sources=sources, target=target, output=output)
+    needed: dict[str, Any] = {"target": target, "output": output}
+    if options.cast is None:
+        needed = {"sources": sources, **needed}
+    target, output = _required(context, **needed)
     if dry_run:
         from vidswap.swap.plan import describe, plan_swap
 
@@ -132,11 +141,30 @@ def _summary(result: SwapResult) -> str:
         f"({rate:.1f} frames/s), peak memory {result.peak_memory_mib:.0f} MiB",
         f"source: {len(result.source_frames_used)} frame(s) used",
     ]
+    lines += [escaped(line) for line in people_lines(result)]
     if result.frames_kept:
         lines.append(f"resumed after {result.frames_kept} frames of an earlier run")
     left_out = result.source_frames_left_out
     lines += [escaped(f"  left out {name}: {reason}") for name, reason in left_out]
     return "\n".join(lines)
+
+
+def people_lines(result: SwapResult) -> list[str]:
+    """Who was swapped from when to when, where not one face was throughout."""
+    lines = []
+    for found in result.people:
+        spans = [f"{start:.2f} to {end:.2f} s" for start, end in found.spans[:MOST_SPANS]]
+        if len(found.spans) > MOST_SPANS:
+            spans.append(f"and {len(found.spans) - MOST_SPANS} more times")
+        times = ", ".join(spans)
+        if found.person == OTHERS:
+            lines.append(f"left alone: other faces, {times}")
+        elif not found.person:
+            lines.append(f"swapped: {times}")
+        else:
+            who = f"{found.person} ({found.name})" if found.name else found.person
+            lines.append(f"swapped: {who} with {', '.join(found.sources)}, {times}")
+    return lines
 
 
 @click.command(cls=Command, modules=("vidswap.swap.preview",))
@@ -160,6 +188,57 @@ def preview(
 
     seconds = preview_frame(sources, target, output, at, SwapOptions(**settings))
     say(f"{output}: {target} at {seconds:.2f} s, before and after")
+
+
+@click.command(cls=Command, modules=("vidswap.swap.inpaint_job",))
+@click.argument("target", type=PATH)
+@_output_file(help="Output file; the suffix selects the container.", required=True)
+@options_from(InpaintOptions, (*OWN, *SHARED))
+@option_in(SOURCE_AND_TARGET)(
+    "--source",
+    "sources",
+    multiple=True,
+    type=PATH,
+    help="Photograph or clip of the person to fill the face as; for models that take one.",
+)
+@_output("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@_output("--quiet", is_flag=True, help="Print no progress and no summary.")
+def inpaint(
+    target: Path,
+    output: Path,
+    sources: tuple[Path, ...],
+    as_json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Fill what is missing of a face in TARGET, or unwanted before it.
+
+    TARGET is a clip or a picture, and the output is the same. Pixels outside of the region are not
+    changed.
+
+    \b
+    Regions that follow the face:
+      eyes, mouth, nose, lower-face, face (brows to lips), centre
+      glasses, occluders (glasses, hands, hair), found by a net
+    Regions that stay where they are in the frames:
+      the white of a picture or clip of the target's size
+      a colour such as '#ff00ff'
+    """
+    from vidswap.swap.inpaint_job import inpaint_file
+
+    options = InpaintOptions(**settings)
+    with SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar:
+        result = inpaint_file(target, output, options, sources, bar.show)
+    for warning in result.warnings:
+        warn(warning, silent=as_json)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+    elif not quiet:
+        say(
+            f"{result.output}: {result.frames} frames, {result.faces_filled} faces filled by "
+            f"{result.model}, {result.frames_without_face} frames without, {result.seconds:.1f} s, "
+            f"peak memory {result.peak_memory_mib:.0f} MiB"
+        )
 
 
 @click.command(cls=Command, modules=("vidswap.tuning.tune",))

@@ -87,10 +87,12 @@ def train_apgan(config: str, quiet: bool, **settings: Any) -> None:
     "--config",
     required=True,
     metavar="NAME|FILE",
-    help="dcgan-64, or a JSON file of changes to a `base`.",
+    help="content-128, context-128, context-128-progan, dcgan-64, idgan-128, parsing-128, "
+    "swapinpaint-128, or a JSON file of changes to a `base`.",
 )
 @_training("--start-from", type=PATH, help="state.pt of another run of the same nets.")
 @_training("--parsing", type=PATH, help="Checkpoint of a face parsing net, which idgan needs.")
+@_training("--content", type=PATH, help="Checkpoint of `content-128`, which swapinpaint needs.")
 @_training("--second-encoder", type=PATH, help="TFLite face net, which idgan needs.")
 def train_inpainter_command(quiet: bool, **settings: Any) -> None:
     """Train a model that fills faces.

@@ -129,7 +129,7 @@ def fetch_weights(urls: list[str]) -> None:
             names = ", ".join(u.rsplit("/", 1)[1] for u in missing)
             raise MissingWeightsError(
                 f"--detector face-alignment: cannot download {name} ({error}); put {names} from "
-                f"{url.rsplit('/', 1)[0]} into {folder}, or use --detector mediapipe"
+                f"{url.rsplit('/', 1)[0]} into {folder}, or use --detector blazeface"
             ) from error
 
 

@@ -33,7 +33,7 @@ LIDS_AND_LIPS = np.array(
 # Of two meshes of one clip the second one tells less than a new photograph would.
 FRAMES_ALIKE = 25.0  # until the expression is another
 SMOOTHING = 1e-4  # of the thin plate, so that points side by side do not crease it
-LEAST_DOUBT = 0.15  # share of what expression makes uncertain that no number of frames takes away
+LEAST_DOUBT = 0.5  # share of what expression makes uncertain that no number of frames takes away
 
 
 @dataclass(frozen=True, eq=False)

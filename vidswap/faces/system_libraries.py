@@ -1,7 +1,7 @@
 """The system libraries that OpenCV's windows need, checked before the import fails obscurely.
 
-OpenCV's usual build links a window toolkit, and with it libGL and GLib, which servers and
-containers often lack. vidswap opens no window, so the headless build of the same version will do.
+vidswap needs the headless build, which needs none. The extra "face-alignment" brings the usual one,
+which links a window toolkit, and with it libGL and GLib, which servers and containers often lack.
 """
 
 import ctypes
@@ -16,8 +16,8 @@ SYSTEM_LIBRARIES = {
     "libglib-2.0.so.0": "libglib2.0-0",
     "libgthread-2.0.so.0": "libglib2.0-0",
 }
-_WITH_WINDOWS = "opencv-contrib-python"
-_WITHOUT_WINDOWS = "opencv-contrib-python-headless"
+_WITH_WINDOWS = "opencv-python"
+_WITHOUT_WINDOWS = "opencv-python-headless"
 
 
 def check_system_libraries(libraries: dict[str, str] = SYSTEM_LIBRARIES) -> None:

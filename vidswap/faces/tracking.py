@@ -16,7 +16,14 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from vidswap.faces.cuts import CutDetector
-from vidswap.faces.detection import Detection, Face, FaceDetector, Image, LandmarkFinder
+from vidswap.faces.detection import (
+    Detection,
+    Face,
+    FaceDetector,
+    Image,
+    LandmarkFinder,
+    find_landmarks,
+)
 from vidswap.faces.identity_watch import (
     IdentitySampler,
     IdentityWatch,
@@ -145,8 +152,10 @@ class FaceTracker:
     def _follow(self, frame: HeldFrame) -> None:
         """Look for every track's face where it was last."""
         found: list[tuple[Track, Observation]] = []
-        for track in self._tracks:
-            face = self._finder.landmarks(frame.rgb, track.last().face)
+        faces = find_landmarks(
+            self._finder, [(frame.rgb, track.last().face) for track in self._tracks]
+        )
+        for track, face in zip(self._tracks, faces, strict=True):
             if face is None:
                 continue
             observation = observed(frame, face)

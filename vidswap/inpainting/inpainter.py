@@ -20,6 +20,7 @@ from vidswap.runtime.text import shown
 
 Config = TypeVar("Config")
 NetT = TypeVar("NetT", bound=nn.Module)
+_COVERED = 0.01  # share of a pixel
 _LARGEST_COUNT = 4096  # of a width or a side in a checkpoint's configuration
 
 
@@ -53,7 +54,8 @@ class Inpainter(FaceNet):
         if batch.masks is None or (self.needs_identity and batch.identity is None):
             missing = "a mask" if batch.masks is None else "an identity (--source)"
             raise BadOptionError(f"{self.name} fills faces and needs {missing}")
-        masks = (batch.masks > 0.5).to(batch.targets.dtype)
+        # A pixel of which any part is to be filled shows something of what must not matter.
+        masks = (batch.masks > _COVERED).to(batch.targets.dtype)
         return self.fill(batch.targets, masks, batch.identity)
 
 

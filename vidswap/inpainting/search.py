@@ -29,6 +29,7 @@ ITERATIONS = 1000  # III.D
 WEIGHTS = (0.003, 0.2, 0.797)  # lambda_1 to lambda_3: adversarial, content, structure
 BOUNDARY_BLOCK, BOUNDARY_GAIN = 7, 2.0  # k and alpha of eq. 7
 RATE = 0.05  # Adam's, of z
+LONGEST = 1.1  # of z, in lengths that numbers of the prior have; beyond it is noise, not faces
 WINDOW, WINDOW_SIGMA = 11, 1.5  # of SSIM, pixels
 K1, K2 = 0.01, 0.03  # of SSIM; L, the range of values, is 1
 
@@ -132,6 +133,8 @@ class LatentSearch(Inpainter):
                 z.grad = gradient
                 optimiser.step()
                 rates.step()
+                with torch.no_grad():
+                    z.mul_((LONGEST * N_LATENT**0.5 / z.norm(dim=1, keepdim=True)).clamp(max=1.0))
                 if progress is not None:
                     progress(iteration, losses.detach().reshape(restarts, n))
         with torch.no_grad():

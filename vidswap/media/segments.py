@@ -46,7 +46,7 @@ _LONGEST_VALUE = 200  # characters of a fact that are told
 _WORK = re.compile(r"\.(.+)\.[0-9a-f]{10}\.work", re.DOTALL)
 _OWN = re.compile(
     rf"({MANIFEST}|{LOCK}|{COMPLETE}|segment-\d{{5,}}\.packets|state-\d{{5,}})(\.part)?"
-    r"|segment-\d{5,}\.part"
+    r"|segment-\d{5,}\.part|frame-\d+"
 )
 
 

@@ -26,8 +26,10 @@ Builder = Callable[[CheckpointFile], BuiltNet]
 _MODULES = {
     "apgan": "vidswap.models.apgan.checkpoint",
     "apgan-adapter": "vidswap.models.apgan.checkpoint",
+    "context": "vidswap.inpainting.context_gan",
     "idgan": "vidswap.inpainting.id_gan",
     "latent": "vidswap.inpainting.search",
+    "swapinpaint": "vidswap.inpainting.swapinpaint",
 }
 _BUILDERS: dict[str, Builder] = {}
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vidswap.faces.align import align_face, face_affine
-from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder
+from vidswap.faces.detection import Face, FaceDetector, LandmarkFinder, find_landmarks
 from vidswap.faces.pose import head_pose
 from vidswap.faces.quality import MIN_SHARPNESS, sharpness
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder
@@ -46,7 +46,7 @@ class FaceEmbedder:
         self.detector, self.landmark_finder, self.encoder = detector, landmark_finder, encoder
 
     @classmethod
-    def load(cls, detector: DetectorName = "mediapipe") -> Self:
+    def load(cls, detector: DetectorName = "blazeface") -> Self:
         """With nets of its own, on the CPU; `close` frees them."""
         return cls(*load_detector(detector), IdentityEncoder())
 
@@ -126,7 +126,9 @@ def find_faces(
     rgb: NDArray[np.uint8], detector: FaceDetector, landmark_finder: LandmarkFinder
 ) -> list[Face]:
     """All faces of a picture (H, W, 3) uint8 RGB, the largest first."""
-    found = (landmark_finder.landmarks(rgb, detection) for detection in detector.detect(rgb))
+    found = find_landmarks(
+        landmark_finder, [(rgb, detection) for detection in detector.detect(rgb)]
+    )
     return sorted((face for face in found if face is not None), key=face_size, reverse=True)
 
 

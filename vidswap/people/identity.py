@@ -43,7 +43,7 @@ def make_identity(
     *,
     k_shot: int = DEFAULT_K_SHOT,
     choose: str | Path | None = None,
-    detector: DetectorName = "mediapipe",
+    detector: DetectorName = "blazeface",
     pictures: bool = True,
     consent: str = "",
     overwrite: bool = False,

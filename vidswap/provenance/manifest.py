@@ -45,7 +45,7 @@ class SwapFacts:
     """What a manifest says of a swap.
 
     target, sources: the files, whose SHA-256 are in `sha256`, in hexadecimal digits as that of the
-    checkpoint is. settings: what JSON can hold.
+    checkpoint is. settings: what JSON can hold. people: who got which sources, of a cast.
     """
 
     target: Path
@@ -54,6 +54,7 @@ class SwapFacts:
     version: str
     checkpoint_sha256: str
     settings: Mapping[str, Any]
+    people: Sequence[Mapping[str, Any]] = ()
 
 
 def media_type(path: Path) -> str | None:
@@ -115,12 +116,14 @@ class SwapManifest:
         files = [("target", facts.target)]
         files += [(f"source {n}", path) for n, path in enumerate(facts.sources, 1)]
         hashes = [{"title": title, "sha256": facts.sha256[path]} for title, path in files]
-        assertion = {
+        assertion: dict[str, Any] = {
             "version": facts.version,
             "checkpoint_sha256": facts.checkpoint_sha256,
             "settings": dict(facts.settings),
             "files": hashes,
         }
+        if facts.people:
+            assertion["people"] = [dict(person) for person in facts.people]
         definition = {
             "claim_generator_info": [{"name": "vidswap", "version": facts.version}],
             "assertions": [{"label": SWAP_ASSERTION, "data": assertion}],

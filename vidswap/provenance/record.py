@@ -13,6 +13,7 @@ from vidswap.media.encoder import VideoWriter
 from vidswap.media.marks import MARK_PREFIX
 from vidswap.media.output import work_name
 from vidswap.media.picture import Picture, is_picture, write_picture
+from vidswap.media.sequence import is_pattern
 from vidswap.options import names_where
 from vidswap.provenance.manifest import SwapFacts, SwapManifest, check_signing, media_type
 from vidswap.provenance.signing_key import SigningKey, load_signing_key, local_signing_key
@@ -72,14 +73,24 @@ class Provenance:
         """The mark that tells a file without manifest from one that has lost it."""
         if self._manifest is not None:
             return {MANIFEST_MARK: HAS_MANIFEST}
-        reason = self._reason or f"{self.output.suffix} files hold no C2PA manifest"
+        whose = "frames of a sequence" if self._is_frames else f"{self.output.suffix} files"
+        reason = self._reason or f"{whose} hold no C2PA manifest"
         return {MANIFEST_MARK: f"none: {reason}"}
+
+    @property
+    def _is_frames(self) -> bool:
+        return is_pattern(self.output) or not self.output.suffix
 
     @property
     def warnings(self) -> list[str]:
         """What to tell the user once a face was swapped."""
         if self._manifest is None and self._reason is None:
             suffix = self.output.suffix
+            if self._is_frames:
+                return [
+                    f"{self.output}: frames of a sequence get no C2PA manifest; only their "
+                    "metadata say that the face is synthetic"
+                ]
             words = "only their metadata says that the face is synthetic"
             if suffix.lower() == ".bmp":
                 words = "nor metadata: nothing in it says that the face is synthetic"
@@ -135,13 +146,16 @@ def files_used(sources: Sequence[Path], used: Iterable[str]) -> list[Path]:
     return files
 
 
-def recorded_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+def recorded_settings(
+    options: Mapping[str, Any], owner: type[SwapOptions] = SwapOptions
+) -> dict[str, Any]:
     """The settings of a swap as marks and manifest tell them: of files only the names.
 
+    `owner` is the class that they are the options of.
     Where a file lies, which key signed, how work was kept, what memory it may take and what
     decoded the target to the same samples say nothing of the swap.
     """
-    recorded = names_where(SwapOptions, "recorded")
+    recorded = names_where(owner, "recorded")
     return {
         name: value.name if isinstance(value, Path) else value
         for name, value in options.items()

@@ -25,10 +25,10 @@ _THREADS = {
     "OPENCV_FOR_THREADS_NUM": "1",
 }
 _QUIET = {
-    "GLOG_minloglevel": "3",  # mediapipe's native log would write over the progress bar
     "SVT_LOG": "1",  # errors only; SVT-AV1 writes to stderr by itself
 }
 _RETRY_SECONDS = 0.05
+_HAS_TIMER = hasattr(signal, "setitimer")  # not on Windows
 
 
 def configure_process() -> None:
@@ -59,7 +59,8 @@ def raising_on_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        if _HAS_TIMER:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGINT, before)
 
 
@@ -81,7 +82,7 @@ def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _raise_interrupt(_number: int, frame: FrameType | None) -> None:
-    if _is_importing(frame):
+    if _HAS_TIMER and _is_importing(frame):
         signal.signal(signal.SIGALRM, _interrupt_again)
         signal.setitimer(signal.ITIMER_REAL, _RETRY_SECONDS)
         return
@@ -122,6 +123,8 @@ def _give_numba_a_cache() -> None:
     As when root installed it and a user without a home runs it; every run would compile anew.
     """
     if "NUMBA_CACHE_DIR" in os.environ or any(map(_is_writable, numba_cache_folders())):
+        return
+    if sys.platform == "win32":  # temporary folders are the user's own there, and no uid is known
         return
     with suppress(OSError):  # then the kernels do without
         folder = Path(tempfile.gettempdir()) / f"vidswap-numba-{os.getuid()}"

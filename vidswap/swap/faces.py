@@ -15,6 +15,7 @@ from vidswap.faces.tracking import TrackedFace
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.media.frame import Frame
 from vidswap.people.face_selection import FaceChooser
+from vidswap.swap.look import FaceLook
 from vidswap.swap.state import SwapState
 
 
@@ -38,13 +39,25 @@ class SourceFace:
     references: Sequence[ReferenceShot] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class FaceAims:
+    """Who a face to be swapped is, as results name them, and how it is swapped.
+
+    look: None is that of the run.
+    """
+
+    person: str = ""
+    look: FaceLook | None = None
+
+
+Assignment = tuple[TrackedFace, FaceSource] | tuple[TrackedFace, FaceSource, FaceAims]
+
+
 @runtime_checkable
 class FaceAssigner(Protocol):
     """Says of every tracked face of a frame, in order of frames, whose face it gets."""
 
-    def assign(
-        self, rgb: NDArray[np.uint8], faces: Sequence[TrackedFace]
-    ) -> list[tuple[TrackedFace, FaceSource]]:
+    def assign(self, rgb: NDArray[np.uint8], faces: Sequence[TrackedFace]) -> Sequence[Assignment]:
         """The faces of this frame to swap, each with its source; the others are left alone."""
 
     def state(self) -> Any:
@@ -73,11 +86,12 @@ class AlignedFace:
     """A face ready for the generator: the affine AM, F_t and B_t, (256, 256, 3) uint8 each.
 
     `landmarks` (478, 2) are in pixels of the crop; `source` is whose face it gets; `track` is the
-    person's number in the clip; `exposure` is the factor that the crop was brightened by;
-    `reference` (256, 256, 4) uint8 is the source's face warped onto it, where the generator takes
-    one, and `clarity` how sharp that is, 0 to 1; `visibility` (128, 128) is as `visibility_maps`
-    has it. Where the features were moved, crop, mesh and boundary map show them so, and
-    `moved_visibility` is what came along; `visibility` stays that of the frame.
+    person's number in the clip; `aims` are who and how; `exposure` is the factor that the crop was
+    brightened by; `reference` (256, 256, 4) uint8 is the source's face warped onto it, where the
+    generator takes one, and `clarity` how sharp that is, 0 to 1; `visibility` (128, 128) is as
+    `visibility_maps` has it. Where the features were moved, crop, mesh and boundary map show them
+    so, and `moved_visibility` is what came along; `visibility` stays that of the frame. `hole`
+    (256, 256) bool is the part to fill, where a model fills faces.
     """
 
     affine: NDArray[np.float64]
@@ -87,10 +101,12 @@ class AlignedFace:
     source: FaceSource
     track: int = 0
     exposure: float = 1.0
+    aims: FaceAims = FaceAims()
     reference: NDArray[np.uint8] | None = None
     clarity: float = 0.0
     visibility: NDArray[np.float32] | None = None
     moved_visibility: NDArray[np.float32] | None = None
+    hole: NDArray[np.bool_] | None = None
 
     @property
     def visibility_on_crop(self) -> NDArray[np.float32] | None:
@@ -106,6 +122,9 @@ class AlignedFace:
 class FrameFaces:
     """Frame `index` of a clip and its faces, with the generator's answers Y once they are there.
 
+    `generated` are these as the generator gave them, `swapped` what the stages after it made of
+    them, and `left_alone` counts the faces that are not swapped.
+
     Where a segment ends with the frame, `ending` collects what the next one begins with: each
     stage that remembers something adds its part, by the names of `SwapState`'s fields.
     """
@@ -114,13 +133,19 @@ class FrameFaces:
     index: int
     faces: list[AlignedFace]
     swapped: list[NDArray[np.uint8]] = field(default_factory=list)
+    left_alone: int = 0
+    generated: list[NDArray[np.uint8]] = field(default_factory=list)
     ending: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class SwappedFrame:
-    """A finished frame; where a segment ends after it, the state that the next begins with."""
+    """A finished frame; where a segment ends after it, the state that the next begins with.
+
+    `made_of`: the target's frame and its faces.
+    """
 
     frame: Frame
     n_faces: int
     state: SwapState | None = None
+    made_of: FrameFaces | None = None

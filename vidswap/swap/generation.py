@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vidswap.faces.align import CROP_SIZE
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.models.face_net import FaceBatch, at_size, reference_tensor
 from vidswap.nets import Nets
@@ -17,7 +19,20 @@ Picture = NDArray[np.uint8]
 
 
 def swap_faces(faces: Sequence[AlignedFace], nets: Nets) -> list[Picture]:
-    """One generator call: Y (256, 256, 3) uint8 of each aligned face."""
+    """One call of each generator: Y (256, 256, 3) uint8 of each aligned face."""
+    looks = [face.aims.look for face in faces]
+    generators = [None if look is None else look.generator for look in looks]
+    results: list[Picture | None] = [None] * len(faces)
+    for generator in dict.fromkeys(generators):
+        rows = [n for n, own in enumerate(generators) if own is generator]
+        own_nets = nets if generator is None else replace(nets, generator=generator)
+        swapped = _swapped_by([faces[n] for n in rows], own_nets)
+        for n, y in zip(rows, swapped, strict=True):
+            results[n] = y
+    return [y for y in results if y is not None]
+
+
+def _swapped_by(faces: Sequence[AlignedFace], nets: Nets) -> list[Picture]:
     references = [face.reference for face in faces]
     return swap_crops(
         nets,
@@ -25,6 +40,7 @@ def swap_faces(faces: Sequence[AlignedFace], nets: Nets) -> list[Picture]:
         [face.boundary_map for face in faces],
         _identities([face.source.identity for face in faces]),
         references if any(view is not None for view in references) else None,
+        _masks([face.hole for face in faces], nets) if nets.generator.net.takes.mask else None,
     )
 
 
@@ -34,11 +50,12 @@ def swap_crops(
     boundary_maps: Sequence[Picture],
     identity: IdEmbedding,
     references: Sequence[Picture | None] | None = None,
+    masks: torch.Tensor | None = None,
 ) -> list[Picture]:
     """One generator call on crops and boundary maps, (S, S, 3) uint8 each: Y, as large as they are.
 
     `identity` has a row for each crop; `references` (S, S, 4) uint8 are shown where the net takes
-    them, None for a crop that has none.
+    them, None for a crop that has none. `masks` (B, 1, S, S) are 1 where crops are to be filled.
     """
     takes = nets.generator.net.takes
     targets = _to_tensor(crops, nets).mul_(2.0).sub_(1.0)
@@ -47,6 +64,7 @@ def swap_crops(
         _to_tensor(boundary_maps, nets) if takes.boundary_map else None,
         identity if takes.id_embedding else None,
         _references(references, nets) if takes.reference and references else None,
+        masks,
     )
     with torch.inference_mode():
         outputs = at_size(nets.generator.net, batch)
@@ -67,6 +85,13 @@ def _references(views: Sequence[Picture | None], nets: Nets) -> torch.Tensor:
     known = next(view for view in views if view is not None)
     filled = [np.zeros_like(known) if view is None else view for view in views]
     return reference_tensor(torch.from_numpy(np.stack(filled))).to(nets.device, nets.dtype)
+
+
+def _masks(holes: Sequence[NDArray[np.bool_] | None], nets: Nets) -> torch.Tensor:
+    """Holes (256, 256) as a net takes them, (B, 1, 256, 256); nothing is filled without one."""
+    empty = np.zeros((CROP_SIZE, CROP_SIZE), bool)
+    stacked = np.stack([empty if hole is None else hole for hole in holes])
+    return torch.from_numpy(stacked[:, None]).to(nets.device, nets.dtype)
 
 
 def _to_tensor(pictures: Sequence[Picture], nets: Nets) -> torch.Tensor:

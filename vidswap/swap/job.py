@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
@@ -17,7 +17,7 @@ from vidswap.blending.reference import MOST_SHOTS
 from vidswap.errors import BadOptionError, CodecError
 from vidswap.media.animated_picture import Animation, check_animated_suffix, is_animated
 from vidswap.media.codecs import CONTAINERS, codec_for, container_for
-from vidswap.media.container import check_input, is_there
+from vidswap.media.container import check_input, is_there, open_clip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
@@ -34,9 +34,20 @@ from vidswap.media.picture import (
 )
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
+from vidswap.media.sampling import middles
+from vidswap.media.sequence import SequenceName, is_pattern, is_sequence
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
-from vidswap.people.main_person import MainPerson, main_person_of
+from vidswap.people.main_person import (
+    FEWEST,
+    MOST,
+    SECONDS_EACH,
+    MainPerson,
+    main_person,
+    main_person_of,
+    seen_faces,
+)
 from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.provenance.record import (
     Provenance,
@@ -53,10 +64,14 @@ from vidswap.runtime.memory import (
     plan_memory,
 )
 from vidswap.runtime.stage_clock import StageClock
-from vidswap.swap.faces import FaceAssigner, OneSource, SwappedFrame
+from vidswap.swap.cast import Cast, check_cast
+from vidswap.swap.faces import FaceAssigner, FaceSource, OneSource, SwappedFrame
+from vidswap.swap.layer_files import LayerFiles
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
 from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
+from vidswap.swap.sequence_clip import SequenceClip
+from vidswap.swap.target import check_clip_options, check_sequence, open_target, output_frames
 from vidswap.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -93,7 +108,7 @@ class SwapJob:
     def __init__(
         self,
         nets: Nets,
-        source: SourceIdentity,
+        source: FaceSource | Cast,
         options: SwapOptions,
         clock: StageClock,
         progress: Progress | None,
@@ -106,29 +121,31 @@ class SwapJob:
         self.facts, self.watch = facts, watch
         self.counts = SwapCounts()
         self.frames_kept = 0
+        self._layer_warnings: list[str] = []
 
     def swap_clip(self, target: Path, output: Path) -> list[str]:
-        """Swap a clip; returns warnings."""
+        """Swap a clip or an image sequence; returns warnings."""
         options = self.options
+        if (frames := output_frames(target, output)) is not None:
+            return self._swap_to_frames(target, output, frames)
         quality = options.quality(target)
         provenance = self._provenance(output)
         with ExitStack() as stack:
-            reader = stack.enter_context(
-                VideoReader(target, options.start, options.end, options.hwaccel)
-            )
+            reader = open_target(target, options)
+            stack.callback(reader.close)
             plan = memory_plan_of(options, reader, self.nets.device)
             with self.clock("people"):
-                main = main_person_for(options, self.nets, target, reader)
-                assigner = OneSource(FaceChooser.of(options.face, self.nets, main), self.source)
+                assigner = self._assigner(target, reader)
             new_writer = partial(self._writer, output, reader, quality, provenance)
             with interrupts_put_off():
                 clip = self._clip(output, reader, new_writer, quality)
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                self._swap_segments(clip, plan, assigner)
+                layers = self._layers(reader, provenance)
+                self._swap_segments(clip, plan, assigner, layers)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
-                warnings = clip.warnings + reader.warnings
+                warnings = clip.warnings + reader.warnings + self._layer_warnings
                 warnings += [reader.truncated] if reader.truncated else []
                 warnings += _above(options.max_memory)
                 if unchanged and whole and target.suffix.lower() == output.suffix.lower():
@@ -143,10 +160,60 @@ class SwapJob:
             clip.discard()
         return warnings + self._last_warnings(target, provenance)
 
+    def _assigner(
+        self, target: Path, reader: VideoReader | SequenceReader | None = None
+    ) -> FaceAssigner:
+        """Who gets which face in the clip that `reader` reads, or in a picture."""
+        if isinstance(self.source, Cast):
+            return self.source.assigner(self.options, float(reader.zero) if reader else 0.0)
+        main = main_person_for(self.options, self.nets, target, reader) if reader else None
+        return OneSource(FaceChooser.of(self.options.face, self.nets, main), self.source)
+
+    def _swap_to_frames(self, target: Path, output: Path, frames: SequenceName) -> list[str]:
+        """Swap into an image sequence; returns warnings."""
+        options, provenance = self.options, self._provenance(output)
+        marks = marks_of(options, self.nets) | provenance.marks
+        with ExitStack() as stack:
+            reader = open_target(target, options)
+            stack.callback(reader.close)
+            plan = memory_plan_of(options, reader, self.nets.device)
+            with self.clock("people"):
+                assigner = self._assigner(target, reader)
+            with interrupts_put_off(), self.clock("encode"):
+                clip = SequenceClip(
+                    frames, reader, marks, self.facts or {}, first=options.first_frame,
+                    fresh=not options.resume or self.facts is None, overwrite=options.overwrite,
+                )  # fmt: skip
+                stack.push(clip.__exit__)
+            with telling_what_is_kept(clip):
+                layers = self._layers(reader, provenance)
+                self._swap_segments(clip, plan, assigner, layers)
+                with self.clock("encode"):
+                    clip.finish(self.counts)
+            warnings = clip.warnings + reader.warnings + self._layer_warnings
+            warnings += [reader.truncated] if reader.truncated else []
+            warnings += _above(options.max_memory)
+            warnings += [f"not in the output: {line}" for line in clip.dropped or []]
+            if isinstance(reader, VideoReader) and has_sound(target):
+                warnings.append("not in the output: sound (frames have none)")
+        return warnings + self._last_warnings(target, provenance)
+
+    def _layers(
+        self, reader: VideoReader | SequenceReader, provenance: Provenance
+    ) -> LayerFiles | None:
+        options = self.options
+        if options.layers is None:
+            return None
+        marks = marks_of(options, self.nets) | provenance.marks
+        return LayerFiles(
+            options.layers, options.layer_format, reader, marks, self.facts or {}, options.mask,
+            first=options.first_frame, only_faces=options.only_faces, overwrite=options.overwrite,
+        )  # fmt: skip
+
     def _clip(
         self,
         output: Path,
-        reader: VideoReader,
+        reader: VideoReader | SequenceReader,
         new_writer: Callable[[], VideoWriter],
         quality: Quality,
     ) -> SegmentedClip | StraightClip:
@@ -159,23 +226,52 @@ class SwapJob:
         return SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
 
     def _swap_segments(
-        self, clip: SegmentedClip | StraightClip, plan: MemoryPlan, assigner: FaceAssigner
+        self,
+        clip: SegmentedClip | StraightClip | SequenceClip,
+        plan: MemoryPlan,
+        assigner: FaceAssigner,
+        layers: LayerFiles | None,
     ) -> None:
         self.frames_kept = clip.frames_kept
-        swapped = swap_segments(
-            clip.frames, assigner, self.nets, self.options, self.counts, self.clock,
-            segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
-        )  # fmt: skip
-        with closing(swapped):
+        if layers is not None:
+            self._layer_warnings = layers.missing(clip.frames_kept)
+        with closing(self.swapped_segments(clip, plan, assigner)) as swapped:
             for item in swapped:
+                if layers is not None:
+                    with self.clock("layers"):
+                        layers.write(item, self.counts.frames - 1)
                 with self.clock("encode"):
                     clip.write(item)
                 if self.watch is not None:
                     self.watch(item)
                 self._report()
+        if layers is not None:
+            layers.finish()
+
+    def swapped_frames(self, frames: Iterable[Frame], assigner: FaceAssigner) -> Iterator[Frame]:
+        """A picture's frames, swapped; other jobs that change faces do something else here."""
+        return swap_frames(
+            frames, assigner, self.nets, self.options, self.counts, self.clock
+        )  # fmt: skip
+
+    def swapped_segments(
+        self,
+        clip: SegmentedClip | StraightClip | SequenceClip,
+        plan: MemoryPlan,
+        assigner: FaceAssigner,
+    ) -> Generator[SwappedFrame]:
+        """A clip's frames, swapped, as `swap_segments` gives them."""
+        return swap_segments(
+            clip.frames, assigner, self.nets, self.options, self.counts, self.clock,
+            segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
+        )  # fmt: skip
 
     def _writer(
-        self, output: Path, reader: VideoReader, quality: Quality, provenance: Provenance
+        self,
+        output: Path,
+        reader: VideoReader | SequenceReader,
+        quality: Quality,
+        provenance: Provenance,
     ) -> VideoWriter:
         marks = marks_of(self.options, self.nets) | provenance.marks
         return VideoWriter(
@@ -190,9 +286,7 @@ class SwapJob:
             return self._swap_animation(target, output)
         provenance = self._provenance(output)
         picture = open_picture(target)
-        (frame,) = swap_frames(
-            [picture.frame], self.source, self.nets, self.options, self.counts, self.clock
-        )  # fmt: skip
+        (frame,) = self.swapped_frames([picture.frame], self._assigner(target))
         self._report()
         with self.clock("encode"):
             if self.counts.faces_swapped:
@@ -215,10 +309,7 @@ class SwapJob:
                 yield picture.frame
 
         images = []
-        swapped = swap_frames(
-            frames(), self.source, self.nets, self.options, self.counts, self.clock
-        )
-        for frame in swapped:
+        for frame in self.swapped_frames(frames(), self._assigner(target)):
             picture = pictures.popleft()
             images.append(picture.image(suffix, frame.rgb))
             lost = lost or picture.lost(output)
@@ -248,20 +339,28 @@ class SwapJob:
         if self.counts.faces_swapped:
             return provenance.warnings
         wanted = "no face" if self.options.face in ("largest", "all") else "not the chosen person"
+        wanted = "nobody of the cast" if isinstance(self.source, Cast) else wanted
         return [f"{target}: {wanted} found; the output is the target unchanged"]
 
 
 def main_person_for(
-    options: SwapOptions, nets: Nets, target: Path, reader: VideoReader
+    options: SwapOptions, nets: Nets, target: Path, reader: VideoReader | SequenceReader
 ) -> MainPerson | None:
     """Whom `--face largest` means in the clip `reader` reads, None with another `--face`."""
     if options.face != "largest":
         return None
     embedder = SourceReader.of(nets)
+    if isinstance(reader, SequenceReader):
+        seconds = float(len(reader.numbers) * reader.time_base)
+        count = int(min(max(FEWEST, seconds / SECONDS_EACH), MOST))
+        wanted = (reader.numbers[place] for place in middles(len(reader.numbers), count))
+        return main_person(seen_faces(reader.frame(number), embedder) for number in wanted)
     return main_person_of(target, embedder, reader.beginning, reader.stop, options.hwaccel)
 
 
-def memory_plan_of(options: SwapOptions, reader: VideoReader, device: torch.device) -> MemoryPlan:
+def memory_plan_of(
+    options: SwapOptions, reader: VideoReader | SequenceReader, device: torch.device
+) -> MemoryPlan:
     """How a clip is held within the options' memory, once the nets are loaded and have run.
 
     Raises BadOptionError where it cannot be.
@@ -269,6 +368,13 @@ def memory_plan_of(options: SwapOptions, reader: VideoReader, device: torch.devi
     return plan_memory(
         options.max_memory, options.batch_size, device, frame_bytes(reader), peak_memory_bytes()
     )
+
+
+def has_sound(target: Path) -> bool:
+    """Whether a clip has a sound stream."""
+    container, _ = open_clip(target)
+    with container:
+        return bool(container.streams.audio)
 
 
 def _above(limit: int | None) -> list[str]:
@@ -280,13 +386,15 @@ def _above(limit: int | None) -> list[str]:
 
 def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
     """The container metadata that says how a result was made."""
-    settings = recorded_settings(asdict(options))
+    settings = recorded_settings(asdict(options), type(options))
     return synthetic_metadata(__version__, nets.generator.sha256, settings)
 
 
 def check_paths(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
     """Refuse before any work what must fail at its end; returns whether the target is a picture."""
     picture = check_inputs(sources, target, output, options)
+    if is_sequence(target) or is_pattern(output):
+        return False
     check_output(output, options.overwrite)
     if options.hwaccel is not None:
         _check_decoder(target, options.hwaccel, picture)
@@ -295,9 +403,19 @@ def check_paths(sources: Sequence[Path], target: Path, output: Path, options: Sw
 
 def check_inputs(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
     """`check_paths` but for the place of the output, which may still have to be made."""
-    for path in (*sources, target):
+    for path in (*sources, *([] if is_pattern(target) else [target])):
         check_readable(path)
+    if options.cast is not None:
+        check_cast(options, sources)
+    if is_sequence(target) or is_pattern(output):
+        check_sequence(target, output, options)
+        return False
+    check_clip_options(target, options)
     picture = target.is_file() and is_picture(target)
+    if picture and options.layers is not None:
+        raise BadOptionError(
+            f"--layers is for clips and image sequences and {target} is a picture; leave it out"
+        )
     _check_order(sources, target, output, picture)
     if picture:
         if is_animated(target):

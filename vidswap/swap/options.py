@@ -2,7 +2,8 @@
 
 # ruff: noqa: RUF009 -- `option` makes a field
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from vidswap.choices import (
     DEFAULT_REFERENCE_WEIGHT,
     DEFAULT_SHAPE,
     DEFAULT_TEMPORAL_SMOOTHING,
+    FORMER_DETECTORS,
     DetectorName,
     DeviceName,
+    LayerFormat,
     MaskName,
     PrecisionName,
 )
@@ -26,6 +29,7 @@ from vidswap.options import (
     OUTPUT,
     PROVENANCE,
     RANGE,
+    SEQUENCES,
     SOURCE_AND_TARGET,
     check_ranges,
     described,
@@ -59,10 +63,17 @@ class SwapOptions:
         group=SOURCE_AND_TARGET, words=("largest", "all"), metavar="largest|all|PICTURE",
         pixels=True, recorded=True,
     )
+    cast: str | Path | None = option(
+        None,
+        help="Swap by the plan in FOLDER (see `vidswap people`); auto: the first source for the "
+        "most seen person, and so on.",
+        group=SOURCE_AND_TARGET, words=("auto",), metavar="FOLDER|auto", unset="one source",
+        pixels=True, recorded=True,
+    )
     detector: DetectorName = option(
-        "mediapipe",
+        "blazeface",
         help="Face and landmark detector; face-alignment downloads its weights.",
-        group=SOURCE_AND_TARGET, pixels=True, recorded=True,
+        group=SOURCE_AND_TARGET, former=FORMER_DETECTORS, pixels=True, recorded=True,
     )
     checkpoint: Path | None = option(
         None, help="Generator weights.", group=LOOK, unset="packaged", pixels=True
@@ -107,6 +118,38 @@ class SwapOptions:
         None,
         help="End of the range, in seconds of the target.",
         group=RANGE, metavar="SECONDS", unset="last frame", pixels=True, recorded=True,
+    )
+    fps: float | None = option(
+        None,
+        help="Frames per second of an image sequence.",
+        group=SEQUENCES, least=1, greatest=1000, unset="by the files, else 24", pixels=True,
+    )
+    first_frame: int | None = option(
+        None,
+        help="Number of the first frame written.",
+        group=SEQUENCES, least=0, unset="the target's own, else 1", pixels=True,
+    )
+    colour_space: str | None = option(
+        None,
+        help="Colour space of an image sequence: srgb, linear, or one of OpenColorIO's, such as "
+        "ACEScg or LogC.",
+        group=SEQUENCES, metavar="NAME", unset="by format: EXR linear, others srgb", pixels=True,
+    )
+    layers: Path | None = option(
+        None,
+        help="Folder to write the layers of every frame to, for compositing.",
+        group=SEQUENCES, metavar="FOLDER", unset="none", pixels=True,
+    )
+    layer_format: LayerFormat = option(
+        "exr",
+        help="One multi-layer OpenEXR per frame, its layers as a part cropped to the face, or "
+        "exr-flat: all in one part; or a 16-bit PNG per layer.",
+        group=SEQUENCES, pixels=True,
+    )
+    only_faces: bool = option(
+        False,
+        help="Write layers only of frames with a face; otherwise theirs are empty.",
+        group=SEQUENCES, pixels=True,
     )
     codec: str | None = option(
         None,
@@ -217,6 +260,7 @@ class SwapResult:
     """What a swap did. Times in seconds, memory in MiB; stages overlap, so their sum is longer.
 
     frames_kept: how many of the frames an earlier run had finished.
+    people: who was swapped, from when to when, and who was left alone.
     manifest: label of the output's C2PA manifest, None where it has none; signed_by: name in the
     certificate that signed it; no_provenance: the reason given for leaving it out.
     """
@@ -236,6 +280,7 @@ class SwapResult:
     source_frames_left_out: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     frames_kept: int = 0
+    people: tuple["PersonSwapped", ...] = ()
     manifest: str | None = None
     signed_by: str | None = None
     no_provenance: str | None = None
@@ -244,22 +289,61 @@ class SwapResult:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class PersonSwapped:
+    """A person of a result and when they were seen, as (first, last) in seconds of the target.
+
+    person: an id of the cast, "" for whom --face chose, "others" for who was left alone. sources:
+    names of the files whose face they got, none where they kept their own.
+    """
+
+    person: str
+    name: str
+    sources: tuple[str, ...]
+    spans: tuple[tuple[float, float], ...]
+
+
+OTHERS = "others"  # person of the faces that are left alone
+_SAME_SPAN = 1.0  # seconds without a face that do not end a span
+_MOST_SPANS = 1000  # of one person; the last is then lengthened
+
+
 @dataclass
 class SwapCounts:
-    """Running totals of `swap_frames`."""
+    """Running totals of `swap_frames`. spans: [first, last] seconds, by person."""
 
     frames: int = 0
     faces_swapped: int = 0
     frames_without_face: int = 0
+    spans: dict[str, list[list[float]]] = field(default_factory=dict)
 
-    def add(self, n_faces: int) -> None:
-        """Count a finished frame."""
+    def add(
+        self,
+        n_faces: int,
+        seconds: float | None = None,
+        people: Sequence[str] = (),
+        left_alone: int = 0,
+    ) -> None:
+        """Count a finished frame: at `seconds`, the `people` swapped and how many were not."""
         self.frames += 1
         self.faces_swapped += n_faces
         self.frames_without_face += n_faces == 0
+        if seconds is not None:
+            for person in {*people, *([OTHERS] if left_alone else [])}:
+                spans = self.spans.setdefault(person, [])
+                if spans and (seconds - spans[-1][1] <= _SAME_SPAN or len(spans) >= _MOST_SPANS):
+                    spans[-1][1] = seconds
+                else:
+                    spans.append([seconds, seconds])
+
+    def copy(self) -> "SwapCounts":
+        """Totals that do not change with these."""
+        spans = {person: [list(span) for span in spans] for person, spans in self.spans.items()}
+        return replace(self, spans=spans)
 
     def continue_from(self, earlier: "SwapCounts") -> None:
         """Take over what an earlier run has counted."""
         self.frames = earlier.frames
         self.faces_swapped = earlier.faces_swapped
         self.frames_without_face = earlier.frames_without_face
+        self.spans = earlier.copy().spans

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from typing import TypeVar
 
 from vidswap.identity.encoder import IdEmbedding
@@ -70,7 +69,10 @@ def swap_segments(
         counts.continue_from(begin.counts)
         if begin.is_at_the_end:
             return
-    shows_reference = options.reference and nets.generator.net.takes.reference
+    looks = getattr(assigner, "looks", ())  # of an assigner that has more than the run's
+    masks = {options.mask, *(look.mask for look in looks)}
+    generators = [nets.generator, *(look.generator for look in looks if look.generator)]
+    shows_reference = options.reference and any(g.net.takes.reference for g in generators)
     with ExitStack() as stack:
 
         def overlapped(items: Iterable[T], name: str) -> Overlapped[T]:
@@ -82,24 +84,28 @@ def swap_segments(
             found = overlapped(
                 stages.find_faces(decoded, nets, assigner, clock, segment_frames, begin), "faces"
             )
-            if shows_reference or options.mask == "face":
+            if shows_reference or "face" in masks:
                 seen = stages.find_occlusions(found, clock)
                 if shows_reference:
                     seen = stages.reshape(seen, options.shape, clock, begin)
                     seen = stages.warp_references(seen, clock, begin)
                 found = overlapped(seen, "warp")
             generated = overlapped(stages.generate(found, nets, batches, clock), "generate")
-            weight = 0.0 if nets.generator.net.composes else options.reference_weight
-            composed = stages.compose(generated, weight, clock)
+            composed = stages.compose(
+                generated, options.reference_weight, clock, nets.generator.net.composes
+            )
             matched = stages.match_colour(composed, options.colour_match, options.mask, clock)
             smoothed = stages.smooth(matched, options.temporal_smoothing, clock, begin)
             blended = overlapped(stages.blend(smoothed, options.mask, clock), "blend")
         for frame, item in blended:  # which the caller encodes
-            counts.add(len(item.faces))
+            counts.add(
+                len(item.faces), item.frame.seconds, [face.aims.person for face in item.faces],
+                item.left_alone,
+            )  # fmt: skip
             state = None
             if item.ending is not None:
-                state = SwapState(**item.ending, counts=replace(counts))
-            yield SwappedFrame(frame, len(item.faces), state)
+                state = SwapState(**item.ending, counts=counts.copy())
+            yield SwappedFrame(frame, len(item.faces), state, item)
 
 
 def _assigner(

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from vidswap.errors import VidswapError
+from vidswap.errors import BadOptionError, VidswapError
 from vidswap.media.codecs import codec_for, encoder_format
 from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
@@ -20,6 +20,7 @@ from vidswap.media.picture import open_picture
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
 from vidswap.media.probe import MediaInfo, StreamInfo, probe
+from vidswap.media.sequence import is_sequence
 from vidswap.media.timeline import timeline_of
 from vidswap.nets import Nets
 from vidswap.people.source import SourceIdentity
@@ -51,6 +52,7 @@ from vidswap.swap.plan_trial import (
     timed_picture,
     trial_run,
 )
+from vidswap.swap.target import output_frames
 from vidswap.swap.worker import Worker
 
 __all__ = ["SwapPlan", "describe", "plan_swap"]
@@ -80,6 +82,11 @@ def plan_swap(
     target, output = Path(target), Path(output)
     source_paths = [Path(source) for source in sources]
     picture = check_paths(source_paths, target, output, options)
+    if is_sequence(target) or output_frames(target, output) is not None:
+        raise BadOptionError(
+            "--dry-run plans clips and pictures, not image sequences; leave it out, or look at one "
+            "frame with vidswap preview"
+        )
     signer, key_warnings = _signer(output, options)
     clock = StageClock()
     with ExitStack() as stack:

@@ -15,6 +15,8 @@ from vidswap.media.frame import Frame
 from vidswap.media.output import check_output
 from vidswap.media.picture import is_picture, read_picture, write_picture
 from vidswap.media.probe import probe
+from vidswap.media.sequence import is_sequence
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.nets import load_nets
 from vidswap.swap.job import marks_of, read_source
 from vidswap.swap.options import SwapCounts, SwapOptions
@@ -31,7 +33,7 @@ def preview_frame(
     if output.suffix.lower() != ".png":
         raise BadOptionError(f"{output}: a preview is a PNG; name the output with .png")
     check_output(output, options.overwrite)
-    frame = read_frame(target, at)
+    frame = read_frame(target, at, options.fps, options.colour_space)
     with closing(
         load_nets(options.checkpoint, options.detector, options.device, options.precision)
     ) as nets:
@@ -44,10 +46,20 @@ def preview_frame(
     return frame.seconds
 
 
-def read_frame(target: Path, at: float | None) -> Frame:
+def read_frame(
+    target: Path, at: float | None, fps: float | None = None, colour_space: str | None = None
+) -> Frame:
     """The frame of a clip at `at` seconds, by default in its middle, or the picture itself."""
     if is_picture(target):
         return read_picture(target)
+    if is_sequence(target):
+        with SequenceReader(target, fps=fps, colour_space=colour_space) as frames:
+            middle = frames.numbers[len(frames.numbers) // 2] - frames.first_number
+            wanted = middle if at is None else round(at / frames.time_base)
+            found = frames.frame_at(wanted, seek=True)
+            if found is None:
+                raise BadOptionError(f"{target} has no frame at {at} s")
+            return found
     info = probe(target)
     with VideoReader(target, start=info.duration / 2.0 if at is None else at) as reader:
         return next(iter(reader))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import av
 import cv2
@@ -20,6 +20,7 @@ from vidswap.media.frame import Frame
 from vidswap.media.packet_file import PacketWriter, setup_of
 from vidswap.media.picture_encoder import PictureEncoder, Quality
 from vidswap.media.segments import SegmentFolder, remove_work
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.nets import Nets
 from vidswap.options import names_where
 from vidswap.swap.faces import SwappedFrame
@@ -44,7 +45,7 @@ class SegmentedClip:
     def __init__(
         self,
         output: Path,
-        reader: VideoReader,
+        reader: VideoReader | SequenceReader,
         quality: Quality,
         facts: Mapping[str, str],
         *,
@@ -54,7 +55,7 @@ class SegmentedClip:
         self._encoder: PictureEncoder | None = None
         self._packets: PacketWriter | None = None
         self._folder = SegmentFolder(output, facts, fresh=fresh)
-        self.warnings = _kept_work(self._folder)
+        self.warnings = kept_work(self._folder)
         try:
             self.begin, self.frames = self._place_to_go_on()
         except BaseException:
@@ -138,14 +139,24 @@ class SegmentedClip:
         return all(file.setup == setup for file in self._folder.packet_files)
 
 
+class KeepsWork(Protocol):
+    """What is told of an output when its run ends early."""
+
+    output: Path
+
+    @property
+    def frames_kept(self) -> int: ...
+
+
 class StraightClip:
     """In place of `SegmentedClip` where packets cannot be kept: writes straight to the output."""
 
     begin: SwapState | None = None
-    frames_kept = 0
+    frames_kept: int = 0
 
-    def __init__(self, reader: VideoReader, writer: VideoWriter) -> None:
-        self.output, self.frames, self._writer = writer.path, reader, writer
+    def __init__(self, reader: VideoReader | SequenceReader, writer: VideoWriter) -> None:
+        self.output, self._writer = writer.path, writer
+        self.frames: Iterable[Frame] = reader
         self.warnings: list[str] = []
 
     def __enter__(self) -> Self:
@@ -171,7 +182,7 @@ class StraightClip:
 
 
 @contextmanager
-def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
+def telling_what_is_kept(clip: KeepsWork) -> Iterator[None]:
     """Add to the error that ends a run early that a rerun resumes, where work is kept."""
     try:
         yield
@@ -185,11 +196,11 @@ def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
         raise
 
 
-def _kept(clip: SegmentedClip | StraightClip) -> str:
+def _kept(clip: KeepsWork) -> str:
     return f"{clip.frames_kept} frames are finished and kept; rerun the same command to resume"
 
 
-def frames_from(reader: VideoReader, state: SwapState) -> Iterator[Frame] | None:
+def frames_from(reader: VideoReader | SequenceReader, state: SwapState) -> Iterator[Frame] | None:
     """The frames from the first that a state holds on; None where the clip gives others now.
 
     A seek that lands elsewhere than it did from the clip's beginning is found by the pixels.
@@ -213,14 +224,16 @@ def facts_of(
     used: Sequence[str],
     options: Mapping[str, Any],
     nets: Nets,
+    owner: type[SwapOptions] = SwapOptions,
 ) -> dict[str, str]:
     """All that decides over the frames of a swap: inputs by their hashes, settings, versions.
 
-    `sha256` are those of the target and of the source's files, `used` the names of its frames.
+    `sha256` are those of the target and of the source's files, `used` the names of its frames,
+    `owner` the class that they are the options of.
     """
     facts = {"target": sha256[target], "frames of the source": ", ".join(used)}
     facts |= {f"source {path.name}": digest for path, digest in sha256.items() if path != target}
-    deciding = names_where(SwapOptions, "pixels") - _TOLD_BY_NETS
+    deciding = names_where(owner, "pixels") - _TOLD_BY_NETS
     for name, value in options.items():
         if name in deciding:
             facts[name] = file_sha256(value) if _is_file(value) else str(value)
@@ -240,7 +253,8 @@ def _is_file(value: Any) -> bool:
     return isinstance(value, Path) and value.is_file()
 
 
-def _kept_work(folder: SegmentFolder) -> list[str]:
+def kept_work(folder: SegmentFolder) -> list[str]:
+    """What there is to say of the work that was found, a line each."""
     lines = [
         f"unfinished work with other settings ({differences}) is kept in {path}; remove "
         "it with --no-resume"

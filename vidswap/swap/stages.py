@@ -101,12 +101,13 @@ def _aligned(
     clock: StageClock,
 ) -> FrameFaces:
     with clock("align"):
-        aligned = (
-            align(frame.rgb, face.landmarks, source, face.track_id)
-            for face, source in assigner.assign(frame.rgb, tracked)
-        )
-        # Where nothing of a face can be seen, nothing is to be swapped.
-        return FrameFaces(frame, index, [face for face in aligned if face.exposure > 0.0])
+        aligned = []
+        for face, source, *aims in assigner.assign(frame.rgb, tracked):
+            found = align(frame.rgb, face.landmarks, source, face.track_id)
+            # Where nothing of a face can be seen, nothing is to be swapped.
+            if found.exposure > 0.0:
+                aligned.append(replace(found, aims=aims[0]) if aims else found)
+        return FrameFaces(frame, index, aligned, left_alone=len(tracked) - len(aligned))
 
 
 def align(
@@ -144,15 +145,18 @@ def reshape(
     before = dict(begin.shapes) if begin is not None else {}
     tracks: dict[int, Reshaper] = {}
     for item in items:
-        if share > 0:
+        shares = [share if face.aims.look is None else face.aims.look.shape for face in item.faces]
+        if any(own > 0 for own in shares):
             with clock("reshape"):
                 faces = []
-                for face in item.faces:
+                for face, own in zip(item.faces, shares, strict=True):
                     shots = face.source.references
-                    if shots:
+                    if shots and own > 0:
                         track = tracks.get(face.track)
-                        if track is None or track.shots is not shots:
-                            track = Reshaper(shots, share, before.pop(face.track, None))
+                        if track is None or track.shots is not shots or track.share != own:
+                            same = track is not None and track.shots is shots
+                            last = track.last if same and track else before.pop(face.track, None)
+                            track = Reshaper(shots, own, last)
                             tracks[face.track] = track
                         shown = FaceCrop(face.crop, face.landmarks, face.visibility)
                         moved = track(item.index, shown)
@@ -219,26 +223,37 @@ def _generate_batch(
         swapped = batches(faces, lambda part: swap_faces(part, nets))
     results, used = [], 0
     for item in items:
-        results.append(replace(item, swapped=swapped[used : used + len(item.faces)]))
+        own = swapped[used : used + len(item.faces)]
+        results.append(replace(item, swapped=own, generated=own))
         used += len(item.faces)
     return results
 
 
-def compose(items: Iterable[FrameFaces], weight: float, clock: StageClock) -> Iterator[FrameFaces]:
+def compose(
+    items: Iterable[FrameFaces], weight: float, clock: StageClock, composes: bool = False
+) -> Iterator[FrameFaces]:
     """Lay the reference over the generator's answer, as far as its mask counts; `weight` in [0, 1].
 
     The photographs show the skin, the lips and the eyes of the source better than a net repaints
-    them; what they do not show is the net's.
+    them; what they do not show is the net's. composes: the run's generator has done so itself.
     """
+
+    def weight_of(face: AlignedFace) -> float:
+        look = face.aims.look
+        generator = None if look is None else look.generator
+        if face.reference is None or (composes if generator is None else generator.net.composes):
+            return 0.0
+        return (weight if look is None else look.reference_weight) * face.clarity
+
     for item in items:
-        if weight > 0:
+        weights = [weight_of(face) for face in item.faces]
+        if any(weights):
             with clock("compose"):
                 swapped = [
-                    y
-                    if face.reference is None
-                    else with_reference(y, face.reference, weight * face.clarity)
-                    for face, y in zip(item.faces, item.swapped, strict=True)
-                ]
+                    y if face.reference is None or each == 0 else
+                    with_reference(y, face.reference, each)
+                    for face, y, each in zip(item.faces, item.swapped, weights, strict=True)
+                ]  # fmt: skip
             item = replace(item, swapped=swapped)
         yield item
 
@@ -252,10 +267,12 @@ def match_colour(
     """
     for item in items:
         with clock("match colour"):
-            swapped = [
-                toned_like(face.crop, matched_colour(face.crop, y, face.swapped_part(mask), share))
-                for face, y in zip(item.faces, item.swapped, strict=True)
-            ]
+            swapped = []
+            for face, y in zip(item.faces, item.swapped, strict=True):
+                look = face.aims.look
+                part = face.swapped_part(mask if look is None else look.mask)
+                own = share if look is None else look.colour_match
+                swapped.append(toned_like(face.crop, matched_colour(face.crop, y, part, own)))
         yield replace(item, swapped=swapped)
 
 
@@ -269,12 +286,19 @@ def smooth(
     before = begin.smoothing if begin is not None else {}
     tracks = {number: SmoothedFace(share, last) for number, last in before.items()}
     for item in items:
-        if share > 0:
+        shares = [
+            share if face.aims.look is None else face.aims.look.temporal_smoothing
+            for face in item.faces
+        ]
+        if any(each > 0 for each in shares):
             with clock("smooth"):
-                swapped = [
-                    tracks.setdefault(face.track, SmoothedFace(share))(item.index, face.crop, y)
-                    for face, y in zip(item.faces, item.swapped, strict=True)
-                ]
+                swapped = []
+                for face, y, each in zip(item.faces, item.swapped, shares, strict=True):
+                    track = tracks.get(face.track)
+                    if track is None or track.share != each:
+                        last = None if track is None else track.last
+                        track = tracks[face.track] = SmoothedFace(each, last)
+                    swapped.append(track(item.index, face.crop, y) if each > 0 else y)
             item = replace(item, swapped=swapped)
             tracks = _present(tracks, item)
         yield _with_last(item, "smoothing", tracks)
@@ -320,7 +344,8 @@ def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
     pixels, boxes = item.frame.rgb, list[Box]()
     for face, swapped in zip(item.faces, item.swapped, strict=True):
         answer = as_recorded(face, swapped)
-        patch = paste_face(pixels, answer, face.affine, face.swapped_part(mask))
+        own = mask if face.aims.look is None else face.aims.look.mask
+        patch = paste_face(pixels, answer, face.affine, face.swapped_part(own))
         if patch is None:
             continue
         if not boxes:

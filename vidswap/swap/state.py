@@ -6,7 +6,7 @@ import io
 import pickle
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from vidswap.blending.reference import ReferenceMoment
@@ -62,7 +62,7 @@ class SwapState:
     @classmethod
     def at_the_end(cls, counts: SwapCounts, damage: str | None) -> SwapState:
         """That of a swap whose last frame is done."""
-        return cls(counts.frames, (), {}, None, counts=replace(counts), damage=damage)
+        return cls(counts.frames, (), {}, None, counts=counts.copy(), damage=damage)
 
     @property
     def is_at_the_end(self) -> bool:

@@ -56,8 +56,21 @@ def _is_sound(state: Any) -> bool:
 
 
 def _is_counts(counts: Any) -> bool:
-    given = isinstance(counts, SwapCounts)
-    return given and all(_whole(getattr(counts, each.name)) for each in fields(SwapCounts))
+    if not isinstance(counts, SwapCounts):
+        return False
+    totals = [each.name for each in fields(SwapCounts) if each.name != "spans"]
+    return all(_whole(getattr(counts, name)) for name in totals) and _is_spans(counts.spans)
+
+
+def _is_spans(spans: Any) -> bool:
+    """Times by person, as `SwapCounts` has them."""
+    return isinstance(spans, dict) and all(
+        isinstance(person, str)
+        and isinstance(times, list)
+        and all(isinstance(span, list) and len(span) == 2 and all(map(_real, span))
+                for span in times)
+        for person, times in spans.items()
+    )  # fmt: skip
 
 
 def _is_following(following: Mapping[str, Any], n_held: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,10 +18,12 @@ from vidswap.provenance.record import Provenance, files_used, recorded_settings,
 from vidswap.runtime.forked import nets_run_here
 from vidswap.runtime.memory import limit_vram, peak_memory_mib
 from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.cast import AUTO, Cast, auto_folder, load_cast
 from vidswap.swap.job import Progress, SwapJob, Watch, check_paths, read_source
-from vidswap.swap.options import SwapOptions, SwapResult
+from vidswap.swap.options import OTHERS, PersonSwapped, SwapCounts, SwapOptions, SwapResult
 from vidswap.swap.request import SwapRequest
 from vidswap.swap.resume import facts_of
+from vidswap.swap.target import output_frames, target_digest
 from vidswap.version import __version__
 
 
@@ -53,25 +56,40 @@ class Worker:
         clock = StageClock()
         picture = check_paths(sources, target, output, options)
         remove_finished_work(output.parent)
-        key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
+        key = None
+        if output_frames(target, output) is None:
+            key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
         with clock("load"):
             nets = self.nets(options)
         limit_vram(options.max_vram, nets.device)
-        with clock("source"):
-            source = read_source(nets, sources, options)
-        files = files_used(sources, source.used)
+        with clock("source" if options.cast is None else "people"):
+            source = (
+                read_source(nets, sources, options) if options.cast is None
+                else load_cast(nets, target, output, sources, options)
+            )  # fmt: skip
+        files = source.files if isinstance(source, Cast) else files_used(sources, source.used)
         with clock("hash"):
-            sha256 = {path: file_sha256(path) for path in (target, *files)}
+            shown, digest = target_digest(target)
+            of_files = {path: file_sha256(path) for path in files}
+        sha256 = {target: digest, **of_files}
         checkpoint, settings = nets.generator.sha256, recorded_settings(asdict(options))
-        facts = SwapFacts(target, files, sha256, __version__, checkpoint, settings)
+        people = source.provenance(files) if isinstance(source, Cast) else []
+        facts = SwapFacts(
+            shown, files, {**sha256, shown: digest}, __version__, checkpoint, settings, people
+        )
         with ExitStack() as stack:
             with clock("sign"):
                 provenance = Provenance(output, facts, key, options.no_provenance)
             stack.enter_context(provenance)
             work = {} if picture else facts_of(target, sha256, source.used, asdict(options), nets)
+            if isinstance(source, Cast) and not picture:
+                work |= source.facts(sha256)
             job = SwapJob(nets, source, options, clock, progress, provenance, work, watch)
             warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
         counts = job.counts
+        notes = list(source.notes) if isinstance(source, Cast) else []
+        if options.cast == AUTO:
+            shutil.rmtree(auto_folder(output), ignore_errors=True)
         return SwapResult(
             output=str(output),
             frames=counts.frames,
@@ -87,7 +105,8 @@ class Worker:
             checkpoint_sha256=nets.generator.sha256,
             source_frames_used=source.used,
             source_frames_left_out=source.left_out,
-            warnings=tuple(warnings),
+            warnings=tuple(notes + warnings),
+            people=source.people(counts) if isinstance(source, Cast) else _people(counts, files),
             manifest=provenance.label,
             signed_by=provenance.signer if provenance.label else None,
             no_provenance=options.no_provenance,
@@ -120,6 +139,16 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _people(counts: SwapCounts, files: Sequence[Path]) -> tuple[PersonSwapped, ...]:
+    """Whom `--face` chose, and who was left alone, from when to when."""
+    names = tuple(path.name for path in files)
+    return tuple(
+        PersonSwapped(person, "", () if person == OTHERS else names,
+                      tuple((span[0], span[1]) for span in spans))
+        for person, spans in sorted(counts.spans.items())
+    )  # fmt: skip
 
 
 def load_models(options: SwapOptions | None = None) -> Nets:

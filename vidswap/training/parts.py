@@ -27,8 +27,8 @@ MIB = 2**20
 PART_MIB, PACK_MIB = 15.0, 60.0
 MANIFEST_FILE = "parts.json"
 _NETS = ("generator", "average", "discriminator")
-# What the commands import beyond the four; all are pure Python, or weights.
-_PACKAGES = ("click", "tqdm", "face_recognition_models")
+# What the commands import beyond the four; all are pure Python.
+_PACKAGES = ("click", "tqdm")
 _SECOND_ENCODER_PACKAGES = ("tflite", "flatbuffers")
 
 
@@ -147,7 +147,4 @@ def _files_to_pack(
 
 
 def _is_needed(path: Path) -> bool:
-    # Of dlib's models only the identity encoder; bytecode is made again.
-    if path.suffix == ".dat":
-        return "resnet" in path.name
-    return "__pycache__" not in path.parts
+    return "__pycache__" not in path.parts  # bytecode is made again

@@ -133,7 +133,7 @@ def build_dataset(
     check_dataset_output(output, options.overwrite)
     found = find_material(inputs, output, options.identity)
     tally = _Tally(other_files=found.n_other_files)
-    builder = _Builder(*load_detector("mediapipe"), options, tally)
+    builder = _Builder(*load_detector("blazeface"), options, tally)
     try:
         with DatasetWriter(output, options.kind, options.overwrite) as writer:
             # None: no bar unless a terminal shows it.

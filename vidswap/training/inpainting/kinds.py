@@ -20,9 +20,12 @@ from vidswap.training.loop import Sampler
 
 # The module of a kind is imported when a configuration first asks for it; its `KIND` is a `Kind`.
 _MODULES = {
+    "content": "vidswap.training.inpainting.content",
+    "context": "vidswap.training.inpainting.context",
     "dcgan": "vidswap.training.inpainting.dcgan",
     "idgan": "vidswap.training.inpainting.idgan",
     "parsing": "vidswap.training.inpainting.parsing",
+    "swapinpaint": "vidswap.training.inpainting.swapinpaint",
 }
 
 
@@ -32,7 +35,8 @@ class InpaintJob:
 
     `cache` holds decoded faces and embeddings (default: beside the run). `parsing` and
     `second_encoder` are for the kinds that need them: a checkpoint of the parsing net, and a
-    TFLite face net. `start_from` is the state of another run of the same nets.
+    TFLite face net; so is `content`, a checkpoint of SwapInpaint's C. `start_from` is the state of
+    another run of the same nets.
     """
 
     config: str
@@ -40,6 +44,7 @@ class InpaintJob:
     run: Path
     cache: Path | None = None
     parsing: Path | None = None
+    content: Path | None = None
     second_encoder: Path | None = None
     start_from: Path | None = None
     resume: bool = False

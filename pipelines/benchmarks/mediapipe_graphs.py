@@ -1,4 +1,6 @@
-"""mediapipe's nets as three small graphs, started without a word on the terminal.
+"""mediapipe's own nets as three small graphs, to compare ours with.
+
+`pip install mediapipe==0.10.9` on Python 3.11; vidswap itself does not need it.
 
 mediapipe's own `FaceMesh` hides a second detector and the landmarks of the frame before. These
 graphs take a picture that was cut out to the net's input size and keep nothing between two calls.
@@ -13,13 +15,14 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.errors import MissingLibraryError
-from vidswap.faces.system_libraries import check_system_libraries
+from vidswap.faces.blazeface_detector import AttentionMeshFinder, BlazeFaceDetector
+from vidswap.faces.nets.boxes import ScoredBox
 from vidswap.runtime.interrupts import interrupts_put_off
-from vidswap.runtime.process import quiet_native_logs
 
 MESH_SIZE = 192  # pixels, side of the landmark net's input
 
@@ -107,6 +110,60 @@ _MESH_GRAPH = f"""
 """
 
 
+class MediapipeDetector(BlazeFaceDetector):
+    """`BlazeFaceDetector` with mediapipe's nets."""
+
+    def __init__(self, min_score: float = 0.6) -> None:
+        self._full_range = _Boxes("FullRange", 192, min_score)  # type: ignore[assignment]
+        self._short_range = _Boxes("ShortRange", 128, min_score)  # type: ignore[assignment]
+
+    def close(self) -> None:
+        self._full_range.close()
+        self._short_range.close()
+
+
+class MediapipeFinder(AttentionMeshFinder):
+    """`AttentionMeshFinder` with mediapipe's net."""
+
+    def __init__(self, min_presence: float = 0.5) -> None:
+        self._min_presence = min_presence
+        self._graph = start_mesh()
+        self._net = self._answers
+
+    def close(self) -> None:
+        self._graph.close()
+
+    def _answers(self, pictures: NDArray[np.uint8]) -> tuple[Any, Any]:
+        """Landmarks (B, 478, 3) and the logits of mediapipe's presence."""
+        answers = [self._graph.process(picture) for picture in pictures]
+        points = np.array([answer.points for answer in answers], np.float32).reshape(-1, 478, 3)
+        presence = np.array([answer.presence for answer in answers], np.float64)
+        presence = np.clip(presence, 1e-12, 1 - 1e-12)
+        return points, np.log(presence / (1 - presence))
+
+
+class _Boxes:
+    """`BoxNet` with mediapipe's net, decoding and suppression."""
+
+    def __init__(self, kind: str, size: int, min_score: float) -> None:
+        self.size = size
+        self._graph = start_detector(kind, size, min_score)
+        self.close = self._graph.close
+
+    def find(self, pictures: NDArray[np.uint8]) -> list[list[ScoredBox]]:
+        return [
+            [_scored_box(found) for found in self._graph.process(picture).detections or []]
+            for picture in pictures
+        ]
+
+
+def _scored_box(found: Any) -> ScoredBox:
+    rect = found.location_data.relative_bounding_box
+    corners = [[rect.xmin, rect.ymin], [rect.xmin + rect.width, rect.ymin + rect.height]]
+    keypoints = [(point.x, point.y) for point in found.location_data.relative_keypoints]
+    return ScoredBox(np.array(corners), np.array(keypoints), float(found.score[0]))
+
+
 def start_detector(kind: str, size: int, min_score: float) -> Any:
     """BlazeFace, `kind` "FullRange" or "ShortRange", for pictures of its input size.
 
@@ -160,8 +217,7 @@ def _load_mediapipe() -> tuple[Any, Any]:
 
     Imported on first use: the import takes a second and reads its log level from the environment.
     """
-    check_system_libraries()
-    quiet_native_logs()
+    os.environ.setdefault("GLOG_minloglevel", "3")
     # mediapipe's own call, of which its newer protobuf (Python 3.12) warns.
     warnings.filterwarnings("ignore", "SymbolDatabase.GetPrototype", UserWarning)
     try:
@@ -178,7 +234,7 @@ def _load_mediapipe() -> tuple[Any, Any]:
         from mediapipe.python.solution_base import SolutionBase
     except ImportError as error:
         raise MissingLibraryError(
-            f"mediapipe cannot be imported ({error}); `vidswap doctor` suggests a fix"
+            f"mediapipe cannot be imported ({error}); pip install mediapipe==0.10.9"
         ) from error
 
     def parse(text: str) -> Any:
@@ -204,3 +260,13 @@ def _silenced_stderr() -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
             os.close(nowhere)
+
+
+def person_mask(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """mediapipe's selfie segmentation of a picture shrunk to 256x256, in [0, 1]."""
+    _load_mediapipe()
+    from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+
+    small = cv2.resize(rgb, (256, 256), interpolation=cv2.INTER_AREA)
+    with _silenced_stderr(), SelfieSegmentation(model_selection=0) as segmentation:
+        return np.asarray(segmentation.process(small).segmentation_mask, np.float32)
