@@ -65,7 +65,8 @@ def test_looking_closely_at_frames_gives_the_pixels_of_the_run(
         frames = [frame for _, frame in zip(range(4), reader, strict=False)]
     of_a_run = [frame.rgb for frame in swap_frames(frames, source, nets, options)]
     assigner = OneSource(FaceChooser.of(options.face, nets), source)
-    looked = [frame.rgb for frame, _ in swapped(faces_of(frames, assigner, nets), nets, options)]
+    found = faces_of(frames, assigner, nets)
+    looked = [frame.rgb for frame, _ in swapped(found, assigner, nets, options)]
     assert len(looked) == len(of_a_run) == 4
     for one, other in zip(looked, of_a_run, strict=True):
         assert np.array_equal(one, other)

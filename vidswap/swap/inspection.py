@@ -25,7 +25,7 @@ def faces_of(frames: Iterable[Frame], assigner: FaceAssigner, nets: Nets) -> lis
 
 
 def swapped(
-    found: Sequence[FrameFaces], nets: Nets, options: SwapOptions
+    found: Sequence[FrameFaces], assigner: FaceAssigner, nets: Nets, options: SwapOptions
 ) -> list[tuple[Frame, FrameFaces]]:
     """The rest of the swap for frames of `faces_of`: each finished, with what it was made of.
 
@@ -33,11 +33,13 @@ def swapped(
     """
     clock = StageClock()
     items: Iterable[FrameFaces] = found
-    if options.reference and nets.generator.net.takes.reference:
+    looks = getattr(assigner, "looks", ())  # of an assigner that has more than the run's
+    generators = [nets.generator, *(look.generator for look in looks if look.generator)]
+    if options.reference and any(g.net.takes.reference for g in generators):
         items = stages.warp_references(stages.reshape(items, options.shape, clock), clock)
-    weight = 0.0 if nets.generator.net.composes else options.reference_weight
     generated = stages.generate(items, nets, ShrinkingBatches(_BATCH), clock)
-    composed = stages.compose(generated, weight, clock)
+    composes = nets.generator.net.composes
+    composed = stages.compose(generated, options.reference_weight, clock, composes)
     matched = stages.match_colour(composed, options.colour_match, options.mask, clock)
     smoothed = stages.smooth(matched, options.temporal_smoothing, clock)
     return list(stages.blend(smoothed, options.mask, clock))

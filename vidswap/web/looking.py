@@ -99,12 +99,13 @@ class Looker:
         first = max(0, number - LEAD) if lead and options.temporal_smoothing > 0 else number
         tell("swapping the frame")
 
+        assigner = OneSource(FaceChooser.of(options.face, nets, main), source)
+
         def find() -> list[FrameFaces]:
-            assigner = OneSource(FaceChooser.of(options.face, nets, main), source)
             return faces_of((target.frame(n) for n in range(first, number + 1)), assigner, nets)
 
         found = self._found.get((by_source, by_face, first, number), find)
-        frame, item = swapped(found, nets, options)[-1]
+        frame, item = swapped(found, assigner, nets, options)[-1]
         size = None
         after = frame.rgb
         if encoded and not target.is_picture and item.faces:
