@@ -115,6 +115,9 @@ def application(site: Site, token: str, hosts: list[str]) -> Guard:
         Route("/thumbnail", _answering(thumbnail, site)),
         Route("/look", _answering(look, site), methods=["POST"]),
         Route("/look/{id}/{layer}", _answering(layer, site)),
+        Route("/people", _answering(people, site)),
+        Route("/people", _answering(assign, site), methods=["POST"]),
+        Route("/people/find", _answering(find_people, site), methods=["POST"]),
         Route("/command", _answering(command, site), methods=["POST"]),
         Route("/warm", _answering(warm, site), methods=["POST"]),
         Route("/jobs", _answering(jobs, site)),
@@ -291,7 +294,9 @@ async def look(site: Site, request: Request) -> Response:
     def looked() -> Any:
         if mine != site.newest_look:
             return None
-        return site.swapper.call("look", asked, number, lead, encoded, listen=site.listen)
+        return site.swapper.call(
+            "look", asked, number, lead, encoded, site.roots, listen=site.listen
+        )
 
     found = await asyncio.to_thread(looked)
     if found is None:
@@ -321,6 +326,36 @@ async def warm(site: Site, request: Request) -> Response:
     if site.swapper.busy_with is None:
         await asyncio.to_thread(site.swapper.call, "warm", SwapOptions())
     return JSONResponse({})
+
+
+# People
+
+
+async def people(site: Site, request: Request) -> Response:
+    """Who is in a cast folder, and whose face they get."""
+    folder = site.roots.inside(request.query_params.get("path"))
+    return JSONResponse(await asyncio.to_thread(site.viewer.call, "people", folder, site.roots))
+
+
+async def assign(site: Site, request: Request) -> Response:
+    """Give a person a source, or their own face back; answers as `people`."""
+    given = await _asked(request)
+    folder, person = site.roots.inside(given.get("cast")), given.get("person")
+    source = None if given.get("source") is None else site.roots.inside(given["source"])
+    if not isinstance(person, str):
+        raise BadOptionError("a person is named by an id, such as p1")
+    await asyncio.to_thread(site.viewer.call, "assign", folder, person, source, site.roots)
+    return JSONResponse(await asyncio.to_thread(site.viewer.call, "people", folder, site.roots))
+
+
+async def find_people(site: Site, request: Request) -> Response:
+    """Look through a target for everybody in it; answers with the cast folder."""
+    target = site.roots.inside((await _asked(request)).get("target"))
+    if site.jobs.running is not None:
+        raise BadOptionError("a swap is running; look for people after it")
+    beside = site.results if target.is_relative_to(site.uploads) else target.parent
+    find = partial(site.swapper.call, "find", target, beside, listen=site.listen)
+    return JSONResponse({"folder": await asyncio.to_thread(find)})
 
 
 # Jobs
@@ -356,7 +391,8 @@ async def cancel(site: Site, request: Request) -> Response:
 
 async def resume(site: Site, request: Request) -> Response:
     before = site.jobs.record(request.path_params["id"]).swap()
-    for path in (*before.sources, before.target, before.output):
+    files = [*before.sources, before.target, before.output]
+    for path in files + ([before.options.cast] if before.options.cast else []):
         site.roots.inside(str(path))
     record = await asyncio.to_thread(site.jobs.begin, before)
     return JSONResponse({"id": record.id})

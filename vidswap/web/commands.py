@@ -10,6 +10,7 @@ from typing import Any
 from vidswap.errors import JobCancelledError, NotAVideoError
 from vidswap.swap.request import SwapRequest
 from vidswap.web.engine import Commands, Listen
+from vidswap.web.roots import Roots
 
 PROGRESS_SECONDS = 0.25  # between two words of progress
 PICTURE_SECONDS = 0.5  # between two frames that are shown of a run
@@ -36,13 +37,26 @@ def viewing(say: Listen, is_cancelled: Callable[[], bool]) -> Commands:
         found = verify_file(path)
         return {"verdict": found.verdict, "text": verification_as_text(found)}
 
-    def check(request: SwapRequest) -> None:
+    def check(request: SwapRequest, roots: Roots) -> None:
         from vidswap.swap.job import check_paths
 
+        _check_cast(request, roots)
         check_paths(list(request.sources), request.target, request.output, request.options)
+
+    def people(folder: Path, roots: Roots) -> dict[str, Any]:
+        from vidswap.web.people import people_of
+
+        return people_of(folder, roots)
+
+    def assign(folder: Path, person: str, source: Path | None, roots: Roots) -> None:
+        from vidswap.web.people import assign_source
+
+        assign_source(folder, person, source, roots)
 
     return {
         "check": check,
+        "people": people,
+        "assign": assign,
         "open": lambda path: target(path).facts(),
         "frame": frame,
         "strip": lambda path: as_jpeg(target(path).strip()),
@@ -69,11 +83,34 @@ def swapping(say: Listen, is_cancelled: Callable[[], bool]) -> Commands:
     def warm(options: SwapOptions) -> None:
         worker.nets(options)
 
-    def look(request: SwapRequest, number: int, lead: bool, encoded: bool) -> dict[str, Any]:
+    def look(
+        request: SwapRequest, number: int, lead: bool, encoded: bool, roots: Roots
+    ) -> dict[str, Any]:
+        _check_cast(request, roots)
+
         def tell(words: str) -> None:
             say({"doing": words})
 
         return looker.look(request, number, lead=lead, encoded=encoded, tell=tell)
+
+    def find(target: Path, beside: Path) -> str:
+        from vidswap.people.embedding import FaceEmbedder
+        from vidswap.swap.first_pass import find_people
+        from vidswap.web.people import cast_folder_for
+
+        folder, is_there = cast_folder_for(target, beside)
+        if is_there:
+            return str(folder)
+        say({"doing": "loading the nets"})
+
+        def progress(done: int, expected: int) -> None:
+            if is_cancelled():
+                raise JobCancelledError("cancelled; finding the people again goes on")
+            say({"frames": done, "expected": expected})
+
+        embedder = FaceEmbedder.of(worker.nets(SwapOptions()))
+        find_people(target, folder, embedder=embedder, progress=progress)
+        return str(folder)
 
     def run(request: SwapRequest) -> dict[str, Any]:
         options = request.options
@@ -125,4 +162,15 @@ def swapping(say: Listen, is_cancelled: Callable[[], bool]) -> Commands:
             )
         return page_html(found)
 
-    return {"warm": warm, "look": look, "layer": looker.layer, "run": run, "report": report}
+    return {
+        "warm": warm, "look": look, "layer": looker.layer, "find": find, "run": run,
+        "report": report,
+    }  # fmt: skip
+
+
+def _check_cast(request: SwapRequest, roots: Roots) -> None:
+    """Refuse a cast whose plan names files outside. Raises CastError, OutsideError."""
+    if isinstance(request.options.cast, Path):
+        from vidswap.web.people import plan_within
+
+        plan_within(request.options.cast, roots)

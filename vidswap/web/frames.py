@@ -36,6 +36,11 @@ class Target:
     """A clip or picture whose frames are asked for in any order. Raises as `VideoReader`."""
 
     def __init__(self, path: Path) -> None:
+        if path.is_dir():
+            raise NotAVideoError(
+                f"{path} is a folder; the page shows clips and pictures, and vidswap run takes "
+                "image sequences"
+            )
         self.path, self.version = path, file_version(path)
         self.info = probe(path)
         self._kept: OrderedDict[int, Frame] = OrderedDict()
@@ -53,6 +58,11 @@ class Target:
         self._times, self._keys, self._tick = times.frames, times.keys, times.time_base
         self._reader = VideoReader(path)
         self._zero = self._reader.zero
+
+    @property
+    def zero(self) -> float:
+        """The clip's beginning on its own clock, in seconds."""
+        return float(self._zero)
 
     @property
     def count(self) -> int:

@@ -23,6 +23,7 @@ from vidswap.runtime.text import escaped
 from vidswap.swap.command_line import command_line
 from vidswap.swap.request import SwapRequest
 from vidswap.web.engine import Engine
+from vidswap.web.roots import Roots
 
 logger = logging.getLogger(__name__)
 
@@ -55,15 +56,16 @@ class Running:
 class Jobs:
     """Begins, cancels and lists the page's jobs; one at a time runs, in the engine's process."""
 
-    def __init__(self, folder: Path, engine: Engine, viewer: Engine) -> None:
+    def __init__(self, folder: Path, engine: Engine, viewer: Engine, roots: Roots) -> None:
         self.state, self._engine, self._viewer = StateFolder(folder), engine, viewer
+        self._roots = roots
         self.state.make()
         self._lock = threading.Lock()
         self.running: Running | None = None
 
     def begin(self, request: SwapRequest) -> JobRecord:
         """Start a swap, or go on with it. Raises VidswapError where it would be refused at once."""
-        self._viewer.call("check", request)
+        self._viewer.call("check", request, self._roots)
         with self._lock:
             if self.running is not None:
                 raise BadOptionError("a swap is running; cancel it or wait for its end")

@@ -37,6 +37,7 @@ def draw_layer(name: str, item: FrameFaces, mask: MaskName, found: FrameFaces) -
 
 
 def _mask(face: AlignedFace, mask: MaskName) -> Layer | None:
+    mask = face.aims.look.mask if face.aims.look else mask  # a person of a cast has their own
     return _tinted(face.swapped_part(mask), _MASK_COLOUR)
 
 

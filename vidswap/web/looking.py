@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ from vidswap.media.picture_encoder import PictureEncoder
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
 from vidswap.people.main_person import MainPerson, main_person_of
+from vidswap.people.plan import PLAN
 from vidswap.people.source import SourceIdentity, SourceReader
-from vidswap.swap.faces import FrameFaces, OneSource
+from vidswap.people.tracks import TRACKS
+from vidswap.swap.cast import Cast, load_cast
+from vidswap.swap.faces import FaceAssigner, FrameFaces, OneSource
 from vidswap.swap.inspection import faces_of, swapped
 from vidswap.swap.job import read_source
 from vidswap.swap.options import SwapOptions
@@ -88,23 +91,15 @@ class Looker:
         options = request.options
         tell("loading the nets")
         nets = self._worker.nets(options)
-        files = tuple(file_version(path) for path in request.sources)
-        by_source = (files, options.k_shot, str(options.source_face), options.detector)
-        tell("reading the source")
-        source = self._sources.get(by_source, lambda: read_source(nets, request.sources, options))
         target = self._target(request.target)
-        by_face = (target.version, str(options.face), options.detector)
-        tell("looking for the person")
-        main = self._people.get(by_face, lambda: _main_person(target, options, nets))
         first = max(0, number - LEAD) if lead and options.temporal_smoothing > 0 else number
+        key, assigner, source = self._assigner(request, target, nets, tell)
         tell("swapping the frame")
-
-        assigner = OneSource(FaceChooser.of(options.face, nets, main), source)
 
         def find() -> list[FrameFaces]:
             return faces_of((target.frame(n) for n in range(first, number + 1)), assigner, nets)
 
-        found = self._found.get((by_source, by_face, first, number), find)
+        found = self._found.get((key, first, number), find)
         frame, item = swapped(found, assigner, nets, options)[-1]
         size = None
         after = frame.rgb
@@ -124,6 +119,32 @@ class Looker:
             "layers": list(LAYERS),
         }
 
+    def _assigner(
+        self, request: SwapRequest, target: Target, nets: Nets, tell: Tell
+    ) -> tuple[Hashable, FaceAssigner, SourceIdentity | Cast]:
+        """Whose face everybody gets, and what the faces found depend on."""
+        options = request.options
+        if isinstance(options.cast, Path):
+            tell("reading the cast")
+            files = [options.cast / name for name in (PLAN, TRACKS)]
+            made_of = (*map(file_version, files), target.version, options.k_shot, id(nets))
+            cast = self._sources.get(
+                made_of, lambda: load_cast(nets, target.path, request.output, (), options)
+            )
+            # What is found holds the settings of each person, and so those of the run.
+            return (made_of, repr(options)), cast.assigner(options, target.zero), cast
+        files = [*request.sources]
+        by_source = (*map(file_version, files), options.k_shot, str(options.source_face))
+        tell("reading the source")
+        source = self._sources.get(
+            (by_source, options.detector), lambda: read_source(nets, request.sources, options)
+        )
+        by_face = (target.version, str(options.face), options.detector)
+        tell("looking for the person")
+        main = self._people.get(by_face, lambda: _main_person(target, options, nets))
+        chooser = FaceChooser.of(options.face, nets, main)
+        return (by_source, by_face), OneSource(chooser, source), source
+
     def layer(self, identity: str, name: str) -> bytes | None:
         """A picture of an earlier answer; None once it is no longer kept."""
         look: Look | None = self._looks.peek(identity)
@@ -141,10 +162,12 @@ def _main_person(target: Target, options: SwapOptions, nets: Nets) -> MainPerson
     return main_person_of(target.path, SourceReader.of(nets))
 
 
-def _told(source: SourceIdentity) -> dict[str, Any]:
+def _told(source: SourceIdentity | Cast) -> dict[str, Any]:
+    notes = source.notes if isinstance(source, Cast) else ()
     return {
         "used": len(source.used),
         "left_out": [f"{name}: {reason}" for name, reason in source.left_out[:20]],
+        "notes": list(notes),
     }
 
 

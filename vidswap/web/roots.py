@@ -13,6 +13,7 @@ from vidswap.media.picture import PICTURE_SUFFIXES
 from vidswap.runtime.text import shown
 
 MOST_LISTED = 2000  # entries of a folder that are shown
+_PLAN = "people.toml"  # of a cast folder
 _LONGEST = 4096  # characters of a path
 _MEDIA = frozenset(
     {
@@ -30,7 +31,8 @@ class OutsideError(BadOptionError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder of a listing. kind: folder, media, identity, checkpoint or manifest."""
+    """A file or folder of a listing. kind: folder, cast, state, media, identity, checkpoint,
+    manifest."""
 
     name: str
     path: str
@@ -91,11 +93,12 @@ class Roots:
                 suffix = Path(entry.name).suffix.lower()
                 kind = "media" if suffix in _MEDIA else _KINDS.get(suffix)
                 if is_folder:
-                    state = entry.name.endswith(".state")
-                    yield Entry(entry.name, str(path), "state" if state else "folder", 0)
+                    kind = "state" if suffix == ".state" else "folder"
+                    kind = "cast" if (path / _PLAN).is_file() else kind
+                    yield Entry(entry.name, str(path), kind, 0)
                 elif kind is not None and entry.is_file():
                     yield Entry(entry.name, str(path), kind, size)
 
 
 def _order(entry: Entry) -> tuple[bool, str]:
-    return entry.kind not in ("folder", "state"), entry.name.casefold()
+    return entry.kind not in ("folder", "state", "cast"), entry.name.casefold()

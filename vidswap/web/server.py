@@ -64,9 +64,10 @@ class PageServer:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         self.address = f"http://{HOST}:{port}/{token}/"
         viewer, swapper = Engine("viewing", viewing), Engine("swapping", swapping)
+        inside = Roots(allowed)
         self.site = Site(
-            roots=Roots(allowed), work=work, viewer=viewer, swapper=swapper,
-            jobs=Jobs(work / "jobs", swapper, viewer), max_upload=options.max_upload,
+            roots=inside, work=work, viewer=viewer, swapper=swapper,
+            jobs=Jobs(work / "jobs", swapper, viewer, inside), max_upload=options.max_upload,
             segment_frames=options.segment_frames, target=target,
         )  # fmt: skip
         config = uvicorn.Config(

@@ -21,7 +21,7 @@ Widget = Literal["choice", "switch", "slider", "number", "file", "codec", "face"
 # The options that a page may set; the others have their defaults.
 OFFERED = (
     "mask", "reference", "reference_weight", "shape", "colour_match", "temporal_smoothing",
-    "checkpoint", "face", "source_face", "k_shot", "start", "end", "codec", "crf",
+    "checkpoint", "cast", "face", "source_face", "k_shot", "start", "end", "codec", "crf",
     "match_bitrate", "overwrite",
 )  # fmt: skip
 # Those that show in one frame by themselves, and those that show in its coded form.
@@ -72,7 +72,7 @@ def _field(each: Option) -> Field:
         widget=_widget(each),
         default=each.default,
         unset=text.unset,
-        choices=tuple(CODECS) if each.name == "codec" else each.choices or text.words,
+        choices=_choices(each),
         least=text.least,
         greatest=greatest,
         step=_STEP if each.kind is float and greatest is not None else 0.01,
@@ -81,6 +81,13 @@ def _field(each: Option) -> Field:
         shows=shows,
         folded=each.name in FOLDED,
     )
+
+
+def _choices(each: Option) -> tuple[str, ...]:
+    if each.name == "codec":
+        return tuple(CODECS)
+    # A cast that is made by itself is looked at first: the page finds the people by a button.
+    return each.choices or (() if each.name == "cast" else each.text.words)
 
 
 def _widget(each: Option) -> Widget:
@@ -115,7 +122,9 @@ def options_of_page(given: Any, roots: Roots, segment_frames: int) -> SwapOption
         given.pop("crf", None)
     options = options_from(given)
     files: dict[str, Any] = {}
-    for name in ("checkpoint", "face", "source_face"):
+    if options.cast == "auto":
+        raise BadOptionError("a cast is a folder here; press Find the people to make one")
+    for name in ("checkpoint", "cast", "face", "source_face"):
         value = getattr(options, name)
         if isinstance(value, Path):
             files[name] = roots.inside(str(value))
@@ -130,7 +139,10 @@ def request_of_page(given: Any, roots: Roots, segment_frames: int) -> SwapReques
     if not isinstance(given, Mapping):
         raise BadOptionError("a request is an object with sources, target, output and options")
     sources = given.get("sources")
-    if not isinstance(sources, list) or not sources:
+    options = options_of_page(given.get("options", {}), roots, segment_frames)
+    if options.cast is not None:  # its plan names the sources
+        sources = []
+    elif not isinstance(sources, list) or not sources:
         raise BadOptionError(
             "no source is chosen; drop a photograph of the person whose face it is"
         )
@@ -141,7 +153,6 @@ def request_of_page(given: Any, roots: Roots, segment_frames: int) -> SwapReques
     target = roots.inside(given["target"])
     output = given.get("output")
     path = roots.inside(output) if output else output_for(target, target.parent)
-    options = options_of_page(given.get("options", {}), roots, segment_frames)
     return SwapRequest(tuple(map(roots.inside, sources)), target, path, options)
 
 

@@ -7,8 +7,10 @@ const LOOK_PAUSE = 140; // ms after the last change of a setting
 const POLL = 400; // ms between two questions about a job
 const WORDS_AFTER = 500; // ms that a look takes before it is said what it waits for
 
+const SOURCE_TYPE = "application/x-vidswap-source"; // of what is dragged onto a person
+
 const stage = new Stage();
-const chosen = { sources: [], target: null, facts: null, number: 0, look: null, job: null, result: null };
+const chosen = { sources: [], target: null, facts: null, number: 0, look: null, job: null, result: null, assigned: false };
 let lookTimer = 0, lookNumber = 0, scrubTimer = 0, running = false;
 
 // Talking to the server
@@ -100,10 +102,13 @@ function markChanged(field) {
   if (output) output.textContent = Number(raw).toFixed(2);
 }
 function request() {
-  return { sources: chosen.sources, target: chosen.target, output: $("output").value.trim(), options: options() };
+  return { sources: castFolder() ? [] : chosen.sources, target: chosen.target, output: $("output").value.trim(), options: options() };
 }
+const castFolder = () => rawValue(fieldNamed("cast"));
+const isReady = () => Boolean(chosen.target && (castFolder() ? chosen.assigned : chosen.sources.length > 0));
 function settingChanged(field) {
   const { label, shows, name } = field.dataset;
+  if (name === "cast") tried(showPeople)();
   const before = field.dataset.last ?? field.dataset.default;
   const now = rawValue(field);
   field.dataset.last = now;
@@ -131,7 +136,7 @@ let commandTimer = 0;
 function refreshCommand() {
   clearTimeout(commandTimer);
   commandTimer = setTimeout(tried(async () => {
-    const ready = chosen.sources.length > 0 && chosen.target;
+    const ready = isReady();
     $("run").disabled = !ready || running;
     $("command-box").hidden = !ready;
     await ask("session", request(), "PUT");
@@ -161,7 +166,8 @@ function showSources() {
   const list = $("sources");
   list.replaceChildren(...chosen.sources.map((path) => {
     const item = element("li");
-    const picture = element("img", "", { alt: "", src: query("thumbnail", { path }) });
+    const picture = element("img", "", { alt: "", src: query("thumbnail", { path }), draggable: "true" });
+    picture.addEventListener("dragstart", (event) => event.dataTransfer.setData(SOURCE_TYPE, path));
     picture.addEventListener("error", () => { picture.removeAttribute("src"); });
     const remove = element("button", "\u00d7", { type: "button", "aria-label": `Remove ${nameOf(path)}` });
     remove.addEventListener("click", () => {
@@ -175,8 +181,12 @@ function showSources() {
   }));
 }
 function sourcesChanged() {
-  stage.clearAfter();
   refreshCommand();
+  if (castFolder()) {
+    tried(showPeople)(); // they are what people can get
+    return;
+  }
+  stage.clearAfter();
   requestLook({});
 }
 function addSource(path) {
@@ -189,6 +199,11 @@ async function openTarget(path, output) {
   fail(null);
   say("Opening the target\u2026");
   const facts = await ask("open", { path });
+  if (chosen.target && chosen.target !== facts.path && castFolder()) {
+    setRaw(fieldNamed("cast"), ""); // that of another clip
+    markChanged(fieldNamed("cast"));
+    await showPeople();
+  }
   chosen.target = facts.path;
   chosen.facts = facts;
   chosen.result = null;
@@ -205,6 +220,7 @@ async function openTarget(path, output) {
   stage.open(facts.width, facts.height);
   const isClip = facts.kind === "clip" && facts.frames > 1;
   $("time").hidden = !isClip;
+  $("people").hidden = false;
   $("scrub").max = facts.frames - 1;
   if (isClip) {
     $("strip").hidden = true;
@@ -286,7 +302,7 @@ addEventListener("resize", markRange);
 function requestLook(why) {
   clearTimeout(lookTimer);
   lookNumber += 1;
-  if (!chosen.target || chosen.sources.length === 0 || running || chosen.result) return;
+  if (!isReady() || running || chosen.result) return;
   const mine = lookNumber;
   lookTimer = setTimeout(tried(() => look(mine, why)), LOOK_PAUSE);
 }
@@ -324,8 +340,9 @@ function lookWords(told, why, change, seconds) {
       : `${change.count.toLocaleString("en")} pixels change, by ${change.mean.toFixed(1)} of 255 on average and ${change.most} at most`;
     return `${why.words}: ${what} (${took}).${coded}`;
   }
+  const notes = told.source.notes.map((note) => ` ${sentence(note)}`).join("");
   const left = told.source.left_out.length ? ` Left out: ${told.source.left_out.join("; ")}.` : "";
-  return `${faces} swapped in ${took}.${coded}${left}`;
+  return `${faces} swapped in ${took}.${coded}${left}${notes}`;
 }
 for (const box of document.querySelectorAll("#layers input[value]:not(#encoded)")) {
   box.addEventListener("change", tried(() => {
@@ -339,15 +356,15 @@ $("encoded").addEventListener("change", () => requestLook({ label: "As encoded",
 
 let choosing = null;
 const KINDS = {
-  target: ["media"], source: ["media", "identity"], batch: ["manifest", "state"], checkpoint: ["checkpoint"],
+  target: ["media"], source: ["media", "identity"], cast: ["cast"], batch: ["manifest", "state"], checkpoint: ["checkpoint"],
   face: ["media"], source_face: ["media"],
 };
 async function chooseFile(what) {
   choosing = what;
-  const titles = { target: "Choose a target", source: "Choose a source", batch: "Choose a manifest of vidswap batch" };
+  const titles = { target: "Choose a target", source: "Choose a source", batch: "Choose a manifest of vidswap batch", cast: "Choose a cast folder" };
   $("files-title").textContent = titles[what] || "Choose a file";
   $("files-folder").hidden = what !== "source";
-  $("files-upload").parentElement.hidden = what === "batch";
+  $("files-upload").parentElement.hidden = what === "batch" || what === "cast";
   $("files-upload").toggleAttribute("multiple", what === "source");
   if (!$("files").open) $("files").showModal();
   await list(localStorage.getItem("folder") || "").catch(() => list(""));
@@ -358,12 +375,12 @@ async function list(path) {
   $("files-path").textContent = told.path || "Folders that this page may use";
   $("files-folder").disabled = !told.path;
   const wanted = KINDS[choosing];
-  const rows = told.entries.filter((entry) => entry.kind === "folder" || wanted.includes(entry.kind));
+  const rows = told.entries.filter((entry) => ["folder", "cast"].includes(entry.kind) || wanted.includes(entry.kind));
   const items = rows.map((entry) => {
     const button = element("button", "", { type: "button", class: entry.kind });
-    button.append(element("span", entry.shown + (entry.kind === "folder" ? "/" : "")));
+    button.append(element("span", entry.shown + (["folder", "cast", "state"].includes(entry.kind) ? "/" : "")));
     if (entry.size) button.append(element("span", byteWords(entry.size), { class: "size" }));
-    button.addEventListener("click", tried(() => (entry.kind === "folder" ? list(entry.path) : take(entry.path))));
+    button.addEventListener("click", tried(() => (wanted.includes(entry.kind) ? take(entry.path) : list(entry.path))));
     const item = element("li");
     item.append(button);
     return item;
@@ -447,6 +464,101 @@ takesDrops($("stage"), "target");
 takesDrops($("target-drop"), "target");
 takesDrops($("source-drop"), "source");
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
+
+// People
+
+async function showPeople() {
+  const folder = castFolder();
+  $("people-more").hidden = !folder;
+  $("people-said").hidden = Boolean(folder);
+  if (!folder) {
+    $("people-list").replaceChildren();
+    $("shots").replaceChildren();
+    return;
+  }
+  drawPeople(await ask(query("people", { path: folder }), undefined));
+}
+function drawPeople(told) {
+  const before = chosen.assigned;
+  chosen.assigned = told.people.some((person) => person.sources.length > 0);
+  if (!chosen.assigned) say("Give somebody a source: drag it onto them, or choose it beside them.");
+  if (chosen.assigned !== before) { refreshCommand(); requestLook({}); }
+  const length = Math.max(told.seconds, 1e-3);
+  const place = (seconds) => `${Math.min(100, (100 * seconds) / length)}%`;
+  $("shots").replaceChildren(...told.shots.map((seconds) => {
+    const line = element("i");
+    line.style.left = place(seconds);
+    return line;
+  }));
+  const focused = document.activeElement?.id;
+  $("people-list").replaceChildren(...told.people.map((person) => personRow(told, person, place)));
+  if (focused && focused.startsWith("gets-")) $(focused)?.focus();
+}
+function personRow(told, person, place) {
+  const item = element("li", "", { "data-person": person.id });
+  const picture = element("img", "", { alt: "" });
+  if (person.picture) picture.src = person.picture;
+  const title = person.name ? `${person.id} (${person.name})` : person.id;
+  const doubt = person.doubtful ? `, ${person.doubtful} doubtful` : "";
+  const who = element("label", `${title}, ${person.seconds.toFixed(1)} s${doubt}`, { class: "who", for: `gets-${person.id}` });
+  const gets = element("select", "", { id: `gets-${person.id}` });
+  if (person.same_as) {
+    gets.append(element("option", `the same as ${person.same_as}`));
+    gets.disabled = true;
+  } else {
+    gets.append(element("option", "their own face", { value: "" }));
+    const offered = [...new Set([...person.sources, ...chosen.sources])];
+    for (const path of offered) gets.append(element("option", `gets ${nameOf(path)}`, { value: path, title: path }));
+    gets.value = person.sources[0] || "";
+    gets.addEventListener("change", tried(() => assign(person.id, gets.value || null)));
+  }
+  const spans = element("div", "", { class: "spans", role: "img", "aria-label": `${person.id} is seen from ${person.first.toFixed(2)} s` });
+  for (const [start, end] of person.spans) {
+    const bar = element("i");
+    bar.style.left = place(start);
+    bar.style.width = place(end - start);
+    spans.append(bar);
+  }
+  spans.addEventListener("click", () => {
+    const at = chosen.facts.seconds.findIndex((seconds) => seconds >= person.first + 0.04);
+    tried(goTo)(Math.max(0, at), true);
+  });
+  item.append(picture, who, gets, spans);
+  const takes = (event) => event.dataTransfer.types.includes(SOURCE_TYPE) && !person.same_as;
+  item.addEventListener("dragover", (event) => { if (takes(event)) { event.preventDefault(); item.classList.add("over"); } });
+  item.addEventListener("dragleave", () => item.classList.remove("over"));
+  item.addEventListener("drop", (event) => {
+    item.classList.remove("over");
+    if (!takes(event)) return;
+    event.preventDefault();
+    tried(assign)(person.id, event.dataTransfer.getData(SOURCE_TYPE));
+  });
+  return item;
+}
+async function assign(person, source) {
+  fail(null);
+  drawPeople(await ask("people", { cast: castFolder(), person, source }));
+  refreshCommand();
+  requestLook({});
+}
+$("find-people").addEventListener("click", tried(async () => {
+  fail(null);
+  $("find-people").disabled = true;
+  const words = setInterval(async () => {
+    const told = await ask("state").catch(() => null);
+    if (told && told.busy === "find") say(`Looking for people: ${told.doing}`);
+  }, POLL);
+  try {
+    const told = await ask("people/find", { target: chosen.target });
+    say("");
+    setOption("cast", told.folder);
+  } finally {
+    clearInterval(words);
+    $("find-people").disabled = false;
+  }
+}));
+$("one-source").addEventListener("click", () => { setOption("cast", ""); $("find-people").focus(); });
+addEventListener("focus", () => { if (castFolder()) showPeople().catch(() => {}); }); // edited elsewhere meanwhile
 
 // Running
 
@@ -662,11 +774,12 @@ async function begin() {
     }
   }
   showSources();
+  if (castFolder()) await showPeople().catch(fail);
   const target = told.target || before.target;
   if (target) await openTarget(target, told.target && told.target !== before.target ? "" : before.output);
   else refreshCommand();
   if (told.running) await follow(told.running);
-  else if (!target || chosen.sources.length === 0) tried(ask)("warm", {});
+  else if (!isReady()) tried(ask)("warm", {});
 }
 document.addEventListener("keydown", (event) => {
   if (event.target.closest("input, textarea, select, button, dialog, [contenteditable]") || !chosen.facts) return;
