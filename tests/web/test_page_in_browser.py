@@ -367,11 +367,12 @@ def test_the_page_asks_no_one_but_its_server(browser: Browser, ui: Ui) -> None:
 
 
 def test_a_target_without_a_face_is_said(browser: Browser) -> None:
-    choose(browser, "target", "faceless.mp4")
+    choose(browser, "target", "shots", "faceless.mp4")
     browser.wait_for("document.getElementById('said').textContent.includes('No face to swap')", 60)
 
 
 def test_without_its_server_the_page_says_so(browser: Browser, ui: Ui) -> None:
     ui.end()
+    assert ui.process.returncode == 0
     browser.click("#run")
     browser.wait_for("document.getElementById('error').textContent.includes('vidswap ui')")

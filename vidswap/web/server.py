@@ -8,6 +8,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from vidswap.errors import BadOptionError, MissingLibraryError, OutputNotWritableError
@@ -100,7 +101,8 @@ def serve(
     say(f"{server.address}\nthe page may use {folders}\nCtrl-C ends it")
     if options.open:
         threading.Timer(0.5, webbrowser.open, (server.address,)).start()
-    server.run()
+    with suppress(KeyboardInterrupt):  # the way it is ended
+        server.run()
 
 
 def _listen(port: int) -> socket.socket:
