@@ -282,6 +282,8 @@ def encoder_format(codec: VideoCodec, pixel_format: str, width: int, height: int
     known = () if codec.formats else av.codec.Codec(codec.encoder, "w").video_formats or ()
     offered = [*codec.formats, *(f.name for f in known)]
     usable = [name for name in offered if _fits(codec, name, width, height)]
+    if codec.encoder == "libvpx-vp9" and pixel_format.startswith("gbrap"):
+        usable = ["yuva420p"]  # its one format with transparency
     plain = pixel_format.replace("yuvj", "yuv")
     for name in (pixel_format, plain):
         if name in usable:
