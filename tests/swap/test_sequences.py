@@ -225,11 +225,12 @@ def test_info_and_preview_of_a_sequence(
     assert cv2.imread(str(out)).shape == (SIZE[1], 2 * SIZE[0], 3)
 
 
-def test_dry_run_says_so(tmp_path: Path, deep: Path, source_picture: Path, untrained: Path) -> None:
-    result = CliRunner().invoke(
-        main,
-        ["run", str(source_picture), str(deep), "-o", str(tmp_path / "out"), "--dry-run",
-         "--checkpoint", str(untrained)],
-    )  # fmt: skip
+@pytest.mark.parametrize("more", [["--dry-run"], ["--report", "r.html"]])
+def test_what_is_not_for_sequences_says_so(
+    tmp_path: Path, deep: Path, source_picture: Path, untrained: Path, more: list[str]
+) -> None:
+    words = ["run", source_picture, deep, "-o", tmp_path / "out", "--checkpoint", untrained, *more]
+    result = CliRunner().invoke(main, list(map(str, words)))
     assert result.exit_code == 2
-    assert "--dry-run" in result.stderr
+    assert more[0] in result.stderr
+    assert not (tmp_path / "out").exists()

@@ -18,6 +18,7 @@ from vidswap.commands.options import options_from
 from vidswap.commands.progress import SwapBar, TuneBar
 from vidswap.commands.report import check_outputs, report_run
 from vidswap.commands.settings import settings_as_toml, settings_option
+from vidswap.errors import BadOptionError
 from vidswap.options import OUTPUT, RANGE, SOURCE_AND_TARGET
 from vidswap.runtime.text import escaped
 from vidswap.swap.inpaint_options import OWN, SHARED, InpaintOptions
@@ -92,6 +93,10 @@ def run(
     from vidswap.swap.worker import swap_video
 
     if report is not None:
+        from vidswap.media.sequence import is_pattern, is_sequence
+
+        if is_sequence(target) or is_pattern(output):
+            raise BadOptionError("--report measures clips and pictures; leave it out")
         check_outputs([report], [target, output, *sources], options.overwrite)
     with SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar:
         result = swap_video(sources, target, output, options, bar.show)
