@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -72,7 +72,12 @@ from vidswap.swap.face_clip import face_codec
 from vidswap.swap.faces import FaceAssigner, FaceSource, OneSource, SwappedFrame
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
-from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
+from vidswap.swap.resume import (
+    ClipInTheMaking,
+    SegmentedClip,
+    StraightClip,
+    telling_what_is_kept,
+)
 from vidswap.swap.sequence_clip import SequenceClip
 from vidswap.swap.target import check_clip_options, check_sequence, open_target, output_frames
 from vidswap.version import __version__
@@ -81,6 +86,26 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[SwapCounts], None]
 Clip = TypeVar("Clip", SegmentedClip | StraightClip, SequenceClip)
+
+
+class JoinedRanges(ClipInTheMaking, Protocol):
+    """A clip whose ranges are swapped by others; `vidswap.swap.ranges` has it."""
+
+    damage: str | None
+
+    @property
+    def frames_of_earlier_runs(self) -> int:
+        """Frames that need not be swapped again."""
+
+
+class RangedSwap(Protocol):
+    """What has the ranges of a clip swapped by others."""
+
+    def clip(self, output: Path, facts: Mapping[str, str], fresh: bool) -> JoinedRanges:
+        """What the ranges are joined to. Raises OutputNotWritableError."""
+
+    def swap(self, main: MainPerson | None) -> Generator[SwapCounts]:
+        """Have them swapped, `main` being whom `--face largest` means; what is done so far."""
 
 
 def read_source(
@@ -104,7 +129,7 @@ class SwapJob:
     """One target with its output, by nets that are loaded; keeps the counts while it runs.
 
     `facts` decide over the frames (`resume.facts_of`); without them no earlier work is gone on
-    with.
+    with. `ranges` has the ranges of a clip swapped elsewhere.
     """
 
     def __init__(
@@ -116,12 +141,15 @@ class SwapJob:
         progress: Progress | None,
         provenance: Provenance | None = None,
         facts: Mapping[str, str] | None = None,
+        ranges: RangedSwap | None = None,
     ) -> None:
+        self.ranges = ranges
         self.nets, self.source, self.options, self.clock = nets, source, options, clock
         self.progress, self.provenance = progress, provenance
         self.facts = facts
         self.counts = SwapCounts()
         self.frames_kept = 0
+        self._main: MainPerson | None = None
 
     def swap_clip(self, target: Path, output: Path) -> list[str]:
         """Swap a clip or an image sequence; returns warnings."""
@@ -140,12 +168,15 @@ class SwapJob:
             beside = stack.enter_context(self._beside(reader))
             with interrupts_put_off():
                 begin = partial(self._clip, output, reader, new_writer, quality)
-                clip = self._beginning_together(
+                clip = self._ranges_of(output, reader, new_writer) or self._beginning_together(
                     begin(self._fresh), beside, partial(begin, fresh=True)
                 )
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                self._swap_segments(clip, plan, assigner, beside)
+                if isinstance(clip, SegmentedClip | StraightClip):
+                    self._swap_segments(clip, plan, assigner, beside)
+                else:
+                    reader.truncated = self._swap_ranges(clip)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
                 warnings = clip.warnings + reader.warnings + beside.warnings
@@ -169,8 +200,8 @@ class SwapJob:
         """Who gets which face in the clip that `reader` reads, or in a picture."""
         if isinstance(self.source, Cast):
             return self.source.assigner(self.options, float(reader.zero) if reader else 0.0)
-        main = main_person_for(self.options, self.nets, target, reader) if reader else None
-        return OneSource(FaceChooser.of(self.options.face, self.nets, main), self.source)
+        self._main = main_person_for(self.options, self.nets, target, reader) if reader else None
+        return OneSource(FaceChooser.of(self.options.face, self.nets, self._main), self.source)
 
     def _swap_to_frames(self, target: Path, output: Path, frames: SequenceName) -> list[str]:
         """Swap into an image sequence; returns warnings."""
@@ -273,6 +304,37 @@ class SwapJob:
             clip.frames, assigner, self.nets, self.options, self.counts, self.clock,
             segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
         )  # fmt: skip
+
+    def _ranges_of(
+        self,
+        output: Path,
+        reader: VideoReader | SequenceReader,
+        new_writer: Callable[[], VideoWriter],
+    ) -> JoinedRanges | None:
+        """What the ranges of the clip are joined to; None where it is swapped in one piece."""
+        if self.ranges is None or self.facts is None or not self._has_ranges(reader):
+            return None
+        writer = new_writer()  # refuses now what would fail in the end
+        writer.abort()
+        return self.ranges.clip(output, self.facts, self._fresh) if writer.joinable else None
+
+    def _has_ranges(self, reader: VideoReader | SequenceReader) -> bool:
+        """Whether nothing is carried over a cut: who is swapped must be known beforehand."""
+        is_known = self.options.face != "largest" or self._main is not None
+        options = self.options
+        is_plain = options.layers is None and options.face_clip is None
+        is_plain = is_plain and not isinstance(self.source, Cast)
+        return is_known and is_plain and isinstance(reader, VideoReader)
+
+    def _swap_ranges(self, clip: JoinedRanges) -> str | None:
+        """Have all ranges swapped; what is known of the clip's damage."""
+        assert self.ranges is not None
+        with closing(self.ranges.swap(self._main)) as counted:
+            for counts in counted:
+                self.counts.continue_from(counts)
+                self._report()
+        self.frames_kept = clip.frames_of_earlier_runs
+        return clip.damage
 
     def _writer(
         self,

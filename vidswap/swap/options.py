@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vidswap.choices import (
     DEFAULT_COLOUR_MATCH,
     DEFAULT_CRF,
+    DEFAULT_DETAIL,
     DEFAULT_K_SHOT,
     DEFAULT_REFERENCE_WEIGHT,
     DEFAULT_SHAPE,
@@ -97,6 +98,11 @@ class SwapOptions:
     shape: float = option(
         DEFAULT_SHAPE,
         help="Move eyes, nose and mouth to the source's proportions, 0 to 1.",
+        group=LOOK, least=0, greatest=1, pixels=True, recorded=True,
+    )
+    detail: float = option(
+        DEFAULT_DETAIL,
+        help="Add what the source's photographs show finer than the generator draws, 0 to 1.",
         group=LOOK, least=0, greatest=1, pixels=True, recorded=True,
     )
     colour_match: float = option(
@@ -341,6 +347,19 @@ class SwapCounts:
                     spans[-1][1] = seconds
                 else:
                     spans.append([seconds, seconds])
+
+    def join(self, later: "SwapCounts") -> None:
+        """Add the totals of frames that come after these."""
+        self.frames += later.frames
+        self.faces_swapped += later.faces_swapped
+        self.frames_without_face += later.frames_without_face
+        for person, found in later.spans.items():
+            spans = self.spans.setdefault(person, [])
+            for first, last in found:
+                if spans and (first - spans[-1][1] <= _SAME_SPAN or len(spans) >= _MOST_SPANS):
+                    spans[-1][1] = last
+                else:
+                    spans.append([first, last])
 
     def copy(self) -> "SwapCounts":
         """Totals that do not change with these."""
