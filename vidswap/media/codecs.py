@@ -221,9 +221,11 @@ def encoder_options(
     """Options for the encoder: for quality `crf`, or for a mean of `bitrate` bits a second.
 
     Without both the quality is DEFAULT_CRF. Raises BadOptionError for both, for a crf outside
-    the codec's range, and for a codec that takes no bit rate.
+    the codec's range, and for a codec that takes no bit rate, or no preset.
     """
     options = dict(codec.options)
+    if preset and not codec.preset_option:
+        raise BadOptionError(f"--preset {preset}: {codec.encoder} has no presets; leave it out")
     preset = preset or codec.default_preset
     if codec.preset_option and preset:
         options[codec.preset_option] = preset

@@ -173,6 +173,12 @@ class SwapOptions:
         help="Constant quality, 0 is best.",
         group=ENCODING, least=0, unset=str(DEFAULT_CRF), pixels=True, recorded=True,
     )
+    preset: str | None = option(
+        None,
+        help="Speed setting of the encoder by its own name, such as medium; slower ones write "
+        "smaller files.",
+        group=ENCODING, unset="a quick one", pixels=True, recorded=True,
+    )
     match_bitrate: bool = option(
         False,
         help="Encode at the target's mean bit rate instead of a constant quality.",
@@ -252,8 +258,8 @@ class SwapOptions:
         from vidswap.media.picture_encoder import Quality
 
         if self.match_bitrate:
-            return Quality(self.codec, bitrate=video_bit_rate(target))
-        return Quality(self.codec, self.crf)
+            return Quality(self.codec, preset=self.preset, bitrate=video_bit_rate(target))
+        return Quality(self.codec, self.crf, self.preset)
 
 
 def _check_provenance(
