@@ -30,7 +30,7 @@ _GIB = 2**30
 NEEDED = (
     "av", "c2pa-python", "click", "cryptography", "ffmpeg-python", "imageio-ffmpeg", "jinja2",
     "numba", "numpy", "opencv-python", "pillow", "psutil", "safetensors", "scipy", "torch",
-    "tomlkit", "tqdm",
+    "tifffile", "tomlkit", "tqdm",
 )  # fmt: skip
 # Other builds of OpenCV that will do; the face-alignment extra brings one with windows.
 _OPENCV = ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
