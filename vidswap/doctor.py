@@ -32,7 +32,7 @@ NEEDED = (
     "numba", "numpy", "opencv-python", "pillow", "psutil", "safetensors", "scipy", "torch",
     "tifffile", "tomlkit", "tqdm",
 )  # fmt: skip
-# Other builds of OpenCV that will do; the face-alignment extra brings one with windows.
+# Other builds of OpenCV that will do.
 _OPENCV = ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 OPTIONAL = {
     "face-alignment": ("--detector face-alignment", "pip install 'vidswap[face-alignment]'"),
