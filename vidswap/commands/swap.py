@@ -18,6 +18,7 @@ from vidswap.commands.options import options_from
 from vidswap.commands.progress import SwapBar, TuneBar
 from vidswap.commands.report import check_outputs, report_run
 from vidswap.commands.settings import settings_as_toml, settings_option
+from vidswap.errors import BadOptionError
 from vidswap.options import HARDWARE, OUTPUT, RANGE, SOURCE_AND_TARGET
 from vidswap.runtime.text import escaped
 from vidswap.swap.inpaint_options import OWN, SHARED, InpaintOptions
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 # What of a run shows in one frame.
 PREVIEWED = (
-    "k_shot", "source_face", "face", "detector", "checkpoint", "mask", "reference",
+    "k_shot", "source_face", "face", "cast", "detector", "checkpoint", "mask", "reference",
     "reference_weight", "shape", "colour_match", "fps", "colour_space", "device", "precision",
     "overwrite",
 )  # fmt: skip
@@ -115,7 +116,9 @@ def run(
         result = swap_video(sources, target, output, options, bar.show, _ranges_by(jobs, ray))
     _log_result(result)
     if report is not None:
-        report_run(sources, target, output, report, options, silent=quiet or as_json)
+        # A report measures one person: with a cast, only what needs no source.
+        own = sources if options.cast is None else ()
+        report_run(own, target, output, report, options, silent=quiet or as_json)
     for warning in result.warnings:
         warn(warning, silent=as_json)
     if as_json:
@@ -200,7 +203,7 @@ def people_lines(result: SwapResult) -> list[str]:
 
 
 @click.command(cls=Command, modules=("vidswap.swap.preview",))
-@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.argument("sources", nargs=-1, type=PATH, metavar="SOURCES...")
 @click.argument("target", type=PATH)
 @_output_file(help="PNG to write.", required=True)
 @options_from(SwapOptions, PREVIEWED)
@@ -212,12 +215,30 @@ def people_lines(result: SwapResult) -> list[str]:
     help="Time of the frame, in seconds of the target.",
 )
 @settings_option(SwapOptions)
+@click.pass_context
 def preview(
-    sources: tuple[Path, ...], target: Path, output: Path, at: float | None, **settings: Any
+    context: click.Context,
+    /,
+    sources: tuple[Path, ...],
+    target: Path,
+    output: Path,
+    at: float | None,
+    **settings: Any,
 ) -> None:
-    """Swap one frame of TARGET; show it before and after as PNG."""
-    from vidswap.swap.preview import preview_frame
+    """Swap one frame of TARGET; show it before and after as PNG.
 
+    With --cast, show each person before and after in each shot.
+    """
+    from vidswap.swap.preview import preview_cast, preview_frame
+
+    if settings["cast"] is not None:
+        if at is not None:
+            raise BadOptionError("--at shows one frame, and --cast a frame of each shot; give one")
+        shown, left_out = preview_cast(sources, target, output, SwapOptions(**settings))
+        more = f"; {left_out} more are not shown" if left_out else ""
+        say(f"{output}: {shown} appearance(s), before and after{more}")
+        return
+    _required(context, sources=sources, target=target, output=output)
     seconds = preview_frame(sources, target, output, at, SwapOptions(**settings))
     say(f"{output}: {target} at {seconds:.2f} s, before and after")
 

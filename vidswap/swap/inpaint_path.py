@@ -97,7 +97,7 @@ def inpaint_segments(
             counts.add(len(item.faces))
             state = None
             if item.ending is not None:
-                state = SwapState(**item.ending, counts=replace(counts))
+                state = SwapState(**item.ending, counts=counts.copy())
             yield SwappedFrame(frame, len(item.faces), state)
 
 
@@ -111,6 +111,7 @@ def prefill(
     for index, frame in enumerate(frames, first):
         with clock("prefill"):
             mask = holes.take(index, frame.rgb)
+            holes.remember(frame)
             if not mask.any():
                 yield frame
                 continue
@@ -136,6 +137,11 @@ def mark_holes(
     for item in items:
         with clock("mask"):
             if isinstance(holes, FrameHoles):
+                holes.forget(item.frame)
+                if item.ending is not None:
+                    # Another run decodes these frames anew, with their holes.
+                    held = holes.as_decoded(item.ending["held"])
+                    item = replace(item, ending=item.ending | {"held": held})
                 mask = holes.of_frame(item.index)
                 found = [hole_in_crop(mask, face.affine) for face in item.faces]
             else:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.colour import matched_colour
+from vidswap.blending.detail import fine_crop, with_detail
 from vidswap.blending.exposure import exposed, exposure_gain
 from vidswap.blending.focus import focused_like
 from vidswap.blending.paste import Box, MaskName, paste_face
@@ -196,9 +197,15 @@ def reshape(
 
 
 def warp_references(
-    items: Iterable[FrameFaces], clock: StageClock, begin: SwapState | None = None
+    items: Iterable[FrameFaces],
+    clock: StageClock,
+    begin: SwapState | None = None,
+    detail: float = 0.0,
 ) -> Iterator[FrameFaces]:
-    """Warp each source's best shots onto the face that gets it, in the face's light."""
+    """Warp each source's best shots onto the face that gets it, in the face's light.
+
+    detail: how much of what they show finer than the crop is told, 0 to 1.
+    """
     before = dict(begin.references) if begin is not None else {}
     tracks: dict[int, FusedReference] = {}
     for item in items:
@@ -211,9 +218,12 @@ def warp_references(
                     if track is None or track.shots is not shots:
                         track = FusedReference(shots, before.pop(face.track, None))
                         tracks[face.track] = track
-                    onto = FaceCrop(face.crop, face.landmarks, face.visibility_on_crop)
+                    finer = detail > 0.0 and any(shot.shot.fine is not None for shot in shots)
+                    fine = fine_crop(item.frame.rgb, face.affine) if finer else None
+                    onto = FaceCrop(face.crop, face.landmarks, face.visibility_on_crop, fine)
                     view = track(item.index, onto)
-                    face = replace(face, reference=view, clarity=track.clarity)
+                    told = None if track.detail is None else np.float32(detail) * track.detail
+                    face = replace(face, reference=view, clarity=track.clarity, detail=told)
                 faces.append(face)
         tracks = _present(tracks, item)
         yield _with_last(replace(item, faces=faces), "references", tracks)
@@ -366,6 +376,8 @@ def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
     pixels, boxes = item.frame.rgb, list[Box]()
     for face, swapped in zip(item.faces, item.swapped, strict=True):
         answer = as_recorded(face, swapped)
+        if face.detail is not None:
+            answer = with_detail(answer, face.detail)
         own = mask if face.aims.look is None else face.aims.look.mask
         patch = paste_face(pixels, answer, face.affine, face.swapped_part(own))
         if patch is None:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from vidswap.digest import file_sha256
 from vidswap.media.segments import remove_finished_work
 from vidswap.nets import Nets, load_nets
+from vidswap.people.source import SourceIdentity
 from vidswap.provenance.manifest import SwapFacts
 from vidswap.provenance.record import Provenance, files_used, recorded_settings, signing_key
 from vidswap.runtime.forked import nets_run_here
@@ -72,7 +73,7 @@ class Worker:
             of_files = {path: file_sha256(path) for path in files}
         sha256 = {target: digest, **of_files}
         checkpoint, settings = nets.generator.sha256, recorded_settings(asdict(options))
-        people = source.provenance(files) if isinstance(source, Cast) else []
+        people = source.provenance(files) if isinstance(source, Cast) else _consent(source, files)
         facts = SwapFacts(
             shown, files, {**sha256, shown: digest}, __version__, checkpoint, settings, people
         )
@@ -139,6 +140,14 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _consent(source: SourceIdentity, files: Sequence[Path]) -> list[dict[str, Any]]:
+    """What a manifest says of the one person, where an identity file records their consent."""
+    if not source.consent:
+        return []
+    return [{"sources": [f"source {n}" for n in range(1, len(files) + 1)],
+             "consent_recorded": True}]  # fmt: skip
 
 
 def _people(counts: SwapCounts, files: Sequence[Path]) -> tuple[PersonSwapped, ...]:
