@@ -8,6 +8,7 @@ PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 MaskName = Literal["face", "outline", "square"]
 LayerFormat = Literal["exr", "exr-flat", "png"]
 RegionName = Literal["eyes", "mouth", "nose", "lower-face", "face", "glasses", "centre"]
+ContextVariantName = Literal["cascaded", "progan"]
 InpaintModelName = Literal["idgan", "latent", "swapinpaint"]
 
 # Earlier names of choices, still taken: name then, name now.

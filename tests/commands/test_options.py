@@ -19,6 +19,7 @@ from vidswap.evaluation.evaluate import EvaluationOptions
 from vidswap.options import option_of, options_of
 from vidswap.provenance.record import recorded_settings
 from vidswap.report.measure import ReportOptions
+from vidswap.swap.context_options import ContextOptions
 from vidswap.swap.inpaint_options import InpaintOptions
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.resume import facts_of
@@ -87,7 +88,7 @@ def click_defaults(*names: str) -> dict[str, Any]:
         (("run",), SwapOptions), (("preview",), SwapOptions), (("tune",), TuneOptions),
         (("report",), ReportOptions), (("evaluate",), EvaluationOptions),
         (("dataset", "build"), DatasetOptions), (("train", "apgan"), TrainJob),
-        (("inpaint",), InpaintOptions),
+        (("inpaint",), InpaintOptions), (("context",), ContextOptions),
     ],
 )  # fmt: skip
 def test_the_defaults_of_a_command_are_those_of_its_dataclass(

@@ -52,12 +52,17 @@ class Inpainter(FaceNet):
 
     def swap(self, batch: FaceBatch) -> Tensor:
         """`fill` as the stages of a run call it. Raises BadOptionError without what it needs."""
+        masks, identity = self.asked(batch)
+        return self.fill(batch.targets, masks, identity)
+
+    def asked(self, batch: FaceBatch) -> tuple[Tensor, IdEmbedding | None]:
+        """Masks of a batch, 0 or 1, and its identity. Raises BadOptionError without either."""
         if batch.masks is None or (self.needs_identity and batch.identity is None):
             missing = "a mask" if batch.masks is None else "an identity (--source)"
             raise BadOptionError(f"{self.name} fills faces and needs {missing}")
         # A pixel of which any part is to be filled shows something of what must not matter.
         masks = (batch.masks > _COVERED).to(batch.targets.dtype)
-        return self.fill(batch.targets, masks, batch.identity)
+        return masks, batch.identity
 
 
 def save_inpainter(net: Any, path: Path, images_trained: int) -> None:

@@ -89,7 +89,10 @@ def inpaint_segments(
             found = stages.find_faces(
                 overlapped(decoded, "decode"), nets, assigner, clock, segment_frames, begin
             )
-            marked = overlapped(mark_holes(found, holes, clock), "faces")
+            marked: Iterable[FrameFaces] = mark_holes(found, holes, clock)
+            if nets.generator.net.takes.reference:
+                marked = stages.warp_references(marked, clock, begin)
+            marked = overlapped(marked, "faces")
             generated = overlapped(stages.generate(marked, nets, batches, clock), "generate")
             smoothed = stages.smooth(generated, options.temporal_smoothing, clock, begin)
             blended = overlapped(blend(smoothed, holes, clock), "blend")

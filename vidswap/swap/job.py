@@ -85,6 +85,8 @@ from vidswap.version import __version__
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[SwapCounts], None]
+Watch = Callable[[SwappedFrame], None]
+"""Is shown every frame of a clip once it is encoded."""
 Clip = TypeVar("Clip", SegmentedClip | StraightClip, SequenceClip)
 
 
@@ -142,11 +144,12 @@ class SwapJob:
         provenance: Provenance | None = None,
         facts: Mapping[str, str] | None = None,
         ranges: RangedSwap | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.ranges = ranges
         self.nets, self.source, self.options, self.clock = nets, source, options, clock
         self.progress, self.provenance = progress, provenance
-        self.facts = facts
+        self.facts, self.watch = facts, watch
         self.counts = SwapCounts()
         self.frames_kept = 0
         self._main: MainPerson | None = None
@@ -284,6 +287,8 @@ class SwapJob:
                         beside.write(item, self.counts.frames - 1)
                 with self.clock("encode"):
                     clip.write(item)
+                if self.watch is not None:
+                    self.watch(item)
                 self._report()
         beside.complete()
 
