@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -16,7 +17,7 @@ import vidswap
 from tests.people.scenes import A, clip_of, leaving, mirrored
 from tests.report.browser import CHROMIUM, Browser
 from tests.swap.test_swap import decoded_planes
-from vidswap.animation.clip import portrait_path
+from vidswap.animation.clip import load_portrait, portrait_names, portrait_path
 from vidswap.commands.main import main
 from vidswap.errors import BadOptionError, CastError, InputNotFoundError, OutputExistsError
 from vidswap.media.picture import read_picture, write_picture
@@ -24,7 +25,7 @@ from vidswap.people.plan import PLAN, assign, read_plan
 from vidswap.people.tracks import TRACKS, Tracks, read_tracks, write_tracks
 from vidswap.provenance.verify import verify_file
 from vidswap.swap import first_pass
-from vidswap.swap.cast import auto_folder
+from vidswap.swap.cast import auto_folder, automatic_people
 from vidswap.swap.first_pass import find_people
 from vidswap.swap.look import look_options
 from vidswap.swap.options import SwapOptions, SwapResult
@@ -219,6 +220,25 @@ def test_a_picture_has_a_cast_too(untrained: Path, tmp_path: Path) -> None:
     assert result.faces_swapped == 2
     assert {person.sources for person in result.people} == {("nora.jpg",), ("kenji.jpg",)}
     assert (read_picture(tmp_path / "out.png").rgb != read_picture(group).rgb).any()
+
+
+def test_a_crowd_of_people_and_their_doubles_is_told_apart(tmp_path: Path) -> None:
+    """Six faces in one picture, three people and each in a mirror: six people, as all are seen."""
+    names = portrait_names()
+    crowd = np.full((440, 660, 3), 120, np.uint8)
+    for place in range(6):
+        tile = cv2.resize(load_portrait(names[place % 3]), (220, 220), interpolation=cv2.INTER_AREA)
+        row, column = divmod(place, 3)
+        tile = tile[:, ::-1] if row else tile
+        crowd[220 * row : 220 * row + 220, 220 * column : 220 * column + 220] = tile
+    write_picture(tmp_path / "crowd.png", crowd)
+    tracks = find_people(tmp_path / "crowd.png", tmp_path / "cast")
+    assert len(tracks.tracks) == len(tracks.people) == 6
+    assert len(tracks.together) == 15
+    alike = [track for track in tracks.tracks if any("could be" in d for d in track.doubts)]
+    assert len(alike) == 6, [track.doubts for track in tracks.tracks]
+    plans, _ = automatic_people(tracks, [ALICE])
+    assert len(plans) == 2  # the first and her double get the one source
 
 
 def test_nobody_in_a_clip_is_an_empty_cast(faceless_clip: Path, tmp_path: Path) -> None:
