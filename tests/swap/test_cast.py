@@ -235,7 +235,7 @@ def test_a_crowd_of_people_and_their_doubles_is_told_apart(tmp_path: Path) -> No
     tracks = find_people(tmp_path / "crowd.png", tmp_path / "cast")
     assert len(tracks.tracks) == len(tracks.people) == 6
     assert len(tracks.together) == 15
-    alike = [track for track in tracks.tracks if any("could be" in d for d in track.doubts)]
+    alike = [track for track in tracks.tracks if any("in a mirror" in d for d in track.doubts)]
     assert len(alike) == 6, [track.doubts for track in tracks.tracks]
     plans, _ = automatic_people(tracks, [ALICE])
     assert len(plans) == 2  # the first and her double get the one source

@@ -508,7 +508,10 @@ def _tracks_of(
 
 
 def with_people(tracks: Tracks, threshold: float = ONE_PERSON) -> Tracks:
-    """The tracks with a person each, "p1" the most seen, and what is doubtful about it."""
+    """The tracks with a person each, and what is doubtful about it.
+
+    "p1" is the most seen; of those seen as long, as in a picture, the largest.
+    """
     records = tracks.tracks
     if not records:
         return replace(tracks, people=())
@@ -520,13 +523,28 @@ def with_people(tracks: Tracks, threshold: float = ONE_PERSON) -> Tracks:
     seconds = np.bincount(labels, [tracks.seconds_of_track(record) for record in records])
     first = np.full(len(seconds), np.inf)
     np.minimum.at(first, labels, [record.start for record in records])
-    order = sorted(range(len(seconds)), key=lambda n: (-round(float(seconds[n]), 3), first[n]))
+    pixels = np.zeros(len(seconds))
+    np.maximum.at(pixels, labels, [record.pixels for record in records])
+    order = sorted(
+        range(len(seconds)),
+        key=lambda n: (-round(float(seconds[n]), 3), -round(float(pixels[n])), first[n]),
+    )
     names = {label: f"p{place}" for place, label in enumerate(order, 1)}
     unclear = _unclear(embeddings, certainties, labels)
+    beside = {frozenset((int(labels[a]), int(labels[b]))) for a, b in apart}
+
+    def doubt(n: int) -> tuple[str, ...]:
+        if n not in unclear:
+            return ()
+        other = names[unclear[n]]
+        if frozenset((int(labels[n]), unclear[n])) in beside:
+            return (f"looks like {other}, who is seen beside them, as in a mirror",)
+        return (f"could be {other}",)
+
     named = tuple(
         replace(
             record, person=names[int(labels[n])],
-            doubts=(*record.doubts, *([f"could be {names[unclear[n]]}"] if n in unclear else ())),
+            doubts=(*record.doubts, *doubt(n)),
         )
         for n, record in enumerate(records)
     )  # fmt: skip

@@ -63,8 +63,13 @@ def sheet_html(plan: CastPlan, pictures: Pictures) -> str:
             "more_shots": max(0, len(tracks.shots) - MOST_SHOTS),
             "cuts": [round(_place(plan, start), 2) for start, _ in tracks.shots[1:2001]],
             "strip": _STRIP,
+            "counted": _counted,
         },
     )
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def time_text(seconds: float) -> str:
