@@ -1,4 +1,4 @@
-"""The commands that change faces: `run`, `preview`, `inpaint` and `tune`."""
+"""The commands that change faces: `run`, `preview`, `inpaint`, `context` and `tune`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from click.core import ParameterSource
 from vidswap.commands.command import PATH, Command, option_in
 from vidswap.commands.messages import say, warn
 from vidswap.commands.options import options_from
-from vidswap.commands.progress import SwapBar, TuneBar
+from vidswap.commands.progress import CountBar, SwapBar, TuneBar
 from vidswap.commands.report import check_outputs, report_run
 from vidswap.commands.settings import settings_as_toml, settings_option
 from vidswap.errors import BadOptionError
-from vidswap.options import OUTPUT, RANGE, SOURCE_AND_TARGET
+from vidswap.options import HARDWARE, OUTPUT, RANGE, SOURCE_AND_TARGET
 from vidswap.runtime.text import escaped
+from vidswap.swap.context_options import ContextOptions
 from vidswap.swap.inpaint_options import OWN, SHARED, InpaintOptions
 from vidswap.swap.options import OTHERS, SwapOptions
 from vidswap.tuning.options import TuneOptions
@@ -53,6 +54,22 @@ _output_file = partial(_output, "-o", "--output", type=PATH)
 @_output("--dry-run", is_flag=True, help="Show what would be done and lost; do nothing.")
 @_output("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @_output("--quiet", is_flag=True, help="Print no progress and no summary.")
+@option_in(HARDWARE)(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Worker processes that swap the clip's shots side by side, to the same result.",
+)
+@option_in(HARDWARE)(
+    "--ray",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[ADDRESS|auto|local]",
+    help="Have the shots swapped by a Ray cluster; give it last.",
+)
 @settings_option(SwapOptions)
 @_settings("--print-settings", is_flag=True, help="Print the settings as TOML and exit.")
 @click.pass_context
@@ -66,6 +83,8 @@ def run(
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    jobs: int,
+    ray: str | None,
     print_settings: bool,
     **settings: Any,
 ) -> None:
@@ -95,7 +114,7 @@ def run(
     if report is not None:
         check_outputs([report], [target, output, *sources], options.overwrite)
     with SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar:
-        result = swap_video(sources, target, output, options, bar.show)
+        result = swap_video(sources, target, output, options, bar.show, _ranges_by(jobs, ray))
     _log_result(result)
     if report is not None:
         # A report measures one person: with a cast, only what needs no source.
@@ -107,6 +126,20 @@ def run(
         click.echo(json.dumps(result.to_dict(), indent=2))
     elif not quiet:
         say(_summary(result))
+
+
+def _ranges_by(jobs: int, ray: str | None) -> Any:
+    """What swaps a clip's ranges; None for the process itself."""
+    if ray is not None:
+        from vidswap.batch.ray_film import RayRangeWorkers
+        from vidswap.batch.ray_run import RayOptions
+
+        return RayRangeWorkers(RayOptions(address=ray), jobs if jobs > 1 else None)
+    if jobs == 1:
+        return None
+    from vidswap.batch.film import RangeWorkers
+
+    return RangeWorkers(jobs)
 
 
 def _required(context: click.Context, **values: Any) -> tuple[Path, Path]:
@@ -259,6 +292,36 @@ def inpaint(
             f"{result.output}: {result.frames} frames, {result.faces_filled} faces filled by "
             f"{result.model}, {result.frames_without_face} frames without, {result.seconds:.1f} s, "
             f"peak memory {result.peak_memory_mib:.0f} MiB"
+        )
+
+
+@click.command(cls=Command, modules=("vidswap.swap.context_job",))
+@click.argument("faces", nargs=-1, required=True, type=PATH)
+@_output("-o", "--output", type=PATH, required=True, help="Picture, folder, or dataset to write.")
+@options_from(ContextOptions)
+@_output("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@_output("--quiet", is_flag=True, help="Print no progress and no summary.")
+def context(
+    faces: tuple[Path, ...], output: Path, as_json: bool, quiet: bool, **settings: Any
+) -> None:
+    """Hallucinate hair, clothes and background around FACES.
+
+    FACES are pictures, folders of pictures, or one dataset of `dataset build`. Only the inner face
+    is looked at, and it stays as it is. One picture becomes one picture of 256 pixels, a dataset a
+    dataset of the same people for `train`, anything else a folder of pictures.
+    """
+    from vidswap.swap.context_job import hallucinate_faces
+
+    with CountBar("picture", silent=quiet or as_json) as bar:
+        result = hallucinate_faces(faces, output, ContextOptions(**settings), bar.show)
+    for name, reason in result.left_out:
+        warn(f"{name}: {reason}", silent=as_json)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+    elif not quiet:
+        say(
+            f"{result.output}: {result.pictures} pictures of {result.faces} faces, "
+            f"{result.variant}, {result.seconds:.1f} s"
         )
 
 
