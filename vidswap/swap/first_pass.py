@@ -37,6 +37,7 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.output import writing_errors
 from vidswap.media.picture import is_picture, open_picture
+from vidswap.media.sequence import is_pattern
 from vidswap.media.sequence_reader import SequenceReader
 from vidswap.people.clustering import ONE_PERSON, directions, people_of
 from vidswap.people.embedding import FaceEmbedder, FaceSampler, face_size, sample_weight
@@ -232,7 +233,8 @@ def find_people(
     VidswapError for all that can be mended.
     """
     options = options or SwapOptions()
-    check_readable(target)
+    if not is_pattern(target):
+        check_readable(target)
     check_cast_folder(folder, overwrite)
     with ExitStack() as stack:
         if embedder is None:
