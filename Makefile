@@ -74,6 +74,7 @@ $(VENV)/bin/python: | check
 $(DEMO_STAMP): requirements.txt pyproject.toml | $(VENV)/bin/python
 	@$(PIP) -r requirements.txt
 	@$(PIP) --no-deps --editable .
+	@$(VENV)/bin/python -m pipelines.headless_opencv
 	@touch $@
 
 $(TEST_STAMP): requirements-test.txt $(DEMO_STAMP)

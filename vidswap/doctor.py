@@ -29,11 +29,11 @@ _GIB = 2**30
 # The dependencies of pyproject.toml, and what an extra adds: its purpose and how to get it.
 NEEDED = (
     "av", "c2pa-python", "click", "cryptography", "ffmpeg-python", "imageio-ffmpeg", "jinja2",
-    "numba", "numpy", "opencv-python-headless", "pillow", "psutil", "safetensors", "scipy", "torch",
-    "tqdm",
+    "numba", "numpy", "opencv-python", "pillow", "psutil", "safetensors", "scipy", "torch",
+    "tomlkit", "tqdm",
 )  # fmt: skip
 # Other builds of OpenCV that will do; the face-alignment extra brings one with windows.
-_OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
+_OPENCV = ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 OPTIONAL = {
     "face-alignment": ("--detector face-alignment", "pip install 'vidswap[face-alignment]'"),
     "pillow-heif": ("reading HEIC pictures", "pip install 'vidswap[heic]'"),

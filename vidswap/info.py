@@ -74,7 +74,7 @@ def describe_as_text(facts: dict[str, Any]) -> str:
         f"{escaped(facts['path'])}: {facts['kind']}, {facts['container']}, "
         f"{facts['width']}x{facts['height']}, {facts['pixel_format']}"
     ]
-    if facts["kind"] == "video":
+    if facts["kind"] != "picture":
         lines += _clip_lines(facts)
     streams = enumerate(facts["streams"])
     lines += first_lines(f"  stream {n}: {_stream_text(s)}" for n, s in streams)

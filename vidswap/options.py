@@ -32,6 +32,7 @@ _KINDS = {
 SOURCE_AND_TARGET = "Source and target"
 LOOK = "Look"
 RANGE = "Range"
+SEQUENCES = "Sequences and layers"
 ENCODING = "Encoding"
 HARDWARE = "Hardware"
 PROVENANCE = "Provenance"

@@ -82,8 +82,8 @@ def test_the_list_of_commands_is_cut_nowhere() -> None:
 def test_options_of_run_stand_under_their_group() -> None:
     found = sections(shown("run", "--help"))
     assert list(found) == [
-        "Output", "Source and target", "Look", "Range", "Encoding", "Hardware", "Provenance",
-        "Settings", "Messages",
+        "Output", "Source and target", "Look", "Range", "Sequences and layers", "Encoding",
+        "Hardware", "Provenance", "Settings", "Messages",
     ]  # fmt: skip
     for group, flag in (("Look", "--mask"), ("Encoding", "--crf"), ("Hardware", "--hwaccel")):
         assert [name for name, text in found.items() if f"  {flag}" in text] == [group]

@@ -88,7 +88,7 @@ def test_the_loss_is_equation_eight(search: LatentSearch) -> None:
 def test_a_face_of_the_generators_own_is_found_again_behind_a_hole(search: LatentSearch) -> None:
     torch.manual_seed(5)
     faces, masks = search.generator(torch.randn(2, N_LATENT)), _square_hole(2)
-    search.settings = replace(search.settings, iterations=150)
+    search.settings = replace(search.settings, iterations=80)
     history: list[float] = []
     found, losses = search.search(faces, masks, lambda _, values: history.append(values.mean()))
     assert losses.mean() < 0.5 * history[0]

@@ -68,14 +68,17 @@ def test_folder(tmp_path: Path, read: Reader) -> None:
         read(tmp_path)
 
 
-@pytest.mark.parametrize("read", READERS)
-def test_a_series_of_pictures_is_refused_with_the_way_out(tmp_path: Path, read: Reader) -> None:
+def test_where_a_clip_is_wanted_a_series_of_pictures_is_refused_with_the_way_out(
+    tmp_path: Path,
+) -> None:
     for number in range(3):
         write_picture(tmp_path / f"{number:05d}.png", moving_picture(number, 16, 16))
-    with pytest.raises(NotAVideoError, match=r"series of pictures: make a clip of it first"):
-        read(tmp_path)
-    with pytest.raises(InputNotFoundError, match=r"%05d\.png; series.*make a clip"):
-        read(tmp_path / "%05d.png")
+    with pytest.raises(NotAVideoError, match=r"an image sequence: make a clip of it first"):
+        VideoReader(tmp_path)
+    with pytest.raises(InputNotFoundError, match=r"%05d\.png; a clip is wanted here.*make a clip"):
+        VideoReader(tmp_path / "%05d.png")
+    assert probe(tmp_path).frames == 3
+    assert len(sample_frames(tmp_path / "%05d.png", 2)) == 2
 
 
 @pytest.mark.parametrize("read", READERS)

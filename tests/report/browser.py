@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,18 +49,25 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
-    def open(self, page: Path, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
-        """Load a file in a window of that many CSS pixels."""
+    def open(
+        self, page: Path | str, *, width: int = 1200, height: int = 900, dark: bool = False
+    ) -> None:
+        """Load a file or an address in a window of that many CSS pixels."""
+        self.resize(width, height, dark=dark)
+        self.complaints, self.requests, self._loaded = [], [], False
+        address = page if isinstance(page, str) else page.resolve().as_uri()
+        self.call("Page.navigate", url=address)
+        while not self._loaded:
+            self._note(self._receive())
+
+    def resize(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Give the window another size, in CSS pixels."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
         )  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.complaints, self.requests, self._loaded = [], [], False
-        self.call("Page.navigate", url=page.resolve().as_uri())
-        while not self._loaded:
-            self._note(self._receive())
 
     def script(self, enabled: bool) -> None:
         """Whether pages may run scripts."""
@@ -74,6 +82,54 @@ class Browser:
     def move_mouse(self, x: float, y: float) -> None:
         """Point at a place of the window."""
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def wait_for(self, expression: str, seconds: float = 60.0) -> None:
+        """Return once an expression is true. Raises AssertionError where it never is."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.value(f"Boolean({expression})"):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{expression} did not come true in {seconds:g} s")
+
+    def click(self, selector: str) -> None:
+        """Press the middle of an element with the mouse."""
+        x, y = self.middle(selector)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call(
+                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
+            )  # fmt: skip
+
+    def middle(self, selector: str) -> tuple[float, float]:
+        """Where an element's middle is in the window, once it is scrolled into it."""
+        box = self.value(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            "e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"
+            "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+        )
+        return box[0], box[1]
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Press the mouse at one place of the window and let go at another."""
+        for kind, (x, y) in (
+            ("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)
+        ):  # fmt: skip
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def drop(self, files: list[Path], selector: str) -> None:
+        """Drag files from the desktop onto an element."""
+        x, y = self.middle(selector)
+        given = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=given)
+
+    def press(self, key: str, code: int, *, text: str = "", shift: bool = False) -> None:
+        """Press a key, by its name and Windows key code."""
+        for kind in ("keyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, text=text,
+                windowsVirtualKeyCode=code, modifiers=8 if shift else 0,
+            )  # fmt: skip
 
     def screenshot(self, path: Path, whole: bool = True) -> None:
         """The page, as long as it is, or what the window shows, as PNG."""

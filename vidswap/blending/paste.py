@@ -94,15 +94,23 @@ def paste_face(
     if box is None:
         return None
     left, top, right, bottom = box
-    size = (right - left, bottom - top)
-    in_box = np.array(affine, np.float64)
-    in_box[:, 2] += in_box[:, :2] @ (left, top)
-    shrink = float(np.sqrt(abs(np.linalg.det(in_box[:, :2]))))  # crop pixels a frame pixel
-    face = _inverse_warp(swapped, in_box, size, shrink)
-    weight = _inverse_warp(mask, in_box, size, shrink)
+    face = on_frame(swapped, affine, box)
+    weight = on_frame(mask, affine, box)
     rgb = frame[top:bottom, left:right].copy()
     blend(rgb, face, weight)
     return Patch(box, rgb)
+
+
+def on_frame(picture: NDArray[Any], affine: NDArray[np.floating], box: Box) -> NDArray[Any]:
+    """A crop (S, S) or (S, S, 3) sampled at the frame's pixels of a box.
+
+    Beyond the crop a picture repeats its edge, and weights (S, S) are zero.
+    """
+    left, top, right, bottom = box
+    in_box = np.array(affine, np.float64)
+    in_box[:, 2] += in_box[:, :2] @ (left, top)
+    shrink = float(np.sqrt(abs(np.linalg.det(in_box[:, :2]))))  # crop pixels a frame pixel
+    return _inverse_warp(picture, in_box, (right - left, bottom - top), shrink)
 
 
 def mask_extent(mask: NDArray[np.float32]) -> Box:

@@ -66,7 +66,8 @@ def _meeting(cloned: Picture, target: Picture, hole: NDArray[np.bool_]) -> Pictu
     moved = np.clip(target.astype(np.int16) - cloned + 128, 0, 255).astype(np.uint8)
     carried = cv2.inpaint(moved, hole.astype(np.uint8), _CARRIED, cv2.INPAINT_TELEA)
     smooth = cv2.GaussianBlur(carried, (0, 0), _SMOOTH).astype(np.int16) - 128
-    return np.clip(cloned + smooth, 0, 255).astype(np.uint8)
+    met: Picture = np.clip(cloned + smooth, 0, 255).astype(np.uint8)
+    return met
 
 
 def _beyond(touched: bool, extent: int, side: int) -> int:

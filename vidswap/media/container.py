@@ -23,6 +23,7 @@ _CHROMA_LOCATION = re.compile(r"[(, ](left|center|topleft|top|bottomleft|bottom)
 _DURATION = re.compile(r"(\d{1,5}):(\d\d):(\d\d(?:\.\d+)?)", re.ASCII)  # Matroska's tag
 _SERIES = re.compile(r"%0?\d*d")
 _MAKE_A_CLIP = "make a clip of it first, as with `ffmpeg -i %05d.png -c:v ffv1 in.mkv`"
+_CHECK = "check the name"
 _LOGGING = Lock()  # the level of the library's log is one for all threads
 # Demuxers that draw any text as a picture, or that read other files than the one named.
 _NOT_CLIPS = ("tty", "bin", "xbin", "adf", "idf", "concat", "hls", "dash")
@@ -39,12 +40,11 @@ def is_there(path: Path) -> bool:
 def check_input(path: Path) -> None:
     """Raise InputNotFoundError or NotAVideoError unless `path` is a regular file, not empty."""
     is_series = _SERIES.search(path.name)
-    hint = f"series of pictures are not read; {_MAKE_A_CLIP}" if is_series else "check the name"
+    hint = f"a clip is wanted here; {_MAKE_A_CLIP}" if is_series else _CHECK
     check_readable(path, hint=hint)
     if path.is_dir():
         raise NotAVideoError(
-            f"{path} is a folder; name a video or picture file (a series of pictures: "
-            f"{_MAKE_A_CLIP})"
+            f"{path} is a folder; name a video or picture file (an image sequence: {_MAKE_A_CLIP})"
         )
     if path.stat().st_size == 0:
         raise NotAVideoError(f"{path} is empty (0 bytes); name a video or picture file")

@@ -25,6 +25,8 @@ from vidswap.media.frame import Frame
 from vidswap.media.output import check_output, temporary_path
 from vidswap.media.packet_file import PacketFile, read_packets, shown_times
 from vidswap.media.picture_encoder import PictureEncoder, Quality, encoding_errors
+from vidswap.media.plate import Plate
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.media.streams import StreamCopier
 
 __all__ = ["DEFAULT_CRF", "VideoWriter"]
@@ -61,7 +63,7 @@ class VideoWriter:
     def __init__(
         self,
         path: Path,
-        template: VideoReader | Path,
+        template: VideoReader | SequenceReader | Plate | Path,
         *,
         codec: str | None = None,
         crf: int | None = None,
@@ -75,7 +77,7 @@ class VideoWriter:
         check_output(path, overwrite)
         self.path = path
         self._template = _opened(template)
-        self._changes = _changes(self._template)
+        self._changes = _changes(self._template) if isinstance(self._template, VideoReader) else []
         self._muxer = container_for(path).muxer
         self._closed = self._joined = False
         self._copier: StreamCopier | None = None
@@ -205,8 +207,10 @@ class VideoWriter:
                 f"({reason(error)}); write to .mkv"
             ) from error
 
-    def _add_copies(self, stream: VideoStream) -> StreamCopier:
+    def _add_copies(self, stream: VideoStream) -> StreamCopier | None:
         template = self._template
+        if not isinstance(template, VideoReader):
+            return None
         copier = StreamCopier(template.path, self._output, template.beginning, template.stop)
         for key, value in copier.metadata.items():
             if key.lower() not in _NOT_COPIED:
@@ -276,8 +280,10 @@ def _changed_tags(before: ColourTags, now: ColourTags, at: str) -> str:
     return f"the change of colour tags at {at} s (H.273 codes: {words}; {then})"
 
 
-def _opened(template: VideoReader | Path) -> VideoReader:
-    if isinstance(template, VideoReader):
+def _opened(
+    template: VideoReader | SequenceReader | Plate | Path,
+) -> VideoReader | SequenceReader | Plate:
+    if not isinstance(template, Path):
         return template
     with VideoReader(template) as reader:
         return reader

@@ -37,26 +37,37 @@ _Float = npt.NDArray[np.float32]
 
 def sdr_view(signal: npt.NDArray[np.uint16], tags: ColourTags) -> npt.NDArray[np.uint8]:
     """View (H, W, 3) uint8 of a full-range PQ or HLG R'G'B' signal (H, W, 3), [0, 65535]."""
-    light = np.take(_light_table(tags.transfer), signal)
+    light = display_light(signal, tags)
+    light = np.maximum(cv2.transform(light, _primaries_to_bt709(tags.primaries)), 0.0)
+    most = brightest(light)
+    light *= (compressed(most) / np.maximum(most, 1e-9))[..., None]
+    shown: npt.NDArray[np.uint8] = np.rint(cv2.pow(light, 1.0 / _GAMMA) * 255.0).astype(np.uint8)
+    return shown
+
+
+def display_light(signal: npt.NDArray[np.uint16], tags: ColourTags) -> _Float:
+    """Light (H, W, 3) that a display gives for a signal, over reference white, own primaries."""
+    light: _Float = np.take(_light_table(tags.transfer), signal)
     if tags.transfer == HLG:
         scene = cv2.transform(light, np.array([_BT2020_LUMA], np.float32))
         light *= (_HLG_PEAK / _REFERENCE_WHITE) * cv2.pow(scene, _HLG_GAMMA - 1.0)[..., None]
-    light = np.maximum(cv2.transform(light, _primaries_to_bt709(tags.primaries)), 0.0)
-    brightest = _brightest(light)
-    light *= (_compressed(brightest) / np.maximum(brightest, 1e-9))[..., None]
-    shown: npt.NDArray[np.uint8] = np.rint(cv2.pow(light, 1.0 / _GAMMA) * 255.0).astype(np.uint8)
-    return shown
+    return light
+
+
+def signal_of(light: _Float, tags: ColourTags) -> _Float:
+    """Inverse of `display_light`, in [0, 1]."""
+    return _pq(light * _REFERENCE_WHITE) if tags.transfer == PQ else _hlg(light)
 
 
 def hdr_signal(view: npt.NDArray[np.uint8], tags: ColourTags) -> _Float:
     """PQ or HLG R'G'B' signal (H, W, 3) in [0, 1] that `sdr_view` shows as `view`."""
     table = ((np.arange(256) / 255.0) ** _GAMMA).astype(np.float32)
     light = table[view]
-    brightest = _brightest(light)
-    light *= (_expanded(brightest) / np.maximum(brightest, 1e-9))[..., None]
+    most = brightest(light)
+    light *= (expanded(most) / np.maximum(most, 1e-9))[..., None]
     back = np.linalg.inv(_primaries_to_bt709(tags.primaries).astype(np.float64))
     light = np.maximum(cv2.transform(light, back.astype(np.float32)), 0.0)
-    return _pq(light * _REFERENCE_WHITE) if tags.transfer == PQ else _hlg(light)
+    return signal_of(light, tags)
 
 
 def carried(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> _Float:
@@ -64,7 +75,7 @@ def carried(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> _Flo
 
     From 1 where a pixel of the view is unchanged down to 0 where it is another; (H, W, 1).
     """
-    change = _brightest(cv2.absdiff(before, after).astype(np.float32))
+    change = brightest(cv2.absdiff(before, after).astype(np.float32))
     weight: _Float = np.clip(1.0 - change / _CARRY, 0.0, 1.0)[..., None]
     return weight
 
@@ -95,7 +106,7 @@ def _hlg(light: _Float) -> _Float:
     return signal
 
 
-def _compressed(light: _Float) -> _Float:
+def compressed(light: _Float) -> _Float:
     """Light above the knee brought below 1: extended Reinhard, of slope 1 at the knee."""
     peak = (_VIEW_PEAK - _KNEE) / (1.0 - _KNEE)
     above = np.clip((light - _KNEE) / (1.0 - _KNEE), 0.0, peak)
@@ -103,8 +114,8 @@ def _compressed(light: _Float) -> _Float:
     return np.where(light <= _KNEE, light, _KNEE + (1.0 - _KNEE) * curve)
 
 
-def _expanded(light: _Float) -> _Float:
-    """Inverse of `_compressed`: the positive root of its quadratic."""
+def expanded(light: _Float) -> _Float:
+    """Inverse of `compressed`: the positive root of its quadratic."""
     peak = (_VIEW_PEAK - _KNEE) / (1.0 - _KNEE)
     curve = np.clip((light - _KNEE) / (1.0 - _KNEE), 0.0, 1.0)
     rest = 1.0 - curve
@@ -112,7 +123,7 @@ def _expanded(light: _Float) -> _Float:
     return np.where(light <= _KNEE, light, _KNEE + (1.0 - _KNEE) * above)
 
 
-def _brightest(picture: _Float) -> _Float:
+def brightest(picture: _Float) -> _Float:
     """Largest of three channels; a reduction over an axis of length three takes longer."""
     return np.maximum(np.maximum(picture[..., 0], picture[..., 1]), picture[..., 2])
 

@@ -117,7 +117,12 @@ class Picture:
 
     def encoded(self, suffix: str, view: npt.NDArray[np.uint8], metadata: dict[str, str]) -> bytes:
         """The bytes of a file in which the picture looks like `view`."""
-        samples = self.with_view(view)
+        return self.encoded_samples(suffix, self.with_view(view), metadata)
+
+    def encoded_samples(
+        self, suffix: str, samples: npt.NDArray[Any], metadata: dict[str, str]
+    ) -> bytes:
+        """The bytes of a file of other samples (H, W, 3) of the picture's kind."""
         if self.is_deep and suffix not in _WITH_DEPTH:
             samples = np.round(samples / 257).astype(np.uint8)
         if self.is_grey and self.is_deep and bool((samples == samples[..., :1]).all()):

@@ -16,6 +16,8 @@ from vidswap.media.marks import marks_in, read_marks
 from vidswap.media.orientation import Orientation
 from vidswap.media.picture import is_picture, picture_format, read_picture
 from vidswap.media.sampling import packet_times
+from vidswap.media.sequence import is_sequence
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.media.streams import codec_name, is_chapter_track, is_cover, is_timecode_track
 from vidswap.media.timeline import timeline_of
 
@@ -60,8 +62,8 @@ class LightInfo:
 class MediaInfo:
     """What `probe` finds.
 
-    kind: "video" or "picture". width, height: pixels, upright. rotation: clockwise degrees
-    from the coded picture to the upright one. fps: frames a second, on average.
+    kind: "video", "picture" or "sequence". width, height: pixels, upright. rotation: clockwise
+    degrees from the coded picture to the upright one. fps: frames a second, on average.
     frames: number of frames; `frames_from` is "header" or, where that is silent, "packets".
     duration: seconds. time_base: seconds a tick. marks: vidswap's own, of a synthetic result.
     mirrored: the turn comes with a mirroring. bit_depth: of a sample. scan: "progressive" or
@@ -110,7 +112,9 @@ def expected_frames(path: Path, start: float | None, end: float | None) -> int:
 
 
 def probe(path: Path) -> MediaInfo:
-    """Describe a clip or picture. Raises InputNotFoundError or NotAVideoError."""
+    """Describe a clip, picture or image sequence. Raises InputNotFoundError, NotAVideoError."""
+    if is_sequence(path):
+        return _probe_sequence(path)
     return _probe_picture(path) if is_picture(path) else _probe_clip(path)
 
 
@@ -135,6 +139,32 @@ def _probe_picture(path: Path) -> MediaInfo:
         streams=(StreamInfo("video", codec, None, None, role="picture"),),
         marks=read_marks(path),
     )
+
+
+def _probe_sequence(path: Path) -> MediaInfo:
+    with SequenceReader(path) as reader:
+        numbers, first = reader.numbers, reader.name.path(reader.numbers[0])
+        codec = reader.name.suffix.lstrip(".").lower()
+        last = numbers[-1] - numbers[0] + 1
+        return MediaInfo(
+            path=path,
+            kind="sequence",
+            container=f"{reader.name.pattern}, {numbers[0]} to {numbers[-1]}",
+            width=reader.width,
+            height=reader.height,
+            rotation=0,
+            fps=float(reader.average_rate),
+            frames=len(numbers),
+            frames_from="files",
+            duration=float(last * reader.time_base),
+            time_base=reader.time_base,
+            pixel_format=reader.sample_format,
+            colour=reader.colour,
+            has_audio=False,
+            streams=(StreamInfo("video", codec, None, None, role="picture"),),
+            marks=read_marks(first) if is_picture(first) else {},
+            bit_depth=reader.bits or 32,
+        )
 
 
 def _probe_clip(path: Path) -> MediaInfo:

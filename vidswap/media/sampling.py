@@ -14,6 +14,8 @@ from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.picture import is_picture, read_picture
+from vidswap.media.sequence import is_sequence
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.media.timeline import Retimer, timeline_of
 
 
@@ -74,6 +76,11 @@ def spaced_frames(path: Path, count: int) -> Iterator[Frame]:
     """The frames of `sample_frames`, one in memory at a time."""
     if is_picture(path):
         yield read_picture(path)
+        return
+    if is_sequence(path):
+        with SequenceReader(path) as frames:
+            for place in middles(len(frames.numbers), count):
+                yield frames.frame(frames.numbers[place])
         return
     times = packet_times(path)
     with VideoReader(path) as reader:

@@ -13,6 +13,7 @@ from vidswap.media.encoder import VideoWriter
 from vidswap.media.marks import MARK_PREFIX
 from vidswap.media.output import work_name
 from vidswap.media.picture import Picture, is_picture, write_picture
+from vidswap.media.sequence import is_pattern
 from vidswap.options import names_where
 from vidswap.provenance.manifest import SwapFacts, SwapManifest, check_signing, media_type
 from vidswap.provenance.signing_key import SigningKey, load_signing_key, local_signing_key
@@ -72,14 +73,24 @@ class Provenance:
         """The mark that tells a file without manifest from one that has lost it."""
         if self._manifest is not None:
             return {MANIFEST_MARK: HAS_MANIFEST}
-        reason = self._reason or f"{self.output.suffix} files hold no C2PA manifest"
+        whose = "frames of a sequence" if self._is_frames else f"{self.output.suffix} files"
+        reason = self._reason or f"{whose} hold no C2PA manifest"
         return {MANIFEST_MARK: f"none: {reason}"}
+
+    @property
+    def _is_frames(self) -> bool:
+        return is_pattern(self.output) or not self.output.suffix
 
     @property
     def warnings(self) -> list[str]:
         """What to tell the user once a face was swapped."""
         if self._manifest is None and self._reason is None:
             suffix = self.output.suffix
+            if self._is_frames:
+                return [
+                    f"{self.output}: frames of a sequence get no C2PA manifest; only their "
+                    "metadata say that the face is synthetic"
+                ]
             words = "only their metadata says that the face is synthetic"
             if suffix.lower() == ".bmp":
                 words = "nor metadata: nothing in it says that the face is synthetic"

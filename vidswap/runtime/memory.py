@@ -15,6 +15,7 @@ import torch
 
 from vidswap.errors import BadOptionError, OutOfMemoryError
 from vidswap.media.decoder import VideoReader
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.runtime.sizes import MIB as MIB
 
 logger = logging.getLogger(__name__)
@@ -51,8 +52,10 @@ class MemoryPlan:
     expected: int
 
 
-def frame_bytes(reader: VideoReader) -> int:
+def frame_bytes(reader: VideoReader | SequenceReader) -> int:
     """Bytes of one of a clip's frames as the stages hold it: its planes, and its picture in RGB."""
+    if isinstance(reader, SequenceReader):
+        return reader.bytes_per_frame
     pixels = reader.coded_width * reader.coded_height
     return pixels * 3 + pixels * av.VideoFormat(reader.pixel_format).padded_bits_per_pixel // 8
 

@@ -90,7 +90,8 @@ class AlignedFace:
     brightened by; `reference` (256, 256, 4) uint8 is the source's face warped onto it, where the
     generator takes one, and `clarity` how sharp that is, 0 to 1; `visibility` (128, 128) is as
     `visibility_maps` has it. Where the features were moved, crop, mesh and boundary map show them
-    so, and `moved_visibility` is what came along; `visibility` stays that of the frame. `hole`
+    so, and `moved_visibility` is what came along; `visibility` stays that of the frame. `detail`
+    (512, 512) is what the source shows finer than the crop, in levels of brightness. `hole`
     (256, 256) bool is the part to fill, where a model fills faces.
     """
 
@@ -106,6 +107,7 @@ class AlignedFace:
     clarity: float = 0.0
     visibility: NDArray[np.float32] | None = None
     moved_visibility: NDArray[np.float32] | None = None
+    detail: NDArray[np.float32] | None = None
     hole: NDArray[np.bool_] | None = None
 
     @property
@@ -122,9 +124,11 @@ class AlignedFace:
 class FrameFaces:
     """Frame `index` of a clip and its faces, with the generator's answers Y once they are there.
 
-    `left_alone` counts the faces that are not swapped. Where a segment ends with the frame,
-    `ending` collects what the next one begins with: each stage that remembers something adds its
-    part, by the names of `SwapState`'s fields.
+    `generated` are these as the generator gave them, `swapped` what the stages after it made of
+    them, and `left_alone` counts the faces that are not swapped.
+
+    Where a segment ends with the frame, `ending` collects what the next one begins with: each
+    stage that remembers something adds its part, by the names of `SwapState`'s fields.
     """
 
     frame: Frame
@@ -132,13 +136,18 @@ class FrameFaces:
     faces: list[AlignedFace]
     swapped: list[NDArray[np.uint8]] = field(default_factory=list)
     left_alone: int = 0
+    generated: list[NDArray[np.uint8]] = field(default_factory=list)
     ending: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class SwappedFrame:
-    """A finished frame; where a segment ends after it, the state that the next begins with."""
+    """A finished frame; where a segment ends after it, the state that the next begins with.
+
+    `made_of`: the target's frame and its faces.
+    """
 
     frame: Frame
     n_faces: int
     state: SwapState | None = None
+    made_of: FrameFaces | None = None

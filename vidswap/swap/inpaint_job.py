@@ -18,6 +18,7 @@ from vidswap.inpainting.search import LatentSearch
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.segments import remove_finished_work
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.models.checkpoint_file import default_checkpoint
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
@@ -33,6 +34,7 @@ from vidswap.swap.inpaint_path import inpaint_frames, inpaint_segments
 from vidswap.swap.job import Progress, SwapJob, check_paths, read_source
 from vidswap.swap.options import SwapCounts
 from vidswap.swap.resume import SegmentedClip, StraightClip, facts_of
+from vidswap.swap.sequence_clip import SequenceClip
 from vidswap.swap.worker import load_models
 from vidswap.training.id_targets import ID_WIDTHS, split_embedding
 from vidswap.version import __version__
@@ -61,7 +63,9 @@ class InpaintJob(SwapJob):
         super().__init__(nets, source, options, clock, progress, provenance, facts)
         self.inpaint_options, self.holes, self.person = options, holes, source
 
-    def _assigner(self, target: Path, reader: VideoReader | None = None) -> FaceAssigner:
+    def _assigner(
+        self, target: Path, reader: VideoReader | SequenceReader | None = None
+    ) -> FaceAssigner:
         """Every chosen face is filled as the one source."""
         return OneSource(FaceChooser.of(self.options.face, self.nets), self.person)
 
@@ -85,7 +89,10 @@ class InpaintJob(SwapJob):
         return filled(frames, self.counts)
 
     def swapped_segments(
-        self, clip: SegmentedClip | StraightClip, plan: MemoryPlan, assigner: FaceAssigner
+        self,
+        clip: SegmentedClip | StraightClip | SequenceClip,
+        plan: MemoryPlan,
+        assigner: FaceAssigner,
     ) -> Generator[SwappedFrame]:
         """A clip's frames, filled, as `inpaint_segments` gives them."""
         return inpaint_segments(

@@ -114,6 +114,7 @@ def prefill(
     for index, frame in enumerate(frames, first):
         with clock("prefill"):
             mask = holes.take(index, frame.rgb)
+            holes.remember(frame)
             if not mask.any():
                 yield frame
                 continue
@@ -139,6 +140,11 @@ def mark_holes(
     for item in items:
         with clock("mask"):
             if isinstance(holes, FrameHoles):
+                holes.forget(item.frame)
+                if item.ending is not None:
+                    # Another run decodes these frames anew, with their holes.
+                    held = holes.as_decoded(item.ending["held"])
+                    item = replace(item, ending=item.ending | {"held": held})
                 mask = holes.of_frame(item.index)
                 found = [hole_in_crop(mask, face.affine) for face in item.faces]
             else:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -17,7 +18,7 @@ from vidswap.blending.reference import MOST_SHOTS
 from vidswap.errors import BadOptionError, CodecError
 from vidswap.media.animated_picture import Animation, check_animated_suffix, is_animated
 from vidswap.media.codecs import CONTAINERS, codec_for, container_for
-from vidswap.media.container import check_input, is_there
+from vidswap.media.container import check_input, is_there, open_clip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
@@ -34,11 +35,23 @@ from vidswap.media.picture import (
 )
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
+from vidswap.media.sampling import middles
+from vidswap.media.sequence import SequenceName, is_pattern, is_sequence
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
-from vidswap.people.main_person import MainPerson, main_person_of
+from vidswap.people.main_person import (
+    FEWEST,
+    MOST,
+    SECONDS_EACH,
+    MainPerson,
+    main_person,
+    main_person_of,
+    seen_faces,
+)
 from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.provenance.record import (
+    MANIFEST_MARK,
     Provenance,
     recorded_settings,
 )
@@ -53,16 +66,48 @@ from vidswap.runtime.memory import (
     plan_memory,
 )
 from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.beside import Beside
 from vidswap.swap.cast import Cast, check_cast
+from vidswap.swap.face_clip import face_codec
 from vidswap.swap.faces import FaceAssigner, FaceSource, OneSource, SwappedFrame
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
-from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
+from vidswap.swap.resume import (
+    ClipInTheMaking,
+    SegmentedClip,
+    StraightClip,
+    telling_what_is_kept,
+)
+from vidswap.swap.sequence_clip import SequenceClip
+from vidswap.swap.target import check_clip_options, check_sequence, open_target, output_frames
 from vidswap.version import __version__
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[SwapCounts], None]
+Watch = Callable[[SwappedFrame], None]
+"""Is shown every frame of a clip once it is encoded."""
+Clip = TypeVar("Clip", SegmentedClip | StraightClip, SequenceClip)
+
+
+class JoinedRanges(ClipInTheMaking, Protocol):
+    """A clip whose ranges are swapped by others; `vidswap.swap.ranges` has it."""
+
+    damage: str | None
+
+    @property
+    def frames_of_earlier_runs(self) -> int:
+        """Frames that need not be swapped again."""
+
+
+class RangedSwap(Protocol):
+    """What has the ranges of a clip swapped by others."""
+
+    def clip(self, output: Path, facts: Mapping[str, str], fresh: bool) -> JoinedRanges:
+        """What the ranges are joined to. Raises OutputNotWritableError."""
+
+    def swap(self, main: MainPerson | None) -> Generator[SwapCounts]:
+        """Have them swapped, `main` being whom `--face largest` means; what is done so far."""
 
 
 def read_source(
@@ -86,7 +131,7 @@ class SwapJob:
     """One target with its output, by nets that are loaded; keeps the counts while it runs.
 
     `facts` decide over the frames (`resume.facts_of`); without them no earlier work is gone on
-    with.
+    with. `ranges` has the ranges of a clip swapped elsewhere.
     """
 
     def __init__(
@@ -98,34 +143,46 @@ class SwapJob:
         progress: Progress | None,
         provenance: Provenance | None = None,
         facts: Mapping[str, str] | None = None,
+        ranges: RangedSwap | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        self.ranges = ranges
         self.nets, self.source, self.options, self.clock = nets, source, options, clock
         self.progress, self.provenance = progress, provenance
-        self.facts = facts
+        self.facts, self.watch = facts, watch
         self.counts = SwapCounts()
         self.frames_kept = 0
+        self._main: MainPerson | None = None
 
     def swap_clip(self, target: Path, output: Path) -> list[str]:
-        """Swap a clip; returns warnings."""
+        """Swap a clip or an image sequence; returns warnings."""
         options = self.options
+        if (frames := output_frames(target, output)) is not None:
+            return self._swap_to_frames(target, output, frames)
         quality = options.quality(target)
         provenance = self._provenance(output)
         with ExitStack() as stack:
-            reader = stack.enter_context(
-                VideoReader(target, options.start, options.end, options.hwaccel)
-            )
+            reader = open_target(target, options)
+            stack.callback(reader.close)
             plan = memory_plan_of(options, reader, self.nets.device)
             with self.clock("people"):
                 assigner = self._assigner(target, reader)
             new_writer = partial(self._writer, output, reader, quality, provenance)
+            beside = stack.enter_context(self._beside(reader))
             with interrupts_put_off():
-                clip = self._clip(output, reader, new_writer, quality)
+                begin = partial(self._clip, output, reader, new_writer, quality)
+                clip = self._ranges_of(output, reader, new_writer) or self._beginning_together(
+                    begin(self._fresh), beside, partial(begin, fresh=True)
+                )
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                self._swap_segments(clip, plan, assigner)
+                if isinstance(clip, SegmentedClip | StraightClip):
+                    self._swap_segments(clip, plan, assigner, beside)
+                else:
+                    reader.truncated = self._swap_ranges(clip)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
-                warnings = clip.warnings + reader.warnings
+                warnings = clip.warnings + reader.warnings + beside.warnings
                 warnings += [reader.truncated] if reader.truncated else []
                 warnings += _above(options.max_memory)
                 if unchanged and whole and target.suffix.lower() == output.suffix.lower():
@@ -140,37 +197,100 @@ class SwapJob:
             clip.discard()
         return warnings + self._last_warnings(target, provenance)
 
-    def _assigner(self, target: Path, reader: VideoReader | None = None) -> FaceAssigner:
+    def _assigner(
+        self, target: Path, reader: VideoReader | SequenceReader | None = None
+    ) -> FaceAssigner:
         """Who gets which face in the clip that `reader` reads, or in a picture."""
         if isinstance(self.source, Cast):
             return self.source.assigner(self.options, float(reader.zero) if reader else 0.0)
-        main = main_person_for(self.options, self.nets, target, reader) if reader else None
-        return OneSource(FaceChooser.of(self.options.face, self.nets, main), self.source)
+        self._main = main_person_for(self.options, self.nets, target, reader) if reader else None
+        return OneSource(FaceChooser.of(self.options.face, self.nets, self._main), self.source)
+
+    def _swap_to_frames(self, target: Path, output: Path, frames: SequenceName) -> list[str]:
+        """Swap into an image sequence; returns warnings."""
+        options, provenance = self.options, self._provenance(output)
+        marks = marks_of(options, self.nets) | provenance.marks
+        with ExitStack() as stack:
+            reader = open_target(target, options)
+            stack.callback(reader.close)
+            plan = memory_plan_of(options, reader, self.nets.device)
+            with self.clock("people"):
+                assigner = self._assigner(target, reader)
+            beside = stack.enter_context(self._beside(reader))
+            with interrupts_put_off(), self.clock("encode"):
+                begin = partial(
+                    SequenceClip, frames, reader, marks, self.facts or {},
+                    first=options.first_frame, overwrite=options.overwrite,
+                )  # fmt: skip
+                clip = self._beginning_together(
+                    begin(fresh=self._fresh), beside, partial(begin, fresh=True)
+                )
+                stack.push(clip.__exit__)
+            with telling_what_is_kept(clip):
+                self._swap_segments(clip, plan, assigner, beside)
+                with self.clock("encode"):
+                    clip.finish(self.counts)
+            warnings = clip.warnings + reader.warnings + beside.warnings
+            warnings += [reader.truncated] if reader.truncated else []
+            warnings += _above(options.max_memory)
+            warnings += [f"not in the output: {line}" for line in clip.dropped or []]
+            if isinstance(reader, VideoReader) and has_sound(target):
+                warnings.append("not in the output: sound (frames have none)")
+        return warnings + self._last_warnings(target, provenance)
+
+    def _beside(self, reader: VideoReader | SequenceReader) -> Beside:
+        options = self.options
+        marks = marks_of(options, self.nets) | {MANIFEST_MARK: "none: a layer of a swap"}
+        return Beside(options, reader, marks, self.facts or {}, fresh=self._fresh)
+
+    @property
+    def _fresh(self) -> bool:
+        return not self.options.resume or self.facts is None
+
+    def _beginning_together(self, clip: Clip, beside: Beside, begin: Callable[[], Clip]) -> Clip:
+        """The clip, or one that begins anew where what is made beside it has to."""
+        if beside.begins_at(clip.frames_kept):
+            return clip
+        clip.__exit__(None, None, None)
+        again = begin()
+        beside.begins_at(0)
+        again.warnings.append("the face clip of an earlier run cannot be resumed; starting over")
+        return again
 
     def _clip(
         self,
         output: Path,
-        reader: VideoReader,
+        reader: VideoReader | SequenceReader,
         new_writer: Callable[[], VideoWriter],
         quality: Quality,
+        fresh: bool,
     ) -> SegmentedClip | StraightClip:
         with self.clock("encode"):
             writer = new_writer()  # refuses now what would fail in the end
         if not writer.joinable:
             return StraightClip(reader, writer)
         writer.abort()
-        fresh = not self.options.resume or self.facts is None
         return SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
 
     def _swap_segments(
-        self, clip: SegmentedClip | StraightClip, plan: MemoryPlan, assigner: FaceAssigner
+        self,
+        clip: SegmentedClip | StraightClip | SequenceClip,
+        plan: MemoryPlan,
+        assigner: FaceAssigner,
+        beside: Beside,
     ) -> None:
         self.frames_kept = clip.frames_kept
         with closing(self.swapped_segments(clip, plan, assigner)) as swapped:
             for item in swapped:
+                if not beside.is_nothing:
+                    with self.clock("layers"):
+                        beside.write(item, self.counts.frames - 1)
                 with self.clock("encode"):
                     clip.write(item)
+                if self.watch is not None:
+                    self.watch(item)
                 self._report()
+        beside.complete()
 
     def swapped_frames(self, frames: Iterable[Frame], assigner: FaceAssigner) -> Iterator[Frame]:
         """A picture's frames, swapped; other jobs that change faces do something else here."""
@@ -179,7 +299,10 @@ class SwapJob:
         )  # fmt: skip
 
     def swapped_segments(
-        self, clip: SegmentedClip | StraightClip, plan: MemoryPlan, assigner: FaceAssigner
+        self,
+        clip: SegmentedClip | StraightClip | SequenceClip,
+        plan: MemoryPlan,
+        assigner: FaceAssigner,
     ) -> Generator[SwappedFrame]:
         """A clip's frames, swapped, as `swap_segments` gives them."""
         return swap_segments(
@@ -187,8 +310,43 @@ class SwapJob:
             segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
         )  # fmt: skip
 
+    def _ranges_of(
+        self,
+        output: Path,
+        reader: VideoReader | SequenceReader,
+        new_writer: Callable[[], VideoWriter],
+    ) -> JoinedRanges | None:
+        """What the ranges of the clip are joined to; None where it is swapped in one piece."""
+        if self.ranges is None or self.facts is None or not self._has_ranges(reader):
+            return None
+        writer = new_writer()  # refuses now what would fail in the end
+        writer.abort()
+        return self.ranges.clip(output, self.facts, self._fresh) if writer.joinable else None
+
+    def _has_ranges(self, reader: VideoReader | SequenceReader) -> bool:
+        """Whether nothing is carried over a cut: who is swapped must be known beforehand."""
+        is_known = self.options.face != "largest" or self._main is not None
+        options = self.options
+        is_plain = options.layers is None and options.face_clip is None
+        is_plain = is_plain and not isinstance(self.source, Cast)
+        return is_known and is_plain and isinstance(reader, VideoReader)
+
+    def _swap_ranges(self, clip: JoinedRanges) -> str | None:
+        """Have all ranges swapped; what is known of the clip's damage."""
+        assert self.ranges is not None
+        with closing(self.ranges.swap(self._main)) as counted:
+            for counts in counted:
+                self.counts.continue_from(counts)
+                self._report()
+        self.frames_kept = clip.frames_of_earlier_runs
+        return clip.damage
+
     def _writer(
-        self, output: Path, reader: VideoReader, quality: Quality, provenance: Provenance
+        self,
+        output: Path,
+        reader: VideoReader | SequenceReader,
+        quality: Quality,
+        provenance: Provenance,
     ) -> VideoWriter:
         marks = marks_of(self.options, self.nets) | provenance.marks
         return VideoWriter(
@@ -261,16 +419,23 @@ class SwapJob:
 
 
 def main_person_for(
-    options: SwapOptions, nets: Nets, target: Path, reader: VideoReader
+    options: SwapOptions, nets: Nets, target: Path, reader: VideoReader | SequenceReader
 ) -> MainPerson | None:
     """Whom `--face largest` means in the clip `reader` reads, None with another `--face`."""
     if options.face != "largest":
         return None
     embedder = SourceReader.of(nets)
+    if isinstance(reader, SequenceReader):
+        seconds = float(len(reader.numbers) * reader.time_base)
+        count = int(min(max(FEWEST, seconds / SECONDS_EACH), MOST))
+        wanted = (reader.numbers[place] for place in middles(len(reader.numbers), count))
+        return main_person(seen_faces(reader.frame(number), embedder) for number in wanted)
     return main_person_of(target, embedder, reader.beginning, reader.stop, options.hwaccel)
 
 
-def memory_plan_of(options: SwapOptions, reader: VideoReader, device: torch.device) -> MemoryPlan:
+def memory_plan_of(
+    options: SwapOptions, reader: VideoReader | SequenceReader, device: torch.device
+) -> MemoryPlan:
     """How a clip is held within the options' memory, once the nets are loaded and have run.
 
     Raises BadOptionError where it cannot be.
@@ -278,6 +443,13 @@ def memory_plan_of(options: SwapOptions, reader: VideoReader, device: torch.devi
     return plan_memory(
         options.max_memory, options.batch_size, device, frame_bytes(reader), peak_memory_bytes()
     )
+
+
+def has_sound(target: Path) -> bool:
+    """Whether a clip has a sound stream."""
+    container, _ = open_clip(target)
+    with container:
+        return bool(container.streams.audio)
 
 
 def _above(limit: int | None) -> list[str]:
@@ -296,6 +468,8 @@ def marks_of(options: SwapOptions, nets: Nets) -> dict[str, str]:
 def check_paths(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
     """Refuse before any work what must fail at its end; returns whether the target is a picture."""
     picture = check_inputs(sources, target, output, options)
+    if is_sequence(target) or is_pattern(output):
+        return False
     check_output(output, options.overwrite)
     if options.hwaccel is not None:
         _check_decoder(target, options.hwaccel, picture)
@@ -304,11 +478,24 @@ def check_paths(sources: Sequence[Path], target: Path, output: Path, options: Sw
 
 def check_inputs(sources: Sequence[Path], target: Path, output: Path, options: SwapOptions) -> bool:
     """`check_paths` but for the place of the output, which may still have to be made."""
-    for path in (*sources, target):
+    for path in (*sources, *([] if is_pattern(target) else [target])):
         check_readable(path)
     if options.cast is not None:
         check_cast(options, sources)
+    if options.face_clip is not None:
+        face_codec(options.face_clip)
+        if output.absolute() == options.face_clip.absolute():
+            raise BadOptionError(f"--face-clip {output} is the output itself; name another")
+    if is_sequence(target) or is_pattern(output):
+        check_sequence(target, output, options)
+        return False
+    check_clip_options(target, options)
     picture = target.is_file() and is_picture(target)
+    for flag, given in (("--layers", options.layers), ("--face-clip", options.face_clip)):
+        if picture and given is not None:
+            raise BadOptionError(
+                f"{flag} is for clips and image sequences and {target} is a picture; leave it out"
+            )
     _check_order(sources, target, output, picture)
     if picture:
         if is_animated(target):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import av
 import cv2
@@ -17,9 +18,10 @@ from vidswap.errors import DiskFullError
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
-from vidswap.media.packet_file import PacketWriter, setup_of
+from vidswap.media.packet_file import PacketFile, PacketWriter, setup_of
 from vidswap.media.picture_encoder import PictureEncoder, Quality
 from vidswap.media.segments import SegmentFolder, remove_work
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.nets import Nets
 from vidswap.options import names_where
 from vidswap.swap.faces import SwappedFrame
@@ -31,12 +33,21 @@ from vidswap.version import __version__
 _TOLD_BY_NETS = frozenset({"checkpoint", "device", "precision"})
 
 
+@dataclass(frozen=True)
+class Work:
+    """Finished segments: their packets, in order, in a folder."""
+
+    folder: Path
+    files: tuple[PacketFile, ...]
+
+
 class SegmentedClip:
     """Encodes finished frames segment by segment, each safe on the disk once it is whole.
 
     `begin` is the state that the work of an earlier run ends with, None where there is none of the
     same `facts`; `frames` are those that are still to be swapped, and `warnings` say what was
-    found. Leaving the `with` block keeps whole segments; `discard` removes them.
+    found. Leaving the `with` block keeps whole segments; `discard` removes them. `part` is as of
+    `SegmentFolder`.
 
     Raises OutputNotWritableError where another run is at work on the output.
     """
@@ -44,17 +55,18 @@ class SegmentedClip:
     def __init__(
         self,
         output: Path,
-        reader: VideoReader,
+        reader: VideoReader | SequenceReader,
         quality: Quality,
         facts: Mapping[str, str],
         *,
         fresh: bool = False,
+        part: int | None = None,
     ) -> None:
         self.output, self._reader, self._quality = output, reader, quality
         self._encoder: PictureEncoder | None = None
         self._packets: PacketWriter | None = None
-        self._folder = SegmentFolder(output, facts, fresh=fresh)
-        self.warnings = _kept_work(self._folder)
+        self._folder = SegmentFolder(output, facts, fresh=fresh, part=part)
+        self.warnings = kept_work(self._folder)
         try:
             self.begin, self.frames = self._place_to_go_on()
         except BaseException:
@@ -88,8 +100,7 @@ class SegmentedClip:
 
     def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
         """A writer of the output with all segments in it, to be closed; none is coded again."""
-        if self._encoder is not None:
-            self._end_segment(SwapState.at_the_end(counts, self._reader.truncated))
+        self.finish(counts)
         writer = new_writer()
         try:
             writer.join(self._folder.path, self._folder.packet_files)
@@ -98,6 +109,12 @@ class SegmentedClip:
             writer.abort()
             raise
         return writer
+
+    def finish(self, counts: SwapCounts) -> Work:
+        """Put the last segment in safety; what there is then."""
+        if self._encoder is not None:
+            self._end_segment(SwapState.at_the_end(counts, self._reader.truncated))
+        return Work(self._folder.path, tuple(self._folder.packet_files))
 
     def leave_output(self) -> None:
         """The output's file is not touched before `complete`."""
@@ -142,10 +159,11 @@ class StraightClip:
     """In place of `SegmentedClip` where packets cannot be kept: writes straight to the output."""
 
     begin: SwapState | None = None
-    frames_kept = 0
+    frames_kept: int = 0
 
-    def __init__(self, reader: VideoReader, writer: VideoWriter) -> None:
-        self.output, self.frames, self._writer = writer.path, reader, writer
+    def __init__(self, reader: VideoReader | SequenceReader, writer: VideoWriter) -> None:
+        self.output, self._writer = writer.path, writer
+        self.frames: Iterable[Frame] = reader
         self.warnings: list[str] = []
 
     def __enter__(self) -> Self:
@@ -170,8 +188,35 @@ class StraightClip:
         """There is no work to remove."""
 
 
+class KeepsWork(Protocol):
+    """What is told of an output when its run ends early."""
+
+    output: Path
+
+    @property
+    def frames_kept(self) -> int:
+        """Frames that are finished and safe."""
+
+
+class ClipInTheMaking(KeepsWork, Protocol):
+    """What `SegmentedClip` and those in its place have in common."""
+
+    warnings: list[str]
+
+    def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
+        """A writer of the output with all frames in it, to be closed."""
+
+    def leave_output(self) -> None:
+        """Let go of the output's file, which is made otherwise."""
+
+    def discard(self) -> None:
+        """Remove all work on the output, once it is complete."""
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 @contextmanager
-def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
+def telling_what_is_kept(clip: KeepsWork) -> Iterator[None]:
     """Add to the error that ends a run early that a rerun resumes, where work is kept."""
     try:
         yield
@@ -185,11 +230,11 @@ def telling_what_is_kept(clip: SegmentedClip | StraightClip) -> Iterator[None]:
         raise
 
 
-def _kept(clip: SegmentedClip | StraightClip) -> str:
+def _kept(clip: KeepsWork) -> str:
     return f"{clip.frames_kept} frames are finished and kept; rerun the same command to resume"
 
 
-def frames_from(reader: VideoReader, state: SwapState) -> Iterator[Frame] | None:
+def frames_from(reader: VideoReader | SequenceReader, state: SwapState) -> Iterator[Frame] | None:
     """The frames from the first that a state holds on; None where the clip gives others now.
 
     A seek that lands elsewhere than it did from the clip's beginning is found by the pixels.
@@ -242,7 +287,8 @@ def _is_file(value: Any) -> bool:
     return isinstance(value, Path) and value.is_file()
 
 
-def _kept_work(folder: SegmentFolder) -> list[str]:
+def kept_work(folder: SegmentFolder) -> list[str]:
+    """What there is to say of the work that was found, a line each."""
     lines = [
         f"unfinished work with other settings ({differences}) is kept in {path}; remove "
         "it with --no-resume"

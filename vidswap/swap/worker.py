@@ -8,22 +8,25 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from vidswap.digest import file_sha256
 from vidswap.errors import BadOptionError
 from vidswap.media.segments import remove_finished_work
 from vidswap.nets import Nets, load_nets
+from vidswap.people.source import SourceIdentity
 from vidswap.provenance.manifest import SwapFacts
 from vidswap.provenance.record import Provenance, files_used, recorded_settings, signing_key
 from vidswap.runtime.forked import nets_run_here
 from vidswap.runtime.memory import limit_vram, peak_memory_mib
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.cast import AUTO, Cast, auto_folder, load_cast
-from vidswap.swap.job import Progress, SwapJob, check_paths, read_source
+from vidswap.swap.job import Progress, SwapJob, Watch, check_paths, read_source
 from vidswap.swap.options import OTHERS, PersonSwapped, SwapCounts, SwapOptions, SwapResult
+from vidswap.swap.ranges import Ranges, RangeSwapper
 from vidswap.swap.request import SwapRequest
 from vidswap.swap.resume import facts_of
+from vidswap.swap.target import output_frames, target_digest
 from vidswap.version import __version__
 
 
@@ -32,14 +35,22 @@ class Worker:
 
     Use as a context manager, or call `close`. For several at a time give each process a worker of
     its own, started with "spawn": a forked child of a process that has swapped is refused.
+
+    `ranges_by` has the shots of each clip swapped by other workers (`vidswap.swap.ranges`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ranges_by: RangeSwapper | None = None) -> None:
+        self._ranges_by = ranges_by
         self._nets: Nets | None = None
         self._wanted: object = None
 
-    def run(self, request: SwapRequest, progress: Progress | None = None) -> SwapResult:
-        """Do one swap. `progress` is called after every frame.
+    def run(
+        self,
+        request: SwapRequest,
+        progress: Progress | None = None,
+        watch: Watch | None = None,
+    ) -> SwapResult:
+        """Do one swap. `progress` is called after every frame, `watch` with every frame of a clip.
 
         When no face was found in the target the output is the target unchanged, and a warning says
         so. Raises a VidswapError for everything a caller can mend; then no output is left, and the
@@ -51,7 +62,9 @@ class Worker:
         clock = StageClock()
         picture = check_paths(sources, target, output, options)
         remove_finished_work(output.parent)
-        key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
+        key = None
+        if output_frames(target, output) is None:
+            key = signing_key(output, options.sign_key, options.sign_cert, options.no_provenance)
         with clock("load"):
             nets = self.nets(options)
         limit_vram(options.max_vram, nets.device)
@@ -62,10 +75,14 @@ class Worker:
             )  # fmt: skip
         files = source.files if isinstance(source, Cast) else files_used(sources, source.used)
         with clock("hash"):
-            sha256 = {path: file_sha256(path) for path in (target, *files)}
+            shown, digest = target_digest(target)
+            of_files = {path: file_sha256(path) for path in files}
+        sha256 = {target: digest, **of_files}
         checkpoint, settings = nets.generator.sha256, recorded_settings(asdict(options))
-        people = source.provenance(files) if isinstance(source, Cast) else []
-        facts = SwapFacts(target, files, sha256, __version__, checkpoint, settings, people)
+        people = source.provenance(files) if isinstance(source, Cast) else _consent(source, files)
+        facts = SwapFacts(
+            shown, files, {**sha256, shown: digest}, __version__, checkpoint, settings, people
+        )
         with ExitStack() as stack:
             with clock("sign"):
                 provenance = Provenance(output, facts, key, options.no_provenance)
@@ -73,7 +90,8 @@ class Worker:
             work = {} if picture else facts_of(target, sha256, source.used, asdict(options), nets)
             if isinstance(source, Cast) and not picture:
                 work |= source.facts(sha256)
-            job = SwapJob(nets, source, options, clock, progress, provenance, work)
+            ranges = None if self._ranges_by is None else Ranges(request, self._ranges_by)
+            job = SwapJob(nets, source, options, clock, progress, provenance, work, ranges, watch)
             warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
         counts = job.counts
         notes = list(source.notes) if isinstance(source, Cast) else []
@@ -136,6 +154,14 @@ class Worker:
         self.close()
 
 
+def _consent(source: SourceIdentity, files: Sequence[Path]) -> list[dict[str, Any]]:
+    """What a manifest says of the one person, where an identity file records their consent."""
+    if not source.consent:
+        return []
+    return [{"sources": [f"source {n}" for n in range(1, len(files) + 1)],
+             "consent_recorded": True}]  # fmt: skip
+
+
 def _people(counts: SwapCounts, files: Sequence[Path]) -> tuple[PersonSwapped, ...]:
     """Whom `--face` chose, and who was left alone, from when to when."""
     names = tuple(path.name for path in files)
@@ -162,11 +188,13 @@ def swap_video(
     output: str | Path,
     options: SwapOptions | None = None,
     progress: Progress | None = None,
+    ranges_by: RangeSwapper | None = None,
 ) -> SwapResult:
     """Put the sources' identity on the target's face and write the result.
 
     `sources` are photographs, folders of them or clips of one person; `target` is a clip or a
-    picture, and `output` then is one too. One request of a `Worker`, which says what is raised.
+    picture, and `output` then is one too. One request of a `Worker`, which says what is raised and
+    what `ranges_by` is.
     """
-    with Worker() as worker:
+    with Worker(ranges_by) as worker:
         return worker.run(SwapRequest.of(sources, target, output, options), progress)
