@@ -75,11 +75,11 @@ def run_demo(
         before, after = (read_frame(path, share * seconds).rgb for path in (clip, filled_clip))
         rows.append([before, after])
     sheet = folder / "side-by-side.png"
-    write_picture(sheet, _in_rows(rows), read_marks(filled), overwrite=True)
+    write_picture(sheet, in_rows(rows), read_marks(filled), overwrite=True)
     return InpaintDemo(of_picture, of_clip, sheet)
 
 
-def _in_rows(rows: list[list[Image]]) -> Image:
+def in_rows(rows: list[list[Image]]) -> Image:
     """Pictures of one height, side by side, white where a row is shorter."""
     drawn = []
     for row in rows:

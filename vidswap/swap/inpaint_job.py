@@ -42,7 +42,7 @@ from vidswap.version import __version__
 CHECKPOINTS = {
     "idgan": "idgan-128.safetensors",
     "latent": "latent-64.safetensors",
-    "swapinpaint": "swapinpaint-128.safetensors",
+    "swapinpaint": "swapinpaint.safetensors",
 }
 
 
