@@ -359,6 +359,28 @@ def test_the_keyboard_alone_reaches_everything_and_swaps(browser: Browser, home:
     browser.wait_for("!document.getElementById('files').open")
 
 
+def test_people_are_found_and_a_source_is_dragged_onto_one(browser: Browser, home: Path) -> None:
+    browser.click("#find-people")
+    browser.wait_for("document.querySelectorAll('#people-list li').length === 1", 120)
+    plan = home / "shots" / "hopper-cast" / "people.toml"
+    assert 'source = ""' in plan.read_text()
+    assert browser.value("document.getElementById('f-cast').value") == str(plan.parent)
+    assert browser.value("document.getElementById('run').disabled")
+    before = looks(browser)
+    source = browser.value("document.querySelector('#sources .name').title")
+    x, y = browser.middle("#people-list li")
+    item = {"mimeType": "application/x-vidswap-source", "data": source}
+    given = {"items": [item], "files": [], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=given)
+    wait_for_look(browser, before)
+    assert "astronaut.png" in plan.read_text()
+    assert text(browser, "said").startswith("1 face swapped in")
+    browser.wait_for("document.getElementById('command').textContent.includes('--cast')")
+    browser.value("document.getElementById('one-source').click()")
+    browser.wait_for("!document.getElementById('command').textContent.includes('--cast')")
+
+
 def test_the_page_asks_no_one_but_its_server(browser: Browser, ui: Ui) -> None:
     asked = [a for a in browser.requests if not a.startswith(("data:", "blob:"))]
     assert asked and all(address.startswith(ui.address) for address in asked)

@@ -476,7 +476,9 @@ async function showPeople() {
     $("shots").replaceChildren();
     return;
   }
-  drawPeople(await ask(query("people", { path: folder }), undefined));
+  const told = await ask(query("people", { path: folder }), undefined);
+  fail(null);
+  drawPeople(told);
 }
 function drawPeople(told) {
   const before = chosen.assigned;
