@@ -9,13 +9,18 @@ ID-GAN's Tables II and III, and the comparison of deep generative inpainting:
 
 python -m pipelines.tables idgan --faces faces --run runs/tables --row with=idgan.safetensors
 python -m pipelines.tables latent --faces faces --run runs/tables --checkpoint latent.safetensors
+
+SwapInpaint's Tables I and II, and the context GAN's Tables 1 and 8:
+
+python -m pipelines.tables swapinpaint --faces faces --run runs/tables --pairs 200 --judge net.json
+python -m pipelines.tables context --faces faces --run runs/tables --row progan=progan.safetensors
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +28,16 @@ import click
 import cv2
 
 from vidswap.errors import BadOptionError, VidswapError
+from vidswap.evaluation.context import (
+    ContextQuality,
+    Surround,
+    by_net,
+    measure_contexts,
+    nothing_around,
+    read_held_out_context,
+)
 from vidswap.evaluation.evaluate import EvaluationOptions, evaluate
+from vidswap.evaluation.held_out import read_held_out
 from vidswap.evaluation.inpainting import (
     SEARCHES,
     Fill,
@@ -36,9 +50,21 @@ from vidswap.evaluation.inpainting import (
     read_holes,
     recognisers,
 )
+from vidswap.evaluation.judge import load_judge
+from vidswap.evaluation.swapinpaint import (
+    TASKS,
+    FilledMeasure,
+    FilledQuality,
+    fill_pairs,
+    table_rows,
+)
+from vidswap.inpainting.context_gan import ContextNet
 from vidswap.inpainting.inpainter import Inpainter
 from vidswap.inpainting.search import LatentSearch
+from vidswap.inpainting.swapinpaint import SwapInpaint
 from vidswap.models.checkpoint import load_generator
+from vidswap.people.source import SourceReader
+from vidswap.swap.context_job import packaged_context
 from vidswap.swap.inpaint_job import packaged
 from vidswap.training.config import TABLE_IV_ROWS, read_config, table_iv_config
 from vidswap.training.environment import prepare_process
@@ -152,6 +178,65 @@ def latent_table(given: Report, show: Callable[[str], None]) -> None:
     write_lines(given["run"] / "latent.jsonl", lines)
 
 
+def swapinpaint_table(given: Report, show: Callable[[str], None]) -> None:
+    """Print SwapInpaint's Tables I (face, eyes) and II (centre) over held-out pairs, as Markdown.
+
+    Raises BadOptionError, CheckpointError, InputNotFoundError.
+    """
+    models: dict[str, SwapInpaint] = {}
+    for name, path in named_checkpoints(given, "swapinpaint").items():
+        model = load_inpainter(path)
+        if not isinstance(model, SwapInpaint):
+            raise BadOptionError(f"{path} holds {model.name}; swapinpaint needs its own")
+        models[name] = model
+    if unknown := [task for task in given["holes"] if task not in TASKS]:
+        raise BadOptionError(f"--holes {unknown[0]!r}; allowed: {', '.join(TASKS)}")
+    faces, judge = read_held_out(given["faces"], given["pairs"]), load_judge(given["judge"])
+    reader = SourceReader.load()
+    lines = []
+    try:
+        show(f"{len(faces.targets)} pairs, judge {judge.stated}")
+        measure = FilledMeasure(faces, judge, reader)
+        names = [field.name for field in fields(FilledQuality) if field.name != "pairs"]
+        show(f"| hole | method | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}")
+        for hole, region in TASKS.items():
+            if given["holes"] and hole not in given["holes"]:
+                continue
+            for name, model, what in table_rows(models, region):
+                results = fill_pairs(model, reader, faces, region, what)
+                quality = measure(results).to_dict()
+                show(f"| {hole} | {name} | {' | '.join(f'{quality[n]:.4g}' for n in names)} |")
+                lines.append({"hole": hole, "method": name, **quality})
+                write_lines(given["run"] / "swapinpaint.jsonl", lines)
+    finally:
+        reader.close()
+
+
+def context_table(given: Report, show: Callable[[str], None]) -> None:
+    """Print the context GAN's Tables 1 and 8 over held-out LFW, a line per net, as Markdown.
+
+    Raises BadOptionError, CheckpointError, InputNotFoundError.
+    """
+    surrounds: dict[str, Surround] = {"face alone": nothing_around}
+    if given["checkpoint"] is None and not given["checkpoints"]:
+        given = {**given, "checkpoint": packaged_context("cascaded")}
+    for name, path in named_checkpoints(given, "context").items():
+        model = load_inpainter(path)
+        if not isinstance(model, ContextNet):
+            raise BadOptionError(f"{path} holds {model.name}; context needs its own")
+        surrounds[name] = by_net(model)
+    faces, judge = read_held_out_context(given["faces"], given["pairs"]), load_judge(given["judge"])
+    show(f"{len(faces.pictures)} people, judge {judge.stated}")
+    names = [field.name for field in fields(ContextQuality) if field.name != "pictures"]
+    show(f"| method | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}")
+    lines = []
+    for name, quality in measure_contexts(faces, surrounds, judge):
+        values = quality.to_dict()
+        show(f"| {name} | {' | '.join(f'{values[n]:.4g}' for n in names)} |")
+        lines.append({"method": name, **values})
+    write_lines(given["run"] / "context.jsonl", lines)
+
+
 def named_checkpoints(given: Report, model: str) -> dict[str, Path]:
     """Rows by name: --checkpoint or the packaged one, and every --row. Raises BadOptionError."""
     rows: dict[str, Path] = {}
@@ -179,11 +264,15 @@ def write_lines(path: Path, lines: Sequence[Report]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
+TABLES = {
+    "idgan": idgan_table, "latent": latent_table, "swapinpaint": swapinpaint_table,
+    "context": context_table,
+}  # fmt: skip
 PATH = click.Path(path_type=Path)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("table", type=click.Choice(["IV", "V", "idgan", "latent"]))
+@click.argument("table", type=click.Choice(["IV", "V", *TABLES]))
 @click.option("--run", type=PATH, required=True, help="Folder for the runs and evaluations.")
 @click.option("--faces", type=PATH, help="The dataset to train and evaluate on (IV).")
 @click.option("--clips", type=PATH, help="Clips to evaluate on (V; IV as well, when given).")
@@ -193,16 +282,22 @@ PATH = click.Path(path_type=Path)
 @click.option("--second-encoder", type=PATH, help="TFLite face net for the identity loss.")
 @click.option("--cache", type=PATH, help="Decoded faces. [default: cache beside the run]")
 @click.option("--judge", type=PATH, help="TensorFlow.js face net that judges identity.")
-@click.option("--checkpoint", type=PATH, help="What V, idgan and latent take; default: packaged.")
+@click.option("--checkpoint", type=PATH, help="What is measured; default: packaged.")
 @click.option(
-    "--row", "checkpoints", multiple=True, metavar="NAME=FILE", help="Further rows of idgan."
+    "--row",
+    "checkpoints",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Further rows of idgan, swapinpaint and context.",
 )
-@click.option("--pairs", default=400, show_default=True, help="Pairs of faces that idgan verifies.")
+@click.option("--pairs", default=400, show_default=True, help="Pairs of faces, or people.")
 @click.option("--count", default=16, show_default=True, help="Faces that latent fills per hole.")
 @click.option("--iterations", default=1000, show_default=True, help="Of each search of latent.")
-@click.option("--holes", multiple=True, help="Only these holes of latent. [default: all]")
+@click.option(
+    "--holes", multiple=True, help="Only these holes of latent or swapinpaint. [default: all]"
+)
 def main(table: str, **given: Any) -> None:
-    """Make Table IV or V of AP-GAN, or the tables of ID-GAN or of the latent search."""
+    """Make Table IV or V of AP-GAN, or the tables of another paper."""
     try:
         _make(table, **given)
     except VidswapError as error:
@@ -215,10 +310,10 @@ def _make(table: str, **given: Any) -> None:
         output=given["run"], faces=given["faces"], clips=given["clips"], judge=given["judge"],
         checkpoint=given["checkpoint"],
     )  # fmt: skip
-    if table in ("idgan", "latent"):
+    if table in TABLES:
         if given["faces"] is None:
             raise BadOptionError(f"{table} needs --faces: people held out are filled")
-        return (idgan_table if table == "idgan" else latent_table)(given, click.echo)
+        return TABLES[table](given, click.echo)
     if table == "V":
         return print_rows(table_v(evaluation), click.echo)
     if given["faces"] is None:

@@ -217,7 +217,7 @@ def _load_mediapipe() -> tuple[Any, Any]:
 
     Imported on first use: the import takes a second and reads its log level from the environment.
     """
-    os.environ.setdefault("GLOG_minloglevel", "3")
+    os.environ.update({"GLOG_minloglevel": "3", **os.environ})  # as the user has set it, or quiet
     # mediapipe's own call, of which its newer protobuf (Python 3.12) warns.
     warnings.filterwarnings("ignore", "SymbolDatabase.GetPrototype", UserWarning)
     try:

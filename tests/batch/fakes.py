@@ -56,6 +56,10 @@ def fake(request: SwapRequest, report: Report) -> dict[str, Any]:
         for frame in range(FRAMES):
             report(frame + 1, FRAMES)
             time.sleep(0.03)
+    if kind == "long":
+        for frame in range(FRAMES):
+            report(frame + 1, FRAMES)
+            time.sleep(0.4)
     facts = facts_of_job(request)
     _done(request)
     result = {"output": str(request.output), "frames": FRAMES, "pid": os.getpid()}

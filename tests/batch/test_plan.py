@@ -54,11 +54,19 @@ def test_pairs(tmp_path: Path) -> None:
         paired([a, b], [t, lone], "same-name")
 
 
-def test_a_cast_is_a_folder_of_people_by_name(tmp_path: Path) -> None:
-    a, b = files(tmp_path, "cast/alice/1.jpg", "cast/bob.png")
-    t, u = files(tmp_path, "sc01_Alice_bob.mov", "bobsled-alice.mov")
-    pairs = paired([tmp_path / "cast"], [t, u], "cast")
-    assert pairs == [((a.parent,), t), ((b,), t), ((a.parent,), u)]
+def test_casts_are_given_by_name_and_name_their_sources_themselves(tmp_path: Path) -> None:
+    files(tmp_path, "casts/sc01/people.toml", "casts/sc02/people.toml", "sc01.mov", "sc02.mov")
+    found = plan_jobs(
+        [tmp_path / "casts"], [f"{tmp_path}/*.mov"], f"{tmp_path}/o/{{target}}_{{source}}.mov",
+        "cast",
+    )  # fmt: skip
+    requests = [job.request for job in found.jobs]
+    assert [request.options.cast for request in requests] == [
+        tmp_path / "casts" / "sc01", tmp_path / "casts" / "sc02"
+    ]  # fmt: skip
+    assert all(request.sources == () for request in requests)
+    assert requests[0].output.name == "sc01_sc01.mov"
+    assert len(found.errors) == 2  # these are no casts
 
 
 def test_output_names(tmp_path: Path) -> None:

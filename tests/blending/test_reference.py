@@ -80,10 +80,10 @@ def test_only_the_best_few_are_warped_and_shared_by_weight() -> None:
     given = [ReferenceShot.of(head(colour)) for colour in colours]
     weights = np.array([0.45, 0.45, *[0.1 / BEST_SHOTS] * BEST_SHOTS])
     grey = head((128, 128, 128))
-    mixed, part, _ = fused_shots(given, weights, grey)
+    mixed, part, *_ = fused_shots(given, weights, grey)
     middle = mixed[140:160, 110:146].mean(axis=(0, 1))
     assert part[70:80, 55:73].min() > 0.95
-    alone, _, _ = fused_shots(given[:2], np.array([0.5, 0.5]), grey)
+    alone, *_ = fused_shots(given[:2], np.array([0.5, 0.5]), grey)
     np.testing.assert_allclose(middle, alone[140:160, 110:146].mean(axis=(0, 1)), atol=2.0)
 
 

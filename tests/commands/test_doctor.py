@@ -163,7 +163,8 @@ def test_missing_nets_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_any_build_of_opencv_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: "4" if name == "opencv-python-headless" else None)
+    headless = "opencv-python-headless"
+    monkeypatch.setattr(doctor, "_version", lambda name: "4" if name == headless else None)
     (missing, *_) = doctor.check_packages(["opencv-python", "av"], {})
     assert missing.found == "not installed: av"
 

@@ -19,6 +19,7 @@ from vidswap.evaluation.evaluate import EvaluationOptions
 from vidswap.options import option_of, options_of
 from vidswap.provenance.record import recorded_settings
 from vidswap.report.measure import ReportOptions
+from vidswap.swap.context_options import ContextOptions
 from vidswap.swap.inpaint_options import InpaintOptions
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.resume import facts_of
@@ -34,19 +35,23 @@ OTHERS: dict[str, Any] = {
     "k_shot": 3, "source_face": "largest", "face": "all", "cast": "auto",
     "detector": "face-alignment", "checkpoint": Path("other.safetensors"), "mask": "square",
     "reference": False,
-    "colour_match": 0.1, "reference_weight": 0.25, "shape": 0.5, "temporal_smoothing": 0.2,
-    "start": 1.0, "end": 2.0, "codec": "ffv1", "crf": 30, "match_bitrate": True, "device": "cuda",
+    "colour_match": 0.1, "reference_weight": 0.25, "shape": 0.5, "detail": 0.5,
+    "temporal_smoothing": 0.2, "start": 1.0, "end": 2.0, "codec": "ffv1", "crf": 30,
+    "preset": "medium", "match_bitrate": True, "device": "cuda",
     "precision": "fp16", "batch_size": 2, "hwaccel": "cuda", "max_memory": 10**9,
     "max_vram": 10**9, "sign_key": Path("key.pem"), "sign_cert": Path("cert.pem"),
     "fps": 30.0, "first_frame": 1001, "colour_space": "linear",
-    "layers": Path("layers"), "layer_format": "png", "only_faces": True,
+    "layers": Path("layers"), "face_clip": Path("face.mov"),
+    "layer_format": "png", "only_faces": True,
     "no_provenance": "a test", "overwrite": True, "resume": False, "segment_frames": 20,
 }  # fmt: skip
 PIXELS = {
     "k_shot", "source_face", "face", "cast", "detector", "checkpoint", "mask", "reference",
-    "colour_match", "reference_weight", "shape", "temporal_smoothing", "start", "end", "codec",
-    "crf", "match_bitrate", "device", "precision", "batch_size", "max_memory", "segment_frames",
-    "fps", "first_frame", "colour_space", "layers", "layer_format", "only_faces",
+    "colour_match", "reference_weight", "shape", "detail", "temporal_smoothing", "start", "end",
+    "codec", "crf", "match_bitrate", "device", "precision", "batch_size", "max_memory",
+    "segment_frames", "fps", "first_frame", "colour_space", "layers", "layer_format", "only_faces",
+    "preset",
+    "face_clip",
 }  # fmt: skip
 RECORDED = (
     PIXELS
@@ -60,6 +65,7 @@ RECORDED = (
         "layers",
         "layer_format",
         "only_faces",
+        "face_clip",
     }
 ) | {"no_provenance"}
 
@@ -82,7 +88,7 @@ def click_defaults(*names: str) -> dict[str, Any]:
         (("run",), SwapOptions), (("preview",), SwapOptions), (("tune",), TuneOptions),
         (("report",), ReportOptions), (("evaluate",), EvaluationOptions),
         (("dataset", "build"), DatasetOptions), (("train", "apgan"), TrainJob),
-        (("inpaint",), InpaintOptions),
+        (("inpaint",), InpaintOptions), (("context",), ContextOptions),
     ],
 )  # fmt: skip
 def test_the_defaults_of_a_command_are_those_of_its_dataclass(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import struct
@@ -17,6 +18,7 @@ from safetensors.torch import load, save
 from tests.media.clips import moving_picture
 from tests.media.test_segments import FACTS, filled
 from tests.models.test_apgan import small_generator
+from tests.people.test_plan import tracks as made_up_tracks
 from tests.photographs import astronaut
 from vidswap.commands.main import main
 from vidswap.commands.settings import read_settings
@@ -29,8 +31,13 @@ from vidswap.models.apgan.checkpoint import save_generator
 from vidswap.models.checkpoint import load_generator
 from vidswap.people.identity import describe_identity, identity_as_text, make_identity
 from vidswap.people.identity_file import _KEY, read_identity_file
+from vidswap.people.plan import PLAN, begin_plan, edit_plan, read_plan
+from vidswap.people.tracks import TRACKS, write_tracks
+from vidswap.swap.first_pass import PICTURES, read_pictures
+from vidswap.swap.look import look_options
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.request import SwapRequest
+from vidswap.swap.sheet import sheet_html
 
 from .mutations import CASES, altered, chance, damaged
 
@@ -155,6 +162,45 @@ def test_identity_files(tmp_path: Path, identity_file: bytes, first: int) -> Non
             assert_one_line(error)
         else:
             assert bool(torch.isfinite(file.source().identity.rows()).all()), case
+
+
+@pytest.mark.parametrize("first", range(0, CASES, BATCH))
+def test_cast_folders(tmp_path: Path, first: int) -> None:
+    write_tracks(made_up_tracks(), tmp_path / TRACKS)
+    tracks = json.loads((tmp_path / TRACKS).read_text())
+    lines = begin_plan(made_up_tracks()) + '[[override]]\nstart = 1\nend = 2\nmask = "square"\n'
+    jpeg = base64.b64encode(b"\xff\xd8\xff\xe0 picture").decode()
+    pictures = {"faces": {"0": [jpeg], "1": [jpeg]}, "shots": {"0": jpeg}}
+    for case in range(first, first + BATCH):
+        dice = chance("cast", case)
+        plan, kept, shown_there = lines.encode(), json.dumps(tracks), json.dumps(pictures)
+        victim = case % 3
+        if victim == 0:
+            plan = damaged(plan, dice)
+        elif victim == 1:
+            whole = dice.random() < 0.5
+            kept = (
+                damaged(kept.encode(), dice).decode("utf-8", "replace")
+                if whole else json.dumps(altered(tracks, dice))
+            )  # fmt: skip
+        else:
+            shown_there = json.dumps(altered(pictures, dice))
+        (tmp_path / PLAN).write_bytes(plan)
+        (tmp_path / TRACKS).write_text(kept, encoding="utf-8", errors="replace")
+        (tmp_path / PICTURES).write_text(shown_there)
+        try:
+            read = read_plan(tmp_path, look_options())
+            for track in read.tracks.tracks:
+                read.decide(track.id, track.start)
+            page = sheet_html(read, read_pictures(tmp_path))
+        except VidswapError as error:
+            assert_one_line(error)
+        else:
+            assert "<script" not in page and page.count("<img") <= 20, case
+        try:
+            edit_plan(tmp_path, {"p1": {"source": "keep"}})
+        except VidswapError as error:
+            assert_one_line(error)
 
 
 @pytest.mark.parametrize("first", range(0, CASES, BATCH))

@@ -17,6 +17,7 @@ from vidswap.inpainting.inpainter import save_inpainter
 from vidswap.inpainting.search import LatentSearch, SearchRanges, boundary_weights, ssim_map
 from vidswap.metrics.image import ssim_map as ssim_map_of_metrics
 from vidswap.models.checkpoint import load_generator
+from vidswap.models.checkpoint_file import write_checkpoint
 from vidswap.models.face_net import FaceBatch, at_size
 
 SMALL = DcganConfig(4, 4)
@@ -87,7 +88,7 @@ def test_the_loss_is_equation_eight(search: LatentSearch) -> None:
 def test_a_face_of_the_generators_own_is_found_again_behind_a_hole(search: LatentSearch) -> None:
     torch.manual_seed(5)
     faces, masks = search.generator(torch.randn(2, N_LATENT)), _square_hole(2)
-    search.settings = replace(search.settings, iterations=150)
+    search.settings = replace(search.settings, iterations=80)
     history: list[float] = []
     found, losses = search.search(faces, masks, lambda _, values: history.append(values.mean()))
     assert losses.mean() < 0.5 * history[0]
@@ -127,9 +128,25 @@ def test_a_checkpoint_that_does_not_fit_is_refused(search: LatentSearch, tmp_pat
     save_inpainter(search, path, 1)
     with pytest.raises(CheckpointError, match="does not fit this version's latent"):
         load_generator(path)
-    search.config = DcganConfig(10**9, 4)
-    save_inpainter(search, path, 1)
-    with pytest.raises(CheckpointError, match="not within 0 to 4096"):
+    for width in (10**9, 0, -1):
+        search.config = DcganConfig(width, 4)
+        save_inpainter(search, path, 1)
+        with pytest.raises(CheckpointError, match="not within 1 to 4096"):
+            load_generator(path)
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["[" * 100_000, "[" * 2000, "7", '{"generator_width": "wide"}', '{"depth": 3}', "{", '""',
+     '{"generator_width": 1e400}', '{"generator_width": true}'],
+)  # fmt: skip
+def test_a_hostile_configuration_is_refused(
+    search: LatentSearch, tmp_path: Path, config: str
+) -> None:
+    path = tmp_path / "latent.safetensors"
+    metadata = {"architecture": "latent", "config": config}
+    write_checkpoint(dict(search.named_parameters()), path, metadata)
+    with pytest.raises(CheckpointError, match="does not fit this version's latent"):
         load_generator(path)
 
 

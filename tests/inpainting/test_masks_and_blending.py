@@ -114,7 +114,7 @@ def test_what_the_occlusion_net_found_is_masked_with_a_margin() -> None:
     found = np.zeros((128, 128), np.float32)
     found[40:60, 40:60] = 1.0
     mask = occluder_mask(found, 256)
-    assert mask[80:120, 80:120].all() and mask[100, 77] and not mask[100, 70]
+    assert mask[80:120, 80:120].all() and mask[100, 76] and not mask[100, 68]
 
 
 def test_masks_that_do_not_fit_or_fill_nothing_are_refused() -> None:
@@ -145,7 +145,7 @@ def test_a_blend_keeps_every_pixel_outside_and_the_fillings_detail_inside(kind: 
     assert np.array_equal(blended[~mask], holed[~mask])
     error = np.abs(blended.astype(int) - picture)[mask]
     # The filling's own tone is 30 levels off.
-    assert error.mean() < (3.0 if kind == "square" else 6.0)
+    assert error.mean() < 3.0
 
 
 def test_what_lies_under_the_mask_has_no_part_in_the_blend() -> None:

@@ -303,3 +303,10 @@ def test_transparency_of_prores_4444_is_kept(tmp_path: Path, copied: Callable[..
             ]
             assert np.abs(alphas[0] - alphas[1]).max() < 0.01
             assert np.ptp(alphas[1]) > 0.5
+
+
+def test_a_preset_is_the_encoders_own_and_refused_where_it_has_none() -> None:
+    assert encoder_options(CODECS["h264"], None, "slow")["preset"] == "slow"
+    assert encoder_options(CODECS["h264"], None, None)["preset"] == "veryfast"
+    with pytest.raises(BadOptionError, match="--preset slow: ffv1 has no presets"):
+        encoder_options(CODECS["ffv1"], None, "slow")

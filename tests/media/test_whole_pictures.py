@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 
 from vidswap.errors import MissingLibraryError, NotAVideoError
@@ -127,8 +128,24 @@ def test_sixteen_bits_are_kept(tmp_path: Path, channels: int, suffix: str) -> No
     wanted = changed(read_picture(tmp_path / f"in{suffix}").rgb).astype(int)
     seen = read_picture(tmp_path / f"out{suffix}").rgb.astype(int)
     assert np.abs(seen - wanted).max() <= 1
-    if suffix == ".png":
-        assert read_marks(tmp_path / "out.png") == MARKS
+    assert read_marks(tmp_path / f"out{suffix}") == MARKS
+
+
+def test_sixteen_bits_of_tiff_keep_profile_and_metadata(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (48, 64, 3), np.uint16)
+    tags = [(700, 1, len(XMP), XMP, True)]
+    tifffile.imwrite(
+        tmp_path / "in.tif", deep, photometric="rgb", iccprofile=WIDE, resolution=(300, 200),
+        resolutionunit="INCH", extratags=tags, software=False, metadata=None,
+    )  # fmt: skip
+    assert open_picture(tmp_path / "in.tif").lost(tmp_path / "out.tif") == []
+    swapped(tmp_path / "in.tif", tmp_path / "out.tif")
+    with Image.open(tmp_path / "out.tif") as image:
+        assert image.info["icc_profile"] == WIDE
+        assert image.info["dpi"] == pytest.approx((300, 200), abs=0.1)
+        assert b'dc:title="home"' in image.tag_v2[700]
+    assert np.array_equal(outside(tifffile.imread(tmp_path / "out.tif")), outside(deep))
+    assert read_marks(tmp_path / "out.tif") == MARKS
 
 
 def test_what_a_format_cannot_hold_is_named(tmp_path: Path) -> None:

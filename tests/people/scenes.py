@@ -18,6 +18,7 @@ from vidswap.animation.portrait import animate
 
 FPS = 25
 SIZE = (480, 240)  # width, height
+TALK = 30  # frames that are animated, played forwards and backwards
 TILE = 200  # pixels, side of a person's picture
 LEFT, MIDDLE, RIGHT = 20.0, 140.0, 260.0  # where a person's picture begins
 
@@ -37,7 +38,7 @@ Scene = Callable[[int], Sequence[Shown]]
 
 
 @cache
-def tiles(name: str, frames: int = 100) -> np.ndarray:
+def tiles(name: str, frames: int = TALK) -> np.ndarray:
     """A portrait that talks, (frames, TILE, TILE, 3)."""
     photo = load_portrait(name)
     times = (index / FPS for index in range(frames))
@@ -49,7 +50,7 @@ def frame_of(shown: Sequence[Shown], index: int, size: tuple[int, int] = SIZE) -
     picture = np.full((size[1], size[0], 3), (118, 126, 138), np.float32)
     picture += np.linspace(-20, 20, size[0], dtype=np.float32)[None, :, None]
     for one in shown:
-        tile = tiles(one.name)[index % 100]
+        tile = tiles(one.name)[TALK - 1 - abs(index % (2 * TALK - 2) - TALK + 1)]
         tile = tile[:, ::-1] if one.mirrored else tile
         matrix = np.float32([[1, 0, one.left], [0, 1, one.top]])
         laid = cv2.warpAffine(tile, matrix, size).astype(np.float32)

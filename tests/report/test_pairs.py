@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from tests.photographs import astronaut, grace_hopper
 from vidswap.commands.main import main
+from vidswap.inpainting.id_gan import IdGanConfig, InpaintingNet
+from vidswap.inpainting.inpainter import save_inpainter
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +85,25 @@ def test_what_cannot_be_verified_is_said(
     arguments = ["pairs", str(pairs_file(folder, *lines)), str(folder)]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == code and words in result.stderr, result.stderr
+
+
+def test_hiding_a_square_and_filling_it_again_is_a_table(folder: Path, tmp_path: Path) -> None:
+    model = tmp_path / "idgan.safetensors"
+    save_inpainter(InpaintingNet(IdGanConfig((4, 4, 4, 4))), model, 1)
+    listed = pairs_file(folder, *PAIRS)
+    rows = run(listed, folder, "--occlude", 48, "--inpaint", model)
+    assert [row["method"] for row in rows] == [
+        "ground truth", "occluded", "Telea", "Navier-Stokes", "idgan",
+    ]  # fmt: skip
+    truth, hidden, telea = rows[:3]
+    assert truth["accuracy"] == 1.0 and truth["psnr"] is None
+    assert hidden["psnr"] < telea["psnr"] and hidden["ssim"] < telea["ssim"]
+    told = CliRunner().invoke(main, ["pairs", str(listed), str(folder), "--occlude", "48"])
+    # The same squares are hidden again.
+    assert f"occluded         {hidden['psnr']:.2f}" in told.output and "regained" in told.output
+
+
+def test_filling_without_hiding_is_refused(folder: Path, tmp_path: Path) -> None:
+    arguments = ["pairs", str(pairs_file(folder, *PAIRS)), str(folder), "--inpaint", "idgan"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2 and "--inpaint goes with --occlude" in result.output

@@ -12,9 +12,9 @@ import torch
 from click.testing import CliRunner
 
 from tests.faces.test_occlusion import with_glasses
-from tests.media.clips import frame_times, make_clip, sound_packets
-from tests.photographs import astronaut
-from tests.swap_fixtures import CLIP_FRAMES
+from tests.media.clips import decoded_planes, frame_times, make_clip, sound_packets
+from tests.photographs import astronaut, grace_hopper
+from tests.swap_fixtures import CLIP_FRAMES, moved
 from vidswap.commands.main import main
 from vidswap.errors import BadOptionError, CheckpointError
 from vidswap.inpainting.id_gan import IdGanConfig, InpaintingNet
@@ -25,6 +25,7 @@ from vidswap.nets import load_detector
 from vidswap.swap.holes import hole_in_crop, hole_in_frame
 from vidswap.swap.inpaint_job import inpaint_file
 from vidswap.swap.inpaint_options import InpaintOptions
+from vidswap.swap.options import SwapCounts
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +212,47 @@ def test_a_still_is_filled_again_where_the_first_filling_shows_a_face(
     assert told["frames"] == told["faces_filled"] == 1 and len(seen) == 2
     assert not np.array_equal(seen[0], seen[1])  # Telea's filling, then the model's own
     assert np.array_equal(seen[0][~mask], seen[1][~mask])
+
+
+class StoppedError(Exception):
+    """Ends a run from within, as a crash would."""
+
+
+@pytest.mark.parametrize("region", ["eyes", "moving mask"])
+def test_a_job_that_was_broken_off_goes_on_to_the_same_result(
+    weights: Path, tmp_path: Path, region: str
+) -> None:
+    n_frames = 22
+    photo = grace_hopper()
+    clip = make_clip(
+        tmp_path / "clip.mp4", size=(192, 144), frames=n_frames, options={"crf": "12"},
+        picture=lambda index, width, height: moved(photo, index, width, height),
+    )  # fmt: skip
+    given: str | Path = region
+    if region == "moving mask":
+
+        def drawn(index: int, width: int, height: int) -> np.ndarray:
+            picture = np.zeros((height, width, 3), np.uint8)
+            picture[60:80, 60 + 2 * index : 75 + 2 * index] = 255
+            return picture
+
+        given = make_clip(tmp_path / "mask.mp4", picture=drawn, size=(192, 144), frames=n_frames)
+    options = InpaintOptions(
+        checkpoint=weights, region=given, segment_frames=8, codec="ffv1", overwrite=True,
+        no_provenance="a test",
+    )  # fmt: skip
+    whole, out = tmp_path / "whole.mkv", tmp_path / "out.mkv"
+    inpaint_file(clip, whole, options)
+
+    def stop(counts: SwapCounts) -> None:
+        if counts.frames >= 16:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        inpaint_file(clip, out, options, progress=stop)
+    assert not out.exists()
+    result = inpaint_file(clip, out, options)
+    assert result.frames_kept >= 8 and result.frames == n_frames
+    for one, other in zip(decoded_planes(out), decoded_planes(whole), strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)

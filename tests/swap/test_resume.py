@@ -96,7 +96,7 @@ def assert_same(out: Path, whole: Path) -> None:
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(("after", "kept"), [(25, 20), (47, 40), (70, 60), (FRAMES, 80)])
+@pytest.mark.parametrize(("after", "kept"), [(25, 20), (47, 40), (70, 55), (FRAMES, 80)])
 def test_a_run_goes_on_after_the_last_whole_segment_to_the_same_result(
     tmp_path: Path, clip: Path, source_picture: Path, options: SwapOptions, whole: Path,
     after: int, kept: int,

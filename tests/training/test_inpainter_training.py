@@ -168,7 +168,9 @@ def test_labels_name_the_parts_that_the_mesh_outlines() -> None:
     centre = oval.mean(axis=0)
     cv2.fillPoly(picture, [np.rint(centre + 1.3 * (oval - centre)).astype(np.int32)], (60, 40, 20))
     cv2.fillPoly(picture, [oval], (220, 170, 140))
-    labels = face_labels(picture, points)
+    person = np.ones((128, 128), bool)
+    person[:, :8] = False
+    labels = face_labels(picture, points, person)
 
     def at(point: np.ndarray) -> str:
         return PARTS[labels[int(point[1] / 2), int(point[0] / 2)]]
@@ -179,6 +181,7 @@ def test_labels_name_the_parts_that_the_mesh_outlines() -> None:
     assert PARTS[labels[3, 3]] == "rest"
     above = points[10] - (0, 12)
     assert at(above) == "hair"
+    assert PARTS[face_labels(picture, points, ~person)[int(above[1] / 2), 64]] == "rest"
 
 
 def test_the_parsing_net_learns_and_its_checkpoint_loads(faces: Path, tmp_path: Path) -> None:
@@ -202,7 +205,7 @@ def parsing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 TINY_IDGAN = {
     "base": "idgan-128", "net": {"widths": [4, 4, 4, 4]}, "discriminator_width": 4, "batch": 4,
-    "warm_images": 4,
+    "warm_images": 4, "judged": 0.5,
 }  # fmt: skip
 
 
@@ -231,6 +234,15 @@ def test_a_filling_comes_nearer_to_the_face_over_a_few_steps(faces: Path, parsin
     batch = HoleSampler(FaceSampler(read, 4, 1), 1.0).batch(0)
     errors = [(trainer.step(batch) or {})["hole_error"] for _ in range(10)]
     assert errors[-1] < 0.8 * errors[0]
+
+
+def test_a_share_that_cannot_be_judged_is_refused() -> None:
+    with pytest.raises(TrainingConfigError, match="judged is 0; it must be above 0 to 1"):
+        IdGanTraining(judged=0.0)
+    with pytest.raises(TrainingConfigError, match="1 with triplets"):
+        IdGanTraining(judged=0.5, identity="triplet")
+    with pytest.raises(TrainingConfigError, match="allowed: diversity"):
+        IdGanTraining(identity="arcface")
 
 
 def test_identity_terms_are_those_of_equation_six_and_table_three() -> None:

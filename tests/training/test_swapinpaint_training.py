@@ -23,7 +23,7 @@ from vidswap.training.inpainting.run import export_inpainter, train_inpainter
 from vidswap.training.inpainting.swapinpaint import attribute_loss, known_distance
 
 TINY_CONTENT = {
-    "base": "content-128", "net": {"widths": [4, 4, 8, 8], "latent": 4},
+    "base": "content-128", "net": {"widths": [4, 4, 8, 8], "latent": 4, "size": 64},
     "discriminator_width": 4, "batch": 4, "warm_images": 4,
 }  # fmt: skip
 TINY_SWAP = {
@@ -53,6 +53,18 @@ def test_what_is_under_the_mask_does_not_matter_to_the_content_net() -> None:
         one, two = net.content(faces, masks), net.content(other, masks)
     assert torch.equal(one, two)
     assert torch.equal(one * (1 - masks), faces * (1 - masks))  # what is known stays
+
+
+def test_weights_of_one_size_fill_faces_of_any() -> None:
+    net = ContentNet(ContentConfig((4, 4, 8, 8), 4, 64)).eval()
+    net.load_state_dict(tiny_content().state_dict())
+    faces, masks = torch.rand(1, 3, 256, 256) * 2 - 1, torch.zeros(1, 1, 256, 256)
+    masks[:, :, 100:160, 90:170] = 1.0
+    other = torch.where(masks > 0, -faces, faces)
+    with torch.no_grad():
+        one, two = net.content(faces, masks), net.content(other, masks)
+    assert one.shape == faces.shape and torch.equal(one, two)
+    assert torch.equal(one * (1 - masks), faces * (1 - masks))
 
 
 def test_content_comes_at_four_sizes_and_is_drawn_only_in_training() -> None:

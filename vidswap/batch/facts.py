@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vidswap.digest import file_sha256
+from vidswap.errors import VidswapError
+from vidswap.media.sequence import found_sequence, is_pattern
 from vidswap.options import names_where
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.request import SwapRequest
@@ -16,7 +18,7 @@ from vidswap.version import __version__
 
 # What a run sets by its own means, and what only says how to get to the same result.
 _NOT_SETTINGS = frozenset({"max_memory", "max_vram", "overwrite", "resume", "hwaccel"})
-_WEIGHTS = "weights"
+_OUTPUTS = frozenset({"layers"})  # paths among the options that are written
 
 JobFacts = dict[str, Any]
 Hash = Callable[[Path], str]
@@ -25,11 +27,12 @@ Hash = Callable[[Path], str]
 def facts_of_job(request: SwapRequest, hashed: Hash = file_sha256) -> JobFacts:
     """Inputs and weights by size, time and SHA-256; the settings and the version.
 
-    A folder counts as the files in it. Raises OSError where a file is gone.
+    A folder counts as the files in it, an image sequence as its frames. Raises OSError where a file
+    is gone, and InputNotFoundError for a sequence without frames.
     """
     return {
         "files": {str(path): _file_facts(path, hashed) for path in _files(request)},
-        "settings": _settings(request),
+        "settings": settings_of(request),
         "version": __version__,
     }
 
@@ -41,10 +44,13 @@ def is_unchanged(
 
     A file of the same size and time is the same; of another time it is hashed.
     """
-    if facts.get("settings") != _settings(request) or facts.get("version") != __version__:
+    if facts.get("settings") != settings_of(request) or facts.get("version") != __version__:
         return False
     known = facts.get("files")
-    files = list(_files(request))
+    try:
+        files = list(_files(request))
+    except (OSError, VidswapError):
+        return False
     if not isinstance(known, dict) or set(known) != {str(path) for path in files}:
         return False
     return all(is_same_file(path, known[str(path)], hashed) for path in files)
@@ -64,8 +70,8 @@ def is_same_file(path: Path, known: Any, hashed: Hash = file_sha256) -> bool:
 
 
 def output_facts(output: Path) -> JobFacts:
-    """The facts of a file that was just made."""
-    return _file_facts(output, file_sha256)
+    """The facts of a file that was just made; none of frames, which are many."""
+    return _file_facts(output, file_sha256) if output.is_file() else {}
 
 
 class KnownHashes:
@@ -89,17 +95,40 @@ def _file_facts(path: Path, hashed: Hash) -> JobFacts:
 
 def _files(request: SwapRequest) -> Iterator[Path]:
     """Every file that decides over the result, in a fixed order, each once."""
-    named = [path for name in _inputs() for path in _paths(getattr(request, name))]
-    named += [v for v in asdict(request.options).values() if isinstance(v, Path)]
+    named = inputs_of(request)
     seen = set[Path]()
     for path in named:
-        inside = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-        for file in inside:
+        for file in _files_of(path):
             if file not in seen:
                 seen.add(file)
                 yield file
     if request.options.checkpoint is None:
         yield packaged_checkpoint()
+
+
+def _files_of(path: Path) -> list[Path]:
+    """A file itself, those of a folder, or the frames of an image sequence."""
+    if is_pattern(path):
+        name = found_sequence(path)
+        return [name.path(number) for number in name.numbers()]
+    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+
+
+def has_output(output: Path) -> bool:
+    """Whether something lies under an output's name: a file, a folder, or frames."""
+    if not is_pattern(output):
+        return output.exists()
+    try:
+        return bool(found_sequence(output).numbers())
+    except VidswapError:
+        return False
+
+
+def inputs_of(request: SwapRequest) -> list[Path]:
+    """The files and folders that a request names as inputs, weights and keys included."""
+    named = [path for name in _inputs() for path in _paths(getattr(request, name))]
+    options = asdict(request.options).items()
+    return named + [v for name, v in options if isinstance(v, Path) and name not in _OUTPUTS]
 
 
 def _inputs() -> Iterator[str]:
@@ -122,7 +151,8 @@ def packaged_checkpoint() -> Path:
     return default_checkpoint()
 
 
-def _settings(request: SwapRequest) -> dict[str, str]:
+def settings_of(request: SwapRequest) -> dict[str, str]:
+    """The settings that decide over a result or are told in it."""
     deciding = names_where(SwapOptions, "pixels") | names_where(SwapOptions, "recorded")
     values = asdict(request.options)
     return {name: str(values[name]) for name in sorted(deciding - _NOT_SETTINGS)}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
-from vidswap.batch.facts import KnownHashes, is_same_file, is_unchanged
+from vidswap.batch.facts import KnownHashes, has_output, is_same_file, is_unchanged
 from vidswap.batch.manifest import Job
 from vidswap.batch.records import JobError, JobRecord
 from vidswap.batch.state import Claim, Owner, StateFolder
@@ -22,7 +22,10 @@ _LONGEST_PAUSE = 60.0
 
 @dataclass
 class Assignment:
-    """A job that this run has claimed and is at; `request` is its own, ready to be done."""
+    """A job that this run has claimed and is at; `request` is its own, ready to be done.
+
+    has_begun: whether its worker has said so; `began` is then the time of that.
+    """
 
     job: Job
     claim: Claim
@@ -30,10 +33,40 @@ class Assignment:
     request: SwapRequest
     began: float
     noted: float = 0.0
+    has_begun: bool = False
 
     @property
     def id(self) -> str:
         return self.job.id
+
+
+class Files(Protocol):
+    """Where a job's files lie, and what is known of them."""
+
+    def is_unchanged(self, request: SwapRequest, facts: Mapping[str, Any]) -> bool:
+        """Whether a result made from `facts` is what the request would give now."""
+
+    def has_output(self, request: SwapRequest) -> bool:
+        """Whether something lies under the output's name."""
+
+    def is_output_of(self, request: SwapRequest, record: JobRecord) -> bool:
+        """Whether it is what the record notes as its result."""
+
+
+class LocalFiles:
+    """Files on disks that all runs and workers see under the same paths."""
+
+    def __init__(self) -> None:
+        self._hashes = KnownHashes()
+
+    def is_unchanged(self, request: SwapRequest, facts: Mapping[str, Any]) -> bool:
+        return is_unchanged(request, facts, self._hashes)
+
+    def has_output(self, request: SwapRequest) -> bool:
+        return has_output(request.output)
+
+    def is_output_of(self, request: SwapRequest, record: JobRecord) -> bool:
+        return is_same_file(request.output, record.result.get("file"), self._hashes)
 
 
 class Ledger:
@@ -42,9 +75,15 @@ class Ledger:
     retries: further attempts at a job whose error is worth one.
     """
 
-    def __init__(self, folder: StateFolder, jobs: Sequence[Job], retries: int = 0) -> None:
+    def __init__(
+        self,
+        folder: StateFolder,
+        jobs: Sequence[Job],
+        retries: int = 0,
+        files: Files | None = None,
+    ) -> None:
         self.folder, self.jobs, self.retries = folder, list(jobs), retries
-        self._owner, self._hashes = Owner.this_process(), KnownHashes()
+        self._owner, self._files = Owner.this_process(), files or LocalFiles()
         self._waiting = deque(self.jobs)
         self._not_before: dict[str, float] = {}
         self.settled = 0  # jobs that were found finished, and were not done by this run
@@ -118,8 +157,8 @@ class Ledger:
         if record is None or not record.is_finished:
             return False
         if record.state == "done":
-            unchanged = is_unchanged(job.request, record.facts, self._hashes)
-            return unchanged and job.request.output.exists()
+            unchanged = self._files.is_unchanged(job.request, record.facts)
+            return unchanged and self._files.has_output(job.request)
         return record.request == job.request.to_json()
 
     def _begun(self, job: Job, claim: Claim) -> Assignment | None:
@@ -129,7 +168,7 @@ class Ledger:
             return None
         now, text = time.time(), job.request.to_json()
         if record.is_finished or record.request != text:
-            mine = _is_ours(job, record, self._hashes)
+            mine = record.state == "done" and self._files.is_output_of(job.request, record)
             record = replace(job.record(), fresh=mine)
         if self.folder.is_cancelled(job.id):
             claim.write(record, "cancelled")
@@ -137,7 +176,8 @@ class Ledger:
             claim.release()
             return None
         # An attempt that was killed, or one before a change, has made what lies there now.
-        ours = record.fresh and job.request.output.exists()
+        is_there = self._files.has_output(job.request)
+        ours = record.fresh and is_there
         request = job.request
         if ours:
             request = replace(request, options=replace(request.options, overwrite=True))
@@ -146,7 +186,7 @@ class Ledger:
             record, line=job.line, request=text, started=now, host=self._owner.host,
             pid=self._owner.pid, worker=0, error=None, result={}, facts={},
             attempts=max(1, record.attempts) if goes_on else record.attempts + 1,
-            fresh=record.fresh or not job.request.output.exists(),
+            fresh=record.fresh or not is_there,
         )  # fmt: skip
         record = claim.write(record, "running")
         return Assignment(job, claim, record, request, time.monotonic(), time.monotonic())
@@ -158,6 +198,10 @@ class Ledger:
 
     def progress(self, assignment: Assignment, frames: int, expected: int) -> None:
         """Note how far a job is, now and then."""
+        if not assignment.has_begun:
+            assignment.has_begun, assignment.began = True, time.monotonic()
+        if not expected:
+            return
         assignment.record = replace(assignment.record, frames=frames, expected=expected)
         if time.monotonic() - assignment.noted >= _PROGRESS_SECONDS:
             assignment.noted = time.monotonic()
@@ -208,10 +252,3 @@ class Ledger:
         """The records of the jobs given to this ledger."""
         found = (self.folder.read(job.id) for job in self.jobs)
         return [record for record in found if record is not None]
-
-
-def _is_ours(job: Job, record: JobRecord, hashes: KnownHashes) -> bool:
-    """Whether the output that is there is the one that an earlier run of this job made."""
-    return record.state == "done" and is_same_file(
-        job.request.output, record.result.get("file"), hashes
-    )

@@ -153,16 +153,11 @@ def _request(text: str) -> SwapRequest | str:
         request = SwapRequest.from_json(text)
     except BadOptionError as error:
         return str(error)
-    if not request.sources and not _has_cast(request):
+    if not request.sources and request.options.cast is None:
         return "'sources' in a swap request is empty; name one at least"
     if not request.output.name or not request.target.name:
         return "'target' and 'output' in a swap request are paths of files"
     return request
-
-
-def _has_cast(request: SwapRequest) -> bool:
-    """Whether faces come from a cast, as requests may have in the place of sources."""
-    return bool(getattr(request, "cast", None))
 
 
 def collisions(jobs: Iterable[Job]) -> list[tuple[int, str]]:

@@ -53,9 +53,8 @@ def paired(
 
     product: every source, a photograph, a folder or a clip of one person, onto every target.
     zip: the first onto the first and so on. same-name: the source of the target's name onto it;
-    `sources` may be folders, of which what lies in them is meant. cast: as same-name, of people by
-    name; a target is for all those whose name is a whole word in its own, and so may have several
-    jobs. Raises BadOptionError.
+    `sources` may be folders, of which what lies in them is meant. cast: as same-name, of the
+    folders of casts that `vidswap people` makes. Raises BadOptionError.
     """
     if pair == "product":
         return [((source,), target) for target in targets for source in sources]
@@ -67,9 +66,8 @@ def paired(
             )
         return [((source,), target) for source, target in zip(sources, targets, strict=True)]
     named = _by_name(sources)
-    pairs = _same_name if pair == "same-name" else _named_in
-    found = [(named[name], target) for target in targets for name in pairs(target, named)]
-    bare = [target for target in targets if target not in {t for _, t in found}]
+    found = [(named[target.stem], target) for target in targets if target.stem in named]
+    bare = [target for target in targets if target.stem not in named]
     if bare:
         raise BadOptionError(
             f"--pair {pair}: no source has the name of {bare[0]}"
@@ -80,7 +78,7 @@ def paired(
 
 
 def _by_name(sources: Sequence[Path]) -> dict[str, Sources]:
-    """People by name: a folder of folders and files names one with each of them."""
+    """Sources by name: a folder names one with each folder and file in it."""
     named: dict[str, Sources] = {}
     for source in sources:
         for path in sorted(source.iterdir()) if source.is_dir() else [source]:
@@ -91,17 +89,6 @@ def _by_name(sources: Sequence[Path]) -> dict[str, Sources]:
     if not named:
         raise InputNotFoundError("the sources are empty folders; fill them")
     return named
-
-
-def _same_name(target: Path, named: dict[str, Sources]) -> Iterator[str]:
-    if target.stem in named:
-        yield target.stem
-
-
-def _named_in(target: Path, named: dict[str, Sources]) -> Iterator[str]:
-    for name in named:
-        if re.search(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", target.stem, re.IGNORECASE):
-            yield name
 
 
 def output_of(template: str, sources: Sources, target: Path, number: int) -> Path:
@@ -157,7 +144,11 @@ def plan_jobs(
     options = options or SwapOptions()
     jobs = []
     for number, (own, target) in enumerate(pairs, 1):
-        request = SwapRequest(own, target, output_of(output, own, target, number), options)
+        made = output_of(output, own, target, number)
+        if pair == "cast":  # which names its sources itself
+            request = SwapRequest((), target, made, replace(options, cast=own[0]))
+        else:
+            request = SwapRequest(own, target, made, options)
         jobs.append(Job(number, _absolute(request) if absolute else request))
     return BatchPlan(tuple(jobs), tuple(sorted([*collisions(jobs), *impossible(jobs)])))
 
@@ -184,6 +175,7 @@ def impossible(jobs: Iterable[Job]) -> Iterator[tuple[int, str]]:
 def _checker() -> Callable[[SwapRequest], None]:
     from vidswap.media.output import check_output
     from vidswap.media.probe import probe
+    from vidswap.media.sequence import is_pattern, is_sequence
     from vidswap.swap.job import check_inputs
 
     @cache
@@ -192,20 +184,22 @@ def _checker() -> Callable[[SwapRequest], None]:
 
     # The same sources and targets are in many rows; of an output only its suffix matters.
     @cache
-    def check(sources: Sources, target: Path, suffix: str, options: SwapOptions) -> str | None:
+    def check(sources: Sources, target: Path, name: str, options: SwapOptions) -> str | None:
         try:
-            check_inputs(sources, target, Path(f"output{suffix}"), options)
-            probed(target)
+            check_inputs(sources, target, Path(name), options)
+            if not is_sequence(target):
+                probed(target)
         except VidswapError as error:
             return str(error)
         return None
 
     def checked(request: SwapRequest) -> None:
         output = request.output
-        words = check(request.sources, request.target, output.suffix, request.options)
+        name = output.name if is_pattern(output) else f"output{output.suffix}"
+        words = check(request.sources, request.target, name, request.options)
         if words is not None:
-            raise BadOptionError(words.replace(f"output{output.suffix}", str(output)))
-        if output.parent.is_dir():
+            raise BadOptionError(words.replace(name, str(output)))
+        if output.parent.is_dir() and not is_sequence(request.target) and not is_pattern(output):
             check_output(output, request.options.overwrite)
 
     return checked

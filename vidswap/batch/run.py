@@ -33,6 +33,7 @@ from vidswap.errors import BadOptionError, JobTimeoutError, VidswapError, Worker
 
 EventName = Literal["began", "progress", "done", "again", "failed", "cancelled", "lost", "skipped"]
 _TICK = 0.25  # seconds between two looks at clocks and claims
+_START_SECONDS = 120.0  # that a worker process may take to start, beside a job's own time
 _LOOK_AGAIN = 1.0  # seconds between two looks for jobs of other runs
 
 
@@ -153,6 +154,68 @@ class BatchResult:
         return {"event": "end", **self.counts, "skipped": self.skipped}
 
 
+class Events:
+    """Tells of a run's jobs, and counts those that are finished."""
+
+    def __init__(self, ledger: Ledger, notify: Notify) -> None:
+        self._ledger, self._notify = ledger, notify
+        self.skipped = 0
+        self._finished = 0  # by this run
+
+    @property
+    def finished(self) -> int:
+        """Jobs that are, by whatever run."""
+        return self._finished + self._ledger.settled
+
+    def told(self) -> str:
+        """What to say of a run that is interrupted."""
+        return (
+            f"{self.finished} of {len(self._ledger.jobs)} jobs are finished; rerun the same "
+            "command to go on"
+        )
+
+    def skip_settled(self) -> None:
+        """Leave out what need not be done."""
+        self.skipped = self._ledger.pass_over_settled()
+        if self.skipped:
+            self.tell("skipped", None)
+
+    def settle(
+        self, at: Assignment, answer: Done | Failed, under_way: Sequence[JobRecord]
+    ) -> EventName:
+        """Note an answer: "done", "again" where another attempt follows, or "failed".
+
+        Raises ClaimLostError.
+        """
+        took = time.monotonic() - at.began
+        name: EventName = "done"
+        if isinstance(answer, Done):
+            record = self._ledger.done(at, answer)
+        else:
+            record = self._ledger.failed(at, answer)
+            name = "again" if record.state == "queued" else "failed"
+        self._finished += name != "again"
+        self.tell(name, record, took, under_way)
+        return name
+
+    def cancel(self, at: Assignment, under_way: Sequence[JobRecord]) -> None:
+        """Note that a job was given up."""
+        self._finished += 1
+        self.tell("cancelled", self._ledger.cancelled(at), under_way=under_way)
+
+    def tell(
+        self,
+        name: EventName,
+        record: JobRecord | None,
+        took: float = 0.0,
+        under_way: Sequence[JobRecord] = (),
+    ) -> None:
+        """Tell of an event; `under_way` are the records of the jobs that are."""
+        total = len(self._ledger.jobs)
+        share = (self.finished + sum(map(_share, under_way))) / max(1, total)
+        self._notify(Event(name, record, took, self.finished, total, share))
+
+
 def run_batch(
     manifest: Path,
     options: BatchOptions | None = None,
@@ -182,19 +245,16 @@ def run_ledger(
 ) -> BatchResult:
     """As `run_batch`, of a ledger whose jobs are queued; `feed` may give it more while it runs."""
     run = _Run(ledger, options, notify, make_runner, feed)
-    with _terminable():
+    with terminable():
         try:
             run.go()
         except KeyboardInterrupt:
             run.stop()
-            raise KeyboardInterrupt(
-                f"{run.finished} of {len(ledger.jobs)} jobs are finished; rerun the same command "
-                "to go on"
-            ) from None
+            raise KeyboardInterrupt(run.events.told()) from None
         except BaseException:
             run.stop()
             raise
-    return result_of(ledger, run.skipped)
+    return result_of(ledger, run.events.skipped)
 
 
 def result_of(ledger: Ledger, skipped: int) -> BatchResult:
@@ -224,23 +284,15 @@ class _Run:
     ) -> None:
         self.ledger, self.options = ledger, options
         self._feed = feed
-        self.skipped = 0
-        self._finished = 0  # by this run
-        self._notify, self._make_runner = notify, make_runner
+        self.events = Events(ledger, notify)
+        self._make_runner = make_runner
         self._slots = [_Slot(number) for number in range(options.workers)]
         self._failed = False
         self._next_look = 0.0
 
-    @property
-    def finished(self) -> int:
-        """Jobs that are, by whatever run."""
-        return self._finished + self.ledger.settled
-
     def go(self) -> None:
         """Until every job is finished, or all that is left is another run's and none waits."""
-        self.skipped = self.ledger.pass_over_settled()
-        if self.skipped:
-            self._tell("skipped", None)
+        self.events.skip_settled()
         while True:
             more = self._feed()
             self._give_out()
@@ -313,7 +365,8 @@ class _Run:
         try:
             if isinstance(message, Progressed):
                 self.ledger.progress(at, message.frames, message.expected)
-                self._tell("progress", at.record)
+                if message.expected:
+                    self._tell("progress", at.record)
                 return
             slot.at = None
             self._settle(at, message)
@@ -321,21 +374,10 @@ class _Run:
             self._drop(slot, at)
 
     def _settle(self, at: Assignment, answer: Done | Failed) -> None:
-        took = time.monotonic() - at.began
-        if isinstance(answer, Done):
-            record = self.ledger.done(at, answer)
-            self._finished += 1
-            self._tell("done", record, took)
-            return
-        record = self.ledger.failed(at, answer)
-        if record.state == "queued":
-            self._tell("again", record, took)
-            return
-        self._failed = True
-        self._finished += 1
-        self._tell("failed", record, took)
-        if self._is_stopping():
-            self.stop()
+        if self.events.settle(at, answer, self._under_way()) == "failed":
+            self._failed = True
+            if self._is_stopping():
+                self.stop()
 
     def _check(self, slot: _Slot) -> None:
         """End what has died, takes too long, was cancelled or belongs to another run now."""
@@ -348,7 +390,7 @@ class _Run:
                 return
             error = WorkerKilledError(f"{worker.how_it_ended()}; its log: {self._log(at)}")
             self._end(slot, at, failure(at.id, error))
-        elif self.options.timeout and time.monotonic() - at.began > self.options.timeout:
+        elif self._is_late(at):
             late = JobTimeoutError(
                 f"not done after {self.options.timeout:g} s; allow more (--timeout-per-job): it "
                 "goes on from its last segment"
@@ -356,10 +398,16 @@ class _Run:
             self._end(slot, at, failure(at.id, late))
         elif self.ledger.folder.is_cancelled(at.id):
             self._release(slot)
-            self._finished += 1
-            self._tell("cancelled", self.ledger.cancelled(at))
+            self.events.cancel(at, self._under_way())
         elif not at.claim.beat():
             self._drop(slot, at)
+
+    def _is_late(self, at: Assignment) -> bool:
+        """Whether an attempt takes too long, or its worker to start."""
+        if self.options.timeout is None:
+            return False
+        allowed = self.options.timeout + (0.0 if at.has_begun else _START_SECONDS)
+        return time.monotonic() - at.began > allowed
 
     def _end(self, slot: _Slot, at: Assignment, answer: Failed) -> None:
         self._release(slot)
@@ -381,11 +429,11 @@ class _Run:
     def _log(self, at: Assignment) -> Path:
         return self.ledger.folder.log_of(at.id)
 
-    def _tell(self, name: EventName, record: JobRecord | None, took: float = 0.0) -> None:
-        under_way = sum(_share(slot.at.record) for slot in self._slots if slot.at is not None)
-        total = len(self.ledger.jobs)
-        share = (self.finished + under_way) / max(1, total)
-        self._notify(Event(name, record, took, self.finished, total, share))
+    def _tell(self, name: EventName, record: JobRecord) -> None:
+        self.events.tell(name, record, under_way=self._under_way())
+
+    def _under_way(self) -> list[JobRecord]:
+        return [slot.at.record for slot in self._slots if slot.at is not None]
 
 
 def _share(record: JobRecord) -> float:
@@ -401,7 +449,7 @@ def _cores() -> int:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Within the block SIGTERM, as schedulers send it, is a KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -16,22 +16,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vidswap.errors import OutOfMemoryError, VidswapError
 from vidswap.runtime.private import open_private
 from vidswap.runtime.process import configure_process
-from vidswap.swap.request import SwapRequest
 
 logger = logging.getLogger(__name__)
 
 Report = Callable[[int, int], None]  # frames done, frames expected
-Runner = Callable[[SwapRequest, Report], dict[str, Any]]
-"""Does one job; answers plain data: `result` and `facts` of its record."""
+Runner = Callable[[Any, Report], dict[str, Any]]
+"""Does one piece of work, such as a SwapRequest; of a job it answers its record's `result` and
+`facts`."""
 MakeRunner = Callable[[], AbstractContextManager[Runner]]
 
 PROGRESS_SECONDS = 0.5  # between two words of progress
@@ -40,17 +40,25 @@ _POLL = 1.0  # seconds between two looks for the parent
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+class AsJson(Protocol):
+    """What says in a line of JSON what is to be done."""
+
+    def to_json(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Task:
-    """A job for a worker; what it says is appended to `log`."""
+    """Work for a worker, such as a SwapRequest; what it says is appended to `log`."""
 
     job_id: str
-    request: SwapRequest
-    log: Path
+    work: AsJson
+    log: Path | None
 
 
 @dataclass(frozen=True)
 class Progressed:
+    """How far a task is; the first, of no frames, says that it has begun."""
+
     job_id: str
     frames: int
     expected: int
@@ -168,13 +176,22 @@ def serve(connection: Connection, make_runner: MakeRunner, parent: int) -> None:
                 return
             if task is None:
                 return
-            with _logging_to(task.log):
-                answer = _done(task, run, connection)
-            with suppress(OSError):
-                connection.send(answer)
+
+            def send(message: Message) -> None:
+                with suppress(OSError):
+                    connection.send(message)
+
+            send(Progressed(task.job_id, 0, 0))  # it has begun
+            send(done(task, run, send))
 
 
-def _done(task: Task, run: Runner, connection: Connection) -> Answer:
+def done(task: Task, run: Runner, send: Callable[[Progressed], None]) -> Answer:
+    """Do a task; `send` is told of its progress now and then. What is said goes to its log."""
+    with _logging_to(task.log) if task.log is not None else nullcontext():
+        return _done(task, run, send)
+
+
+def _done(task: Task, run: Runner, send: Callable[[Progressed], None]) -> Answer:
     last = 0.0
 
     def report(frames: int, expected: int) -> None:
@@ -182,12 +199,11 @@ def _done(task: Task, run: Runner, connection: Connection) -> Answer:
         now = time.monotonic()
         if now - last >= PROGRESS_SECONDS:
             last = now
-            with suppress(OSError):
-                connection.send(Progressed(task.job_id, frames, expected))
+            send(Progressed(task.job_id, frames, expected))
 
-    logger.info("begin %s", task.request.to_json())
+    logger.info("begin %s", task.work.to_json())
     try:
-        answer = Done(task.job_id, run(task.request, report))
+        answer = Done(task.job_id, run(task.work, report))
     except VidswapError as error:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
         return failure(task.job_id, error)

@@ -25,13 +25,14 @@ from torch import Tensor
 from vidswap.animation.clip import find_face, load_portrait, make_clip, portrait_path
 from vidswap.animation.motion import talking
 from vidswap.animation.portrait import animate
+from vidswap.bench.rates import rates
 from vidswap.media.ffmpeg import write_h264, write_repeated
 from vidswap.models.face_net import FaceBatch, FaceNet, NetInputs
-from vidswap.nets import DeviceName, load_nets
+from vidswap.nets import DeviceName, Nets, load_nets, one_core
 from vidswap.people.source import SourceReader
 from vidswap.runtime.memory import CPU_BATCH, CUDA_BATCH, MIB, peak_memory_mib
 from vidswap.runtime.stage_clock import StageClock
-from vidswap.swap.faces import SourceFace
+from vidswap.swap.faces import FaceSource, SourceFace
 from vidswap.swap.generation import swap_faces
 from vidswap.swap.job import SwapJob, read_source
 from vidswap.swap.options import SwapOptions
@@ -52,7 +53,9 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
     `whole_run` and `without_generator` are wall time from the first frame to the finished file, the
     second with a generator that gives its input back. `generator_alone` is a call on an idle
     processor. `stages` is the time inside each stage while all overlap on the same cores: their sum
-    exceeds the wall time.
+    exceeds the wall time. Processor time, in `processor_milliseconds_a_frame`, hardly changes with
+    what else the machine does: of the whole process, of each stage's own thread, and of all other
+    threads (the codecs', torch's).
     """
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
@@ -69,13 +72,21 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
             nets, generator=replace(nets.generator, net=_Unchanged(nets.generator.net))
         )
         wall: dict[str, float] = {}
+        worked: dict[str, float] = {}
         for run, run_nets in (("without_generator", unchanged), ("whole_run", nets)):
             clock = StageClock()
             job = SwapJob(run_nets, identity, options, clock, None)
-            started = time.monotonic()
+            started, processor = time.monotonic(), time.process_time()
             job.swap_clip(clip, folder / f"{run}.mp4")
             wall[run] = 1000.0 * (time.monotonic() - started) / job.counts.frames
-    stages = {s: round(1000.0 * t / job.counts.frames, 2) for s, t in clock.seconds().items()}
+            worked[run] = 1000.0 * (time.process_time() - processor) / job.counts.frames
+        alone = generator_processor_milliseconds(nets, identity)
+        reached = rates(nets, alone)
+    stages, processor_stages = (
+        {stage: round(1000.0 * t / job.counts.frames, 2) for stage, t in seconds.items()}
+        for seconds in (clock.seconds(), clock.processor_seconds())
+    )
+    others = worked["whole_run"] - sum(processor_stages.values())
     return {
         "machine": machine(),
         "clip": {"size": [1280, 720], "frames": job.counts.frames},
@@ -88,10 +99,32 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
             "generator_alone": generator_alone,
             "stages": stages,
         },
+        "processor_milliseconds_a_frame": {
+            **{run: round(milliseconds, 2) for run, milliseconds in worked.items()},
+            "generator_alone": round(alone, 2),
+            "stages": processor_stages,
+            "other_threads": round(others, 2),
+        },
+        "rates": reached,
         "frames_a_second": round(1000.0 / wall["whole_run"], 2),
         "start_up_seconds": {stage: round(t, 2) for stage, t in start_up.seconds().items()},
         "peak_memory_mib": round(peak_memory_mib()),
     }
+
+
+def generator_processor_milliseconds(nets: Nets, source: FaceSource) -> float:
+    """Median milliseconds a face of one core, or of the GPU, for the generator alone."""
+    photo = load_portrait(TARGET)
+    batch = CUDA_BATCH if nets.device.type == "cuda" else CPU_BATCH
+    faces = [align(photo, find_face(photo).landmarks, source)] * batch
+    now = time.perf_counter if nets.device.type == "cuda" else time.thread_time
+    times = []
+    with one_core():
+        for _ in range(TIMED_REPEATS + 1):
+            started = now()
+            swap_faces(faces, nets)
+            times.append(1000.0 * (now() - started) / batch)
+    return float(np.median(times[1:]))
 
 
 class _Unchanged(FaceNet):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from vidswap.blending.detail import FINE, STEPS, gain_to, strength, warped_band
 from vidswap.blending.relighting import (
     SIZE as MAP_SIZE,
 )
@@ -44,6 +45,7 @@ BLUR_COST, SHARP, BLURRED = 6.0, 2.0 * MIN_SHARPNESS, 0.5 * MIN_SHARPNESS
 INNER_FACE, RIM = 0.7, 0.86  # of the outline: where all is face, and from where on it may not be
 TURNED, MIRROR_COST = 8.0, 1.5  # degrees of yaw from which the mirrored shot shows another side
 WEIGHT_MEMORY, SHADING_MEMORY = 0.85, 0.85  # share of the frame before
+FEATURES, FINE_WEIGHT = 4.0, 1.6  # pixels
 COLOUR = 0.9  # how far a shot takes on the mean and spread of colour it covers
 
 
@@ -109,18 +111,22 @@ def clarity(sharp: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class ReferenceMoment:
-    """What the next frame of a track goes on from: each shot's weight, and the target's shading."""
+    """What the next frame of a track goes on from: each shot's weight, the target's shading, and
+    the strength of the detail, where there was any.
+    """
 
     index: int
     weights: NDArray[np.float64]  # (number of shots,)
     shading: Floats  # (9, 3)
+    detail: float | None = None
 
 
 class FusedReference:
     """The reference of one track, in order of frames; `last` is all that it remembers.
 
-    `clarity` is that of the shots of the last view; `points` are those of the meshes that are
-    known, by default all.
+    Of the last view, `clarity` is that of its shots, and `detail` (512, 512) what they show finer
+    than the view where the target is fine too, in levels of brightness. `points` are those of the
+    meshes that are known, by default all.
     """
 
     def __init__(
@@ -131,6 +137,7 @@ class FusedReference:
     ) -> None:
         self.shots, self.last, self._points = shots, last, points
         self.clarity = 0.0
+        self.detail: Floats | None = None
 
     def __call__(self, index: int, target: FaceCrop) -> NDArray[np.uint8]:
         """The view for frame `index` (256, 256, 4) uint8, RGB and mask; one of another shape of
@@ -146,17 +153,36 @@ class FusedReference:
             weights = WEIGHT_MEMORY * last.weights + (1.0 - WEIGHT_MEMORY) * weights
             mixed = SHADING_MEMORY * last.shading + (1.0 - SHADING_MEMORY) * shading
             shading = mixed.astype(np.float32)
-        self.last = ReferenceMoment(index, weights, shading)
+        self.last = ReferenceMoment(index, weights, shading, None if last is None else last.detail)
         self.clarity = float(weights @ np.array([shot.clarity for shot in self.shots]))
-        fused, part, shown = fused_shots(self.shots, weights, target, self._points)
+        fused, part, shown, band = fused_shots(self.shots, weights, target, self._points)
+        self.detail = None
         view = np.zeros((SIZE, SIZE, 4), np.uint8)
         if part.max() > 0.0:
             own = fit_shading(_small(fused), skin * _small(shown), basis)
-            fused *= relighting_gain(own, shading, basis)
+            gain = relighting_gain(own, shading, basis)
+            fused *= gain
+            if band is not None and target.band is not None:
+                self.detail = self._detail(band, gain, part, target)
             view[..., :3] = np.clip(np.rint(fused), 0, 255)
             mask = cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
             view[..., 3] = np.rint(255.0 * mask)
         return view
+
+    def _detail(self, band: Floats, gain: Floats, part: Floats, target: FaceCrop) -> Floats:
+        """The fused band as strong as the target's, where the shots count."""
+        assert target.band is not None and self.last is not None
+        size = (FINE, FINE)
+        lit = cv2.resize(gain.mean(axis=2), size, interpolation=cv2.INTER_LINEAR)
+        lit *= band
+        inner = covered_part(target.landmarks, INNER_FACE, len(part))
+        wanted = strength(target.band.astype(np.float32) / STEPS, inner)
+        factor = gain_to(wanted, strength(lit, inner * (part > 0.5)))
+        if (before := self.last.detail) is not None:
+            factor = SHADING_MEMORY * before + (1.0 - SHADING_MEMORY) * factor
+        self.last = replace(self.last, detail=factor)
+        mask = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(np.float32(factor) * mask * lit, np.float32)
 
 
 def reference_shots(shots: Sequence[FaceCrop]) -> tuple[ReferenceShot, ...]:
@@ -189,6 +215,7 @@ def mirror_image(shot: FaceCrop) -> FaceCrop:
         np.ascontiguousarray(shot.crop[:, ::-1]),
         landmarks,
         None if visibility is None else np.ascontiguousarray(visibility[:, ::-1]),
+        None if shot.fine is None else np.ascontiguousarray(shot.fine[:, ::-1]),
     )
 
 
@@ -224,8 +251,9 @@ def fused_shots(
     weights: NDArray[np.float64],
     target: FaceCrop,
     points: NDArray[np.int64] | None = None,
-) -> tuple[Floats, Floats, Floats]:
-    """The best shots on a frame's face, mixed: RGB (256, 256, 3), mask and skin (128, 128).
+) -> tuple[Floats, Floats, Floats, Floats | None]:
+    """The best shots on a frame's face, mixed: RGB (256, 256, 3), mask and skin (128, 128), and,
+    where target and shots show more than these, the finest band (512, 512) in levels.
 
     A place counts by the shot's weight times its mask squared, so that far sides, lips and lids
     come from the shots that show them.
@@ -234,9 +262,11 @@ def fused_shots(
     best = best[weights[best] >= LEAST_SHARE * weights[best[0]]]
     half = SIZE // 2
     mixed, total = np.zeros((SIZE, SIZE, 3), np.float32), np.full((half, half), 1e-6, np.float32)
+    bands: list[tuple[Floats, Floats]] = []
     masks, skins = np.zeros((half, half), np.float32), np.zeros((half, half), np.float32)
     for i in best:
-        warped, part, skin = warped_part(shots[i].shot, target, COLOUR, points)
+        shot = shots[i].shot
+        warped, part, skin, field = warped_part(shot, target, COLOUR, points)
         counts = np.float32(weights[i]) * part * part
         # Everywhere a little, so that what no shot shows squarely is not black.
         wide = counts + np.float32(1e-4 * weights[i])
@@ -244,19 +274,34 @@ def fused_shots(
         total += wide
         masks += counts * part
         skins += wide * skin
+        if target.fine is not None and shot.band is not None:
+            # Of two textures the mean is the weaker one, so that the better shot decides.
+            decides = cv2.resize(counts * counts, (FINE, FINE), interpolation=cv2.INTER_LINEAR)
+            bands.append((np.asarray(decides, np.float32), warped_band(shot.band, field)))
     counted = np.maximum(total - 1e-4 * weights[best].sum(), 1e-6)
     part = np.where(masks > 0, masks / counted, 0.0).clip(0.0, 1.0).astype(np.float32)
     mixed /= cv2.resize(total, (SIZE, SIZE))[..., None]
-    return mixed, part, skins / total
+    band = None
+    if bands:
+        weight = np.sum([decides for decides, _ in bands], axis=0) + np.float32(1e-9)
+        band = np.sum([decides * one for decides, one in bands], axis=0) / weight
+    return mixed, part, skins / total, band
 
 
 def with_reference(
     picture: NDArray[np.uint8], view: NDArray[np.uint8], weight: float
 ) -> NDArray[np.uint8]:
-    """A picture (256, 256, 3) with a view (256, 256, 4) over it, by its mask times `weight`."""
-    share = np.float32(weight / 255.0) * view[..., 3:].astype(np.float32)
-    mixed = picture + share * (view[..., :3].astype(np.float32) - picture)
-    return np.rint(mixed).astype(np.uint8)
+    """A picture (256, 256, 3) with a view (256, 256, 4) over it, by its mask times `weight`.
+
+    What is finer than `FEATURES` the view decides further, `FINE_WEIGHT` times as far: a net that
+    is unsure paints softly, and a mean of two drawings of lashes and pores is softer than either.
+    """
+    part = np.float32(1.0 / 255.0) * view[..., 3:].astype(np.float32)
+    apart = view[..., :3].astype(np.float32) - picture
+    wide = cv2.GaussianBlur(apart, (0, 0), FEATURES)
+    finer = min(1.0, FINE_WEIGHT * weight)
+    mixed = picture + part * (np.float32(weight) * wide + np.float32(finer) * (apart - wide))
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 
 def _small(picture: NDArray[np.uint8] | Floats) -> Floats:

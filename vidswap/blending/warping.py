@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.blending.detail import finest_band
 from vidswap.blending.mask import FACE_FEATHER, FACE_MARGIN, face_mask, sixteenths
 from vidswap.faces import mesh
 from vidswap.faces.pose import eye_openings
@@ -44,12 +45,19 @@ class FaceCrop:
     """An aligned face and its mesh in the crop's pixels.
 
     `visibility` (128, 128), 0 to 1: where nothing lies before the face, as glasses and hands do
-    (`vidswap.faces.occlusion`); None is everywhere.
+    (`vidswap.faces.occlusion`); None is everywhere. `fine` (512, 512) uint8 is the face in grey
+    where its picture shows more than the crop, and `band` what of it is finer.
     """
 
     crop: Picture
     landmarks: Points
     visibility: NDArray[np.float32] | None = None
+    fine: NDArray[np.uint8] | None = None
+
+    @cached_property
+    def band(self) -> NDArray[np.int16] | None:
+        """What `vidswap.blending.detail.finest_band` tells of `fine`."""
+        return None if self.fine is None else finest_band(self.fine)
 
     @cached_property
     def uncovered(self) -> NDArray[np.float32]:
@@ -110,7 +118,7 @@ def reference_view(
     kept.
     """
     view = np.zeros((SIZE, SIZE, 4), np.uint8)
-    warped, part, skin = warped_part(face, frame, colour, points)
+    warped, part, skin, _ = warped_part(face, frame, colour, points)
     if part.any():
         warped *= _light(frame, warped, skin, light)[..., None]
         part *= 255.0
@@ -125,9 +133,10 @@ def reference_view(
 
 def warped_part(
     face: FaceCrop, frame: FaceCrop, colour: float, points: NDArray[np.int64] | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """`face` warped onto `frame` in its own light: RGB (256, 256, 3), the part of it that counts as
-    in `reference_view`, and where it shows skin, (128, 128) in [0, 1] each.
+    in `reference_view`, where it shows skin, (128, 128) in [0, 1] each, and the field (256, 256, 2)
+    that warped it.
     """
     known = slice(None) if points is None else points
     distance = float(np.abs(face.landmarks[known] - frame.landmarks[known]).mean())
@@ -141,7 +150,7 @@ def warped_part(
     part *= 1.0 - np.maximum(between_lips(frame.landmarks, half), eyes)
     if frame.visibility is not None:
         part *= frame.visibility
-    return warped, part * np.float32(alike), skin
+    return warped, part * np.float32(alike), skin, field_
 
 
 def _warped(

@@ -21,12 +21,12 @@ from vidswap.options import HARDWARE, OUTPUT
 from vidswap.swap.options import SwapOptions
 
 if TYPE_CHECKING:
-    from vidswap.batch.run import BatchOptions, BatchResult
+    from vidswap.batch.run import BatchResult
 
 _WATCH_SECONDS = 2.0
 
 _jobs, _output, _option = option_in("Jobs"), option_in(OUTPUT), option_in(OTHER)
-_hardware, _settings = option_in(HARDWARE), option_in("Settings")
+_hardware, _ray = option_in(HARDWARE), option_in("Ray")
 
 
 @click.group(cls=CommandGroup)
@@ -55,7 +55,7 @@ def batch() -> None:
     default="product",
     show_default=True,
     help="Which sources go onto which targets: all onto all; first onto first; by equal name; or "
-    "people whose name is a word of the target's.",
+    "cast folders by equal name.",
 )
 @_jobs(
     "-o",
@@ -135,6 +135,17 @@ def plan(
 @_hardware("--gpus", metavar="N,...", unset="those of CUDA", help="GPUs that workers take in turn.")
 @_hardware("--max-memory", type=SizeType(), unset="none", help="Memory limit of all workers.")
 @_hardware("--max-vram", type=SizeType(), unset="none", help="Memory limit on each GPU.")
+@_ray(
+    "--ray",
+    "address",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[ADDRESS|auto|local]",
+    help="Run on a Ray cluster: vidswap batch run jobs.jsonl --ray.",
+)
+@_ray("--worker-cpus", default=1.0, show_default=True, help="CPUs per worker.")
+@_ray("--worker-gpus", default=0.0, show_default=True, help="GPUs per worker, such as 0.25.")
+@_ray("--storage", metavar="URL", help="Store of all files, such as s3://bucket/film.")
 @_output("--json", "as_json", is_flag=True, help="Print events as JSON lines.")
 @_output("--quiet", is_flag=True, help="Print no progress and no summary.")
 def run(
@@ -142,6 +153,10 @@ def run(
     shard: str | None,
     gpus: str | None,
     no_wait: bool,
+    address: str | None,
+    worker_cpus: float,
+    worker_gpus: float,
+    storage: str | None,
     as_json: bool,
     quiet: bool,
     **settings: Any,
@@ -157,21 +172,26 @@ def run(
 
     part = shard_of(os.environ) if shard is None else parse_shard(shard)
     options = BatchOptions(shard=part, gpus=_gpus(gpus), wait=not no_wait, **settings)
-    result = _run(manifest, options, as_json, quiet, run_batch)
+    if storage is not None and address is None:
+        raise BadOptionError("--storage goes with --ray, whose workers fetch the files; give both")
+    with BatchBar(None, silent=quiet or as_json, events=as_json) as bar:
+        if address is None:
+            result = run_batch(manifest, options, bar.show)
+        else:
+            from vidswap.batch.ray_run import RayOptions, run_batch_on_ray
+            from vidswap.batch.storage import Storage
+
+            cluster = RayOptions(
+                address=address, cpus=worker_cpus, gpus=worker_gpus,
+                storage=Storage(storage) if storage is not None else None,
+            )  # fmt: skip
+            result = run_batch_on_ray(manifest, cluster, options, bar.show)
     if as_json:
         click.echo(json.dumps(result.to_dict()))
     elif not quiet:
         say(_result_line(result))
     if not result.is_done and _has_failed(result):
         raise JobsFailedError(_failed_line(manifest, result))
-
-
-def _run(
-    manifest: Path, options: BatchOptions, as_json: bool, quiet: bool, run_batch: Any
-) -> BatchResult:
-    with BatchBar(None, silent=quiet or as_json, events=as_json) as bar:
-        found: BatchResult = run_batch(manifest, options, bar.show)
-    return found
 
 
 def _gpus(text: str | None) -> tuple[int, ...]:

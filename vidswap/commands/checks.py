@@ -99,6 +99,8 @@ def doctor(as_json: bool) -> None:
 @_option("--metrics", is_flag=True, help="Time the metrics of a report.")
 @_option("--minutes", default=10.0, show_default=True, help="Length of the long clip of --memory.")
 @_option("--fps", default=25, show_default=True, help="Frame rate of the long clip of --memory.")
+@_option("--against", type=PATH, metavar="CHECKOUT", help="Time another checkout in turns.")
+@_option("--rounds", default=3, show_default=True, help="Turns of --against.")
 @options_from(SwapOptions, ("checkpoint", "device"), checkpoint=ONE_GROUP, device=ONE_GROUP)
 def bench(
     frames: int,
@@ -107,16 +109,25 @@ def bench(
     metrics: bool,
     minutes: float,
     fps: int,
+    against: Path | None,
+    rounds: int,
     checkpoint: Path | None,
     device: Any,
 ) -> None:
     """Time the stages of a swap at 1280x720, and print JSON.
 
-    --memory measures peak memory instead, --metrics the time of a report.
+    --memory measures peak memory instead, --metrics the time of a report. --against compares two
+    checkouts A B A B: what else the machine does falls on both alike.
     """
     from vidswap.bench.speed import memory_benchmark, stage_benchmark
 
-    if metrics:
+    if against is not None:
+        from vidswap.bench.paired import paired_benchmark
+
+        given = ["--frames", str(frames), "--device", str(device)]
+        given += ["--checkpoint", str(checkpoint.resolve())] if checkpoint else []
+        report = paired_benchmark(against, given, rounds)
+    elif metrics:
         from vidswap.bench.metrics import metrics_benchmark
 
         report = metrics_benchmark(frames, checkpoint, device)

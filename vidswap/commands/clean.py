@@ -25,12 +25,16 @@ def clean(folder: Path, all_work: bool, dry_run: bool, as_json: bool) -> None:
     finished outputs, and with --all the rest. Work of a running command stays.
     """
     from vidswap.errors import InputNotFoundError
-    from vidswap.media.segments import remove_folder, work_in
+    from vidswap.media.segments import Work, remove_folder, work_in
+    from vidswap.swap.cast import left_casts
     from vidswap.swap.plan_text import size_words
 
     if not folder.is_dir():
         raise InputNotFoundError(f"{folder}: no such folder; name the folder of the outputs")
     found = [(work, work.is_finished or all_work) for work in work_in(folder)]
+    for cast in left_casts(folder):
+        size = sum(path.lstat().st_size for path in cast.rglob("*"))
+        found.append((Work(cast, False, size), all_work))
     removed = [w for w, is_due in found if is_due and (dry_run or remove_folder(w.path))]
     kept = [work for work, _ in found if work not in removed]
     if as_json:

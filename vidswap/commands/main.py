@@ -14,7 +14,7 @@ from vidswap.commands.clean import clean
 from vidswap.commands.command import Program
 from vidswap.commands.people import identity, people
 from vidswap.commands.report import pairs, report
-from vidswap.commands.swap import inpaint, preview, run, tune
+from vidswap.commands.swap import context, inpaint, preview, run, tune
 from vidswap.commands.train import dataset, train
 from vidswap.commands.ui import ui
 from vidswap.version import __version__
@@ -47,7 +47,7 @@ def show_help(context: click.Context, /, command: tuple[str, ...]) -> None:
 
 
 for command in (
-    run, ui, batch, preview, inpaint, people, identity, tune, report, pairs, info, verify,
+    run, ui, batch, preview, inpaint, context, people, identity, tune, report, pairs, info, verify,
     doctor, bench, evaluate, train, dataset, clean, exit_codes, show_help,
 ):  # fmt: skip
     main.add_command(command)

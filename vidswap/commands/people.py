@@ -78,7 +78,7 @@ def identity(
 @_output_file(help="Folder for the cast.", metavar="FOLDER")
 @_output("--assign", is_flag=True, help="Write sources of people into the plan: p1=a.vsid p2=b/.")
 @_output("--csv", "csv_file", type=PATH, help="Write the appearances of everybody as CSV.")
-@options_from(SwapOptions, ("detector", "hwaccel", "overwrite", "resume"))
+@options_from(SwapOptions, ("detector", "hwaccel", "fps", "colour_space", "overwrite", "resume"))
 @_output("--json", "as_json", is_flag=True, help="Print the people as JSON.")
 @_output("--quiet", is_flag=True, help="Print no progress and no summary.")
 def people(
@@ -87,31 +87,30 @@ def people(
     output: Path | None,
     assign: bool,
     csv_file: Path | None,
-    detector: Any,
-    hwaccel: str | None,
-    overwrite: bool,
-    resume: bool,
     as_json: bool,
     quiet: bool,
+    **settings: Any,
 ) -> None:
     """Find everybody in TARGET, and plan whose face they get.
 
-    With -o, look through TARGET, a clip or picture, and write a cast folder: people.toml, made to
-    be edited; tracks.json; and sheet.html, which shows everybody. Then: vidswap run TARGET --cast
-    FOLDER. Where TARGET is a cast folder, edit or show it.
+    With -o, look through TARGET, a clip, picture or image sequence, and write a cast folder:
+    people.toml, made to be edited; tracks.json; and sheet.html, which shows everybody. Then:
+    vidswap run TARGET --cast FOLDER. Where TARGET is a cast folder, edit or show it.
 
     \b
     vidswap people film.mp4 -o cast/
     vidswap people cast/ --assign p1=alice.vsid p2=bob/
     """
-    from vidswap.people.plan import read_plan
+    from vidswap.people.plan import PLAN, TRACKS, read_plan
     from vidswap.swap.first_pass import find_people
     from vidswap.swap.look import look_options
     from vidswap.swap.sheet import write_sheet
 
     if assignments and not assign:
         raise BadOptionError(f"{shown(assignments[0])}: give --assign before the people")
-    if target.is_dir():
+    options = SwapOptions(**settings)
+    is_cast = target.is_dir() and any((target / name).exists() for name in (TRACKS, PLAN))
+    if is_cast or (target.is_dir() and output is None):
         if output is not None:
             raise BadOptionError(f"{target} is a folder: give -o with a clip or a picture")
         folder = target
@@ -125,14 +124,14 @@ def people(
         folder = output
         with PeopleBar(silent=quiet or as_json) as bar:
             find_people(
-                target, folder, detector=detector, hwaccel=hwaccel, overwrite=overwrite,
-                resume=resume, progress=bar.show,
+                target, folder, options, overwrite=options.overwrite, resume=options.resume,
+                progress=bar.show,
             )  # fmt: skip
     plan = read_plan(folder, look_options())
-    if assign or not target.is_dir():
+    if assign or not is_cast:
         write_sheet(plan)
     if csv_file is not None:
-        _write_csv(plan, csv_file, overwrite)
+        _write_csv(plan, csv_file, options.overwrite)
     if as_json:
         say(json.dumps(_facts(plan), indent=2))
     elif not quiet:

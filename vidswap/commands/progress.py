@@ -117,6 +117,18 @@ class PeopleBar(Bar):
         bar.update(done - bar.n)
 
 
+class CountBar(Bar):
+    """Things done, of how many."""
+
+    def __init__(self, unit: str, silent: bool) -> None:
+        super().__init__(silent, unit=unit)
+
+    def show(self, done: int, total: int) -> None:
+        """Called after each."""
+        bar = self.opened(total)
+        bar.update(done - bar.n)
+
+
 class TuneBar(Bar):
     """Seconds of training and the losses."""
 

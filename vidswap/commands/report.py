@@ -320,6 +320,13 @@ def _broken(reports: Sequence[Report], fail_on: Sequence[str]) -> list[str]:
 @click.argument("pairs_file", type=PATH)
 @click.argument("folder", type=PATH)
 @_option("--altered", type=PATH, metavar="FOLDER", help="Pictures that replace each pair's first.")
+@_option(
+    "--occlude",
+    type=click.IntRange(1, 127),
+    metavar="N",
+    help="Hide a square of N of 128 pixels on every face; print a table.",
+)
+@_option("--inpaint", type=PATH, metavar="MODEL|FILE", help="Model that fills the square.")
 @_option("--id-model", type=PATH, unset="dlib's", help="Face net that judges identity, ONNX.")
 @_option("--json", "as_json", is_flag=True, help="Print as JSON, with the ROC curve.")
 @_option("--quiet", is_flag=True, help="Print no progress.")
@@ -327,6 +334,8 @@ def pairs(
     pairs_file: Path,
     folder: Path,
     altered: Path | None,
+    occlude: int | None,
+    inpaint: Path | None,
     id_model: Path | None,
     as_json: bool,
     quiet: bool,
@@ -334,14 +343,32 @@ def pairs(
     """Measure face verification on pairs of pictures.
 
     PAIRS_FILE lists the pairs in LFW's format, FOLDER holds the pictures. With --altered, measure
-    how well people are recognised in their altered pictures.
+    how well people are recognised in their altered pictures. With --occlude, measure what hiding a
+    square costs and what filling it regains; --inpaint takes idgan, latent or a checkpoint.
     """
     from contextlib import closing
 
-    from vidswap.report.measure import ReportOptions, load_report_nets
-    from vidswap.report.pairs import result_as_text, verify_folder
+    if (inpaint and not occlude) or (altered and occlude):
+        raise BadOptionError("--inpaint goes with --occlude, and neither with --altered")
 
+    from vidswap.report.measure import ReportOptions, load_report_nets
+    from vidswap.report.pairs import (
+        occluded_as_text,
+        result_as_text,
+        verify_folder,
+        verify_occluded,
+    )
+    from vidswap.swap.inpaint_job import CHECKPOINTS, packaged
+
+    if inpaint is not None and str(inpaint) in CHECKPOINTS:
+        inpaint = packaged(str(inpaint))
     nets = load_report_nets(ReportOptions(id_model=id_model))
+    if occlude is not None:
+        with closing(nets), ReportBar(None, quiet or as_json) as bar:
+            rows = verify_occluded(pairs_file, folder, nets, occlude, inpaint, bar.show)
+        table = [row.to_dict() for row in rows]
+        say(json.dumps(table, indent=1) if as_json else occluded_as_text(rows))
+        return
     with closing(nets), ReportBar(None, quiet or as_json) as bar:
         result = verify_folder(pairs_file, folder, nets, altered, bar.show)
     say(json.dumps(result.to_dict(), indent=1) if as_json else result_as_text(result))

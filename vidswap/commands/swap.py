@@ -1,4 +1,4 @@
-"""The commands that change faces: `run`, `preview`, `inpaint` and `tune`."""
+"""The commands that change faces: `run`, `preview`, `inpaint`, `context` and `tune`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from click.core import ParameterSource
 from vidswap.commands.command import PATH, Command, option_in
 from vidswap.commands.messages import say, warn
 from vidswap.commands.options import options_from
-from vidswap.commands.progress import SwapBar, TuneBar
+from vidswap.commands.progress import CountBar, SwapBar, TuneBar
 from vidswap.commands.report import check_outputs, report_run
 from vidswap.commands.settings import settings_as_toml, settings_option
-from vidswap.options import OUTPUT, RANGE, SOURCE_AND_TARGET
+from vidswap.errors import BadOptionError
+from vidswap.options import HARDWARE, OUTPUT, RANGE, SOURCE_AND_TARGET
 from vidswap.runtime.text import escaped
+from vidswap.swap.context_options import ContextOptions
 from vidswap.swap.inpaint_options import OWN, SHARED, InpaintOptions
 from vidswap.swap.options import OTHERS, SwapOptions
 from vidswap.tuning.options import TuneOptions
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 # What of a run shows in one frame.
 PREVIEWED = (
-    "k_shot", "source_face", "face", "detector", "checkpoint", "mask", "reference",
+    "k_shot", "source_face", "face", "cast", "detector", "checkpoint", "mask", "reference",
     "reference_weight", "shape", "colour_match", "fps", "colour_space", "device", "precision",
     "overwrite",
 )  # fmt: skip
@@ -52,6 +54,22 @@ _output_file = partial(_output, "-o", "--output", type=PATH)
 @_output("--dry-run", is_flag=True, help="Show what would be done and lost; do nothing.")
 @_output("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @_output("--quiet", is_flag=True, help="Print no progress and no summary.")
+@option_in(HARDWARE)(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Worker processes that swap the clip's shots side by side, to the same result.",
+)
+@option_in(HARDWARE)(
+    "--ray",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[ADDRESS|auto|local]",
+    help="Have the shots swapped by a Ray cluster; give it last.",
+)
 @settings_option(SwapOptions)
 @_settings("--print-settings", is_flag=True, help="Print the settings as TOML and exit.")
 @click.pass_context
@@ -65,6 +83,8 @@ def run(
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    jobs: int,
+    ray: str | None,
     print_settings: bool,
     **settings: Any,
 ) -> None:
@@ -94,16 +114,32 @@ def run(
     if report is not None:
         check_outputs([report], [target, output, *sources], options.overwrite)
     with SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar:
-        result = swap_video(sources, target, output, options, bar.show)
+        result = swap_video(sources, target, output, options, bar.show, _ranges_by(jobs, ray))
     _log_result(result)
     if report is not None:
-        report_run(sources, target, output, report, options, silent=quiet or as_json)
+        # A report measures one person: with a cast, only what needs no source.
+        own = sources if options.cast is None else ()
+        report_run(own, target, output, report, options, silent=quiet or as_json)
     for warning in result.warnings:
         warn(warning, silent=as_json)
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     elif not quiet:
         say(_summary(result))
+
+
+def _ranges_by(jobs: int, ray: str | None) -> Any:
+    """What swaps a clip's ranges; None for the process itself."""
+    if ray is not None:
+        from vidswap.batch.ray_film import RayRangeWorkers
+        from vidswap.batch.ray_run import RayOptions
+
+        return RayRangeWorkers(RayOptions(address=ray), jobs if jobs > 1 else None)
+    if jobs == 1:
+        return None
+    from vidswap.batch.film import RangeWorkers
+
+    return RangeWorkers(jobs)
 
 
 def _required(context: click.Context, **values: Any) -> tuple[Path, Path]:
@@ -168,7 +204,7 @@ def people_lines(result: SwapResult) -> list[str]:
 
 
 @click.command(cls=Command, modules=("vidswap.swap.preview",))
-@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.argument("sources", nargs=-1, type=PATH, metavar="SOURCES...")
 @click.argument("target", type=PATH)
 @_output_file(help="PNG to write.", required=True)
 @options_from(SwapOptions, PREVIEWED)
@@ -180,12 +216,30 @@ def people_lines(result: SwapResult) -> list[str]:
     help="Time of the frame, in seconds of the target.",
 )
 @settings_option(SwapOptions)
+@click.pass_context
 def preview(
-    sources: tuple[Path, ...], target: Path, output: Path, at: float | None, **settings: Any
+    context: click.Context,
+    /,
+    sources: tuple[Path, ...],
+    target: Path,
+    output: Path,
+    at: float | None,
+    **settings: Any,
 ) -> None:
-    """Swap one frame of TARGET; show it before and after as PNG."""
-    from vidswap.swap.preview import preview_frame
+    """Swap one frame of TARGET; show it before and after as PNG.
 
+    With --cast, show each person before and after in each shot.
+    """
+    from vidswap.swap.preview import preview_cast, preview_frame
+
+    if settings["cast"] is not None:
+        if at is not None:
+            raise BadOptionError("--at shows one frame, and --cast a frame of each shot; give one")
+        shown, left_out = preview_cast(sources, target, output, SwapOptions(**settings))
+        more = f"; {left_out} more are not shown" if left_out else ""
+        say(f"{output}: {shown} appearance(s), before and after{more}")
+        return
+    _required(context, sources=sources, target=target, output=output)
     seconds = preview_frame(sources, target, output, at, SwapOptions(**settings))
     say(f"{output}: {target} at {seconds:.2f} s, before and after")
 
@@ -238,6 +292,36 @@ def inpaint(
             f"{result.output}: {result.frames} frames, {result.faces_filled} faces filled by "
             f"{result.model}, {result.frames_without_face} frames without, {result.seconds:.1f} s, "
             f"peak memory {result.peak_memory_mib:.0f} MiB"
+        )
+
+
+@click.command(cls=Command, modules=("vidswap.swap.context_job",))
+@click.argument("faces", nargs=-1, required=True, type=PATH)
+@_output("-o", "--output", type=PATH, required=True, help="Picture, folder, or dataset to write.")
+@options_from(ContextOptions)
+@_output("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@_output("--quiet", is_flag=True, help="Print no progress and no summary.")
+def context(
+    faces: tuple[Path, ...], output: Path, as_json: bool, quiet: bool, **settings: Any
+) -> None:
+    """Hallucinate hair, clothes and background around FACES.
+
+    FACES are pictures, folders of pictures, or one dataset of `dataset build`. Only the inner face
+    is looked at, and it stays as it is. One picture becomes one picture of 256 pixels, a dataset a
+    dataset of the same people for `train`, anything else a folder of pictures.
+    """
+    from vidswap.swap.context_job import hallucinate_faces
+
+    with CountBar("picture", silent=quiet or as_json) as bar:
+        result = hallucinate_faces(faces, output, ContextOptions(**settings), bar.show)
+    for name, reason in result.left_out:
+        warn(f"{name}: {reason}", silent=as_json)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+    elif not quiet:
+        say(
+            f"{result.output}: {result.pictures} pictures of {result.faces} faces, "
+            f"{result.variant}, {result.seconds:.1f} s"
         )
 
 

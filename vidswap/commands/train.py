@@ -87,8 +87,8 @@ def train_apgan(config: str, quiet: bool, **settings: Any) -> None:
     "--config",
     required=True,
     metavar="NAME|FILE",
-    help="content-128, context-128, context-128-progan, dcgan-64, idgan-128, parsing-128, "
-    "swapinpaint-128, or a JSON file of changes to a `base`.",
+    help="content-64, content-128, context-128, context-128-progan, dcgan-64, idgan-128, "
+    "parsing-128, swapinpaint-128, or a JSON file of changes to a `base`.",
 )
 @_training("--start-from", type=PATH, help="state.pt of another run of the same nets.")
 @_training("--parsing", type=PATH, help="Checkpoint of a face parsing net, which idgan needs.")

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -33,6 +34,17 @@ BATCH = 16
 WHITE = 255  # what a hole is filled with before it is inpainted: ID-GAN, IV.A
 CV_RADIUS = 5  # pixels
 LFW = "lfw"
+
+
+class Recogniser(Protocol):
+    """A face net that verifies."""
+
+    @property
+    def stated(self) -> str:
+        """Its name, as a table has it."""
+
+    def embed(self, crops: Sequence[Picture]) -> NDArray[np.float32]:
+        """Embeddings (N, D) of aligned crops."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +193,7 @@ def recognisers(second_encoder: Path | None, judge: Path | None) -> list[Judge]:
 
 
 def measure_fillings(
-    faces: HeldOutHoles, fills: Mapping[str, Fill | None], judges: Sequence[Judge]
+    faces: HeldOutHoles, fills: Mapping[str, Fill | None], judges: Sequence[Recogniser]
 ) -> Iterator[tuple[str, FillingQuality]]:
     """A row for the ground truth, one for the occluded faces, and one for each way to fill.
 

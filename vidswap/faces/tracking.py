@@ -67,6 +67,9 @@ class FaceTracker:
     seconds late; `flush` gives back the rest. A face that is lost and found again within that time
     is interpolated over the gap; otherwise nothing is reported for the gap and the track ends. A
     cut ends all tracks.
+
+    began_shot: whether the last frame taken begins a shot after a cut. What comes from there on
+    depends on nothing before it but for the numbers of the tracks.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class FaceTracker:
         self._n_frames = 0
         self._n_tracks = 0
         self._last_detection: float | None = None
+        self.began_shot = False
 
     def update(self, index: int, rgb: Image, seconds: float) -> list[TrackedFrame]:
         """Take the next frame, (H, W, 3) uint8 RGB shown at `seconds`; give the frames now ready.
@@ -99,7 +103,8 @@ class FaceTracker:
         The frame is held, not copied, until it is given back: do not write into it meanwhile.
         """
         answers: list[TrackedFrame] = []
-        if self._cuts.is_cut(rgb):
+        self.began_shot = self._cuts.is_cut(rgb)
+        if self.began_shot:
             answers = self.flush()
         frame = HeldFrame(self._n_frames, index, rgb, seconds)
         self._n_frames += 1

@@ -12,6 +12,7 @@ Picture = NDArray[np.uint8]
 # the gradient of a pixel reaches to the next one: four more pixels hold the whole seam.
 _WIDER = 4
 _PAD = _WIDER + 2  # pixels around the mask's box
+_CARRIED, _SMOOTH = 3.0, 1.5  # pixels
 
 
 def poisson_blend(target: Picture, filling: Picture, mask: NDArray[np.bool_]) -> Picture:
@@ -48,10 +49,25 @@ def poisson_blend(target: Picture, filling: Picture, mask: NDArray[np.bool_]) ->
     x, y, wide_width, wide_height = cv2.boundingRect(wide)
     middle = (x + wide_width // 2, y + wide_height // 2)
     cloned = cv2.seamlessClone(boxed(filling), boxed(hard), wide, middle, cv2.NORMAL_CLONE)
-    answer = np.asarray(cloned, np.uint8)[above : -below or None, before : -after or None]
+    meeting = _meeting(np.asarray(cloned, np.uint8), boxed(target), inside > 0)
+    answer = meeting[above:-below, before:-after]
     blended, hole = target.copy(), mask[top:bottom, left:right]
     blended[top:bottom, left:right][hole] = answer[hole]
     return blended
+
+
+def _meeting(cloned: Picture, target: Picture, hole: NDArray[np.bool_]) -> Picture:
+    """A cloned box (H, W, 3) that meets its target at the edge of the hole (H, W).
+
+    `seamlessClone` solves in the whole box of a hole, so that around a hole of another shape than
+    a box the target moves a little, and the hole with it. What it moved by is taken off: it is
+    known around the hole, and is carried into it as missing pixels are.
+    """
+    moved = np.clip(target.astype(np.int16) - cloned + 128, 0, 255).astype(np.uint8)
+    carried = cv2.inpaint(moved, hole.astype(np.uint8), _CARRIED, cv2.INPAINT_TELEA)
+    smooth = cv2.GaussianBlur(carried, (0, 0), _SMOOTH).astype(np.int16) - 128
+    met: Picture = np.clip(cloned + smooth, 0, 255).astype(np.uint8)
+    return met
 
 
 def _beyond(touched: bool, extent: int, side: int) -> int:

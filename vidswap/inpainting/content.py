@@ -17,20 +17,26 @@ from torch import Tensor, nn
 
 from vidswap.models.instance_norm import InstanceNorm
 
-SIZE = 128  # pixels; the paper's are 256
+SIZES = (64, 128)  # pixels; the paper's are 256
 LEVELS = 4  # n of eq. 11
 SLOPE = 0.2
 
 
 @dataclass(frozen=True)
 class ContentConfig:
-    """Channels at 64, 32, 16 and 8 pixels, and of the latent maps.
+    """Channels at a half, a quarter, an eighth and a sixteenth of `size`, and of the latent maps.
 
-    At 128 pixels there are only pictures: four neighbours are one place of 64 pixels.
+    At the full size there are only pictures: four neighbours are one place of half of it. Weights
+    of one size fit the other.
     """
 
     widths: tuple[int, int, int, int] = (16, 32, 64, 128)
     latent: int = 16
+    size: int = 128
+
+    def __post_init__(self) -> None:
+        if self.size not in SIZES:
+            raise ValueError(f"size is none of {', '.join(map(str, SIZES))}")
 
 
 def paper_config() -> ContentConfig:
@@ -41,8 +47,8 @@ def paper_config() -> ContentConfig:
 class Inference(NamedTuple):
     """What C makes of incomplete faces.
 
-    pictures: x^1 to x^4 (B, 3, s, s) in [-1, 1], s = 16, 32, 64, 128. mean, log_variance:
-    (B, latent, 8, 8), of P(z | incomplete face).
+    pictures: x^1 to x^4 (B, 3, s, s) in [-1, 1], s from an eighth of the size to the whole. mean,
+    log_variance: (B, latent, s, s) at a sixteenth of it, of P(z | incomplete face).
     """
 
     pictures: list[Tensor]
@@ -80,8 +86,13 @@ class ContentNet(nn.Module):
         self.to_finest = nn.Conv2d(widths[0], 4 * 3, 3, padding=1)
         self.attention = _Attention(widths[-2])
 
+    @property
+    def size(self) -> int:
+        """Side S of its pictures in pixels."""
+        return self.config.size
+
     def forward(self, faces: Tensor, masks: Tensor, sampled: bool = False) -> Inference:
-        """Infer faces (B, 3, 128, 128) in [-1, 1] where masks (B, 1, 128, 128) are 1.
+        """Infer faces (B, 3, S, S) in [-1, 1] where masks (B, 1, S, S) are 1.
 
         z is the distribution's mean, or with `sampled` is drawn from it.
         """
@@ -112,8 +123,18 @@ class ContentNet(nn.Module):
         return Inference(pictures, mean.float(), log_variance)
 
     def content(self, faces: Tensor, masks: Tensor) -> Tensor:
-        """X^ (B, 3, 128, 128): the faces themselves, and under the masks what C infers."""
-        inferred: Tensor = self(faces, masks).pictures[-1]
+        """X^ (B, 3, s, s) of faces of any side: themselves, and under masks what C infers."""
+        side, size = faces.shape[-1], self.size
+        if side == size:
+            inferred: Tensor = self(faces, masks).pictures[-1]
+        else:
+            # A smaller pixel is known as far as those it covers are; of the others nothing shows.
+            share = F.interpolate(1.0 - masks, (size, size), mode="area")
+            small = F.interpolate(faces * (1.0 - masks), (size, size), mode="area")
+            missing = (share < 0.5).to(faces.dtype)
+            inferred = self(small / share.clamp(min=1e-3), missing).pictures[-1].float()
+            inferred = F.interpolate(inferred, (side, side), mode="bicubic", align_corners=False)
+            inferred = inferred.clamp(-1.0, 1.0)
         whole: Tensor = torch.where(masks > 0.5, inferred.to(faces.dtype), faces)
         return whole
 

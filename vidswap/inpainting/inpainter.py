@@ -21,6 +21,7 @@ from vidswap.runtime.text import shown
 Config = TypeVar("Config")
 NetT = TypeVar("NetT", bound=nn.Module)
 _COVERED = 0.01  # share of a pixel
+_LONGEST = 2**16  # characters of a checkpoint's configuration
 _LARGEST_COUNT = 4096  # of a width or a side in a checkpoint's configuration
 
 
@@ -51,12 +52,17 @@ class Inpainter(FaceNet):
 
     def swap(self, batch: FaceBatch) -> Tensor:
         """`fill` as the stages of a run call it. Raises BadOptionError without what it needs."""
+        masks, identity = self.asked(batch)
+        return self.fill(batch.targets, masks, identity)
+
+    def asked(self, batch: FaceBatch) -> tuple[Tensor, IdEmbedding | None]:
+        """Masks of a batch, 0 or 1, and its identity. Raises BadOptionError without either."""
         if batch.masks is None or (self.needs_identity and batch.identity is None):
             missing = "a mask" if batch.masks is None else "an identity (--source)"
             raise BadOptionError(f"{self.name} fills faces and needs {missing}")
         # A pixel of which any part is to be filled shows something of what must not matter.
         masks = (batch.masks > _COVERED).to(batch.targets.dtype)
-        return self.fill(batch.targets, masks, batch.identity)
+        return masks, batch.identity
 
 
 def save_inpainter(net: Any, path: Path, images_trained: int) -> None:
@@ -114,7 +120,10 @@ def stored_config(text: str, config_type: type[Config]) -> Config:
 
     Raises ValueError for what is none.
     """
-    given = json.loads(text or "{}")
+    try:
+        given = json.loads(text or "{}") if len(text) <= _LONGEST else None
+    except RecursionError as error:
+        raise ValueError("its config is no JSON") from error
     if not isinstance(given, dict):
         raise ValueError("its config is no JSON object")
     known = {f.name: getattr(config_type(), f.name) for f in fields(config_type)}  # type: ignore[arg-type]
@@ -135,6 +144,6 @@ def _bounded(value: Any, default: Any, name: str) -> Any:
         value = float(value)
     if type(value) is not type(default):
         raise ValueError(f"{name} is no {type(default).__name__}")
-    if type(value) is int and not 0 <= value <= _LARGEST_COUNT:
-        raise ValueError(f"{name} is {value}, not within 0 to {_LARGEST_COUNT}")
+    if type(value) is int and not 1 <= value <= _LARGEST_COUNT:
+        raise ValueError(f"{name} is {shown(value)}, not within 1 to {_LARGEST_COUNT}")
     return value

@@ -136,10 +136,13 @@ def colour_key(picture: NDArray[np.uint8], colour: Sequence[int], tolerance: flo
     return near
 
 
-def occluder_mask(occlusion: NDArray[np.float32], size: int, sure: float = 0.5) -> Mask:
-    """What the occlusion net found before a face, (H, W) in [0, 1], a little widened."""
+def occluder_mask(occlusion: NDArray[np.float32], size: int, sure: float = 0.25) -> Mask:
+    """What the occlusion net found before a face, (H, W) in [0, 1], with its soft edge and shadow.
+
+    A rim that is half left over is worse than skin that is filled for nothing.
+    """
     found = cv2.resize(occlusion, (size, size), interpolation=cv2.INTER_LINEAR) > sure
-    return widened(np.asarray(found, bool), 3.0 * size / CROP_SIZE)
+    return widened(np.asarray(found, bool), 5.0 * size / CROP_SIZE)
 
 
 def widened(mask: Mask, margin: float) -> Mask:

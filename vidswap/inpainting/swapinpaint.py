@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -18,18 +18,18 @@ from torch import Tensor
 
 from vidswap.blending.reference import FusedReference, ReferenceShot
 from vidswap.blending.warping import FaceCrop
+from vidswap.choices import DetectorName
 from vidswap.errors import BadOptionError
 from vidswap.faces.align import TEMPLATE_256
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Detection
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.inpainting.aei_net import AeiConfig, AeiNet
-from vidswap.inpainting.content import SIZE as CONTENT_SIZE
 from vidswap.inpainting.content import ContentConfig, ContentNet
 from vidswap.inpainting.inpainter import Inpainter, read_inpainter
 from vidswap.models.checkpoint import load_generator
 from vidswap.models.checkpoint_file import CheckpointFile
-from vidswap.models.face_net import FaceBatch, FaceNet, reference_tensor
+from vidswap.models.face_net import FaceBatch, FaceNet, NetInputs, reference_tensor
 from vidswap.models.registry import BuiltNet, register
 
 SIZE = 256  # pixels
@@ -44,13 +44,14 @@ Points = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SwapInpaintConfig:
-    """Channels of C as in `ContentConfig`, and which G: "apgan" or "aei", with its channels.
+    """C as in `ContentConfig`, and which G: "apgan" or "aei", with its channels.
 
     given: what G gets, "inferred" X^, or for the rows of Table II the "incomplete" face itself.
     """
 
     content_widths: tuple[int, int, int, int] = ContentConfig().widths
     content_latent: int = ContentConfig().latent
+    content_size: int = ContentConfig().size
     generator: str = "apgan"
     aei_widths: tuple[int, int, int, int, int, int, int] = AeiConfig().widths
     given: str = "inferred"
@@ -83,12 +84,12 @@ class SwapInpaint(Inpainter):
     def __init__(self, config: SwapInpaintConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or SwapInpaintConfig()
-        self.content = ContentNet(ContentConfig(config.content_widths, config.content_latent))
+        self.content = ContentNet(
+            ContentConfig(config.content_widths, config.content_latent, config.content_size)
+        )
         self.aei: AeiNet | None = None
         if config.generator == "aei":
             self.aei = AeiNet(AeiConfig(config.aei_widths))
-        # What a generator that may be shown the source is shown of it: for all, or row by row.
-        self.shots: Sequence[ReferenceShot] = ()
         # Loaded when they are first needed, and kept out of the checkpoint.
         self._loaded: dict[str, Any] = {}
 
@@ -97,28 +98,31 @@ class SwapInpaint(Inpainter):
         """Side of its pictures in pixels."""
         return SIZE
 
+    @property
+    def takes(self) -> NetInputs:
+        """Mask and identity; for AP-GAN also a boundary map and the source's face, if known."""
+        by_apgan = self.aei is None
+        return NetInputs(mask=True, id_embedding=True, boundary_map=by_apgan, reference=by_apgan)
+
+    def swap(self, batch: FaceBatch) -> Tensor:
+        """As `fill`; where a run knows the mesh, its boundary maps and references are used."""
+        if self.aei is not None or batch.boundary_maps is None:
+            return super().swap(batch)
+        masks, identity = self.asked(batch)
+        content = self.infer_content(batch.targets, masks)
+        net = self._generator(content)
+        given = FaceBatch(content, batch.boundary_maps, identity, batch.references)
+        return net.swap(given).to(content.dtype)
+
     def fill(self, pictures: Tensor, masks: Tensor, identity: IdEmbedding | None) -> Tensor:
         """`Inpainter.fill`: Y_sp of the identity."""
         if identity is None:
             raise BadOptionError("swapinpaint fills a face as somebody: give --source")
-        shots = [self.shots] * len(pictures) if self.shots else None
-        return self.complete(pictures, masks, identity, shots).swapped
+        return self.complete(pictures, masks, identity).swapped
 
     def infer_content(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """X^ (B, 3, S, S): pictures with what C infers under their masks (B, 1, S, S)."""
-        side = pictures.shape[-1]
-        known = pictures * (1.0 - masks)
-        # A smaller pixel is known as far as those it covers are; of the others nothing shows.
-        share = F.interpolate(1.0 - masks, (CONTENT_SIZE, CONTENT_SIZE), mode="area")
-        small = F.interpolate(known, (CONTENT_SIZE, CONTENT_SIZE), mode="area")
-        small = small / share.clamp(min=1e-3)
-        missing = (share < 0.5).to(pictures.dtype)
-        inferred = self.content(small, missing).pictures[-1]
-        if side != CONTENT_SIZE:
-            inferred = F.interpolate(
-                inferred.float(), (side, side), mode="bicubic", align_corners=False
-            ).clamp(-1.0, 1.0)
-        return torch.where(masks > 0.5, inferred.to(pictures.dtype), pictures)
+        return self.content.content(pictures, masks)
 
     def complete(
         self,
@@ -132,18 +136,27 @@ class SwapInpaint(Inpainter):
             content = self.infer_content(pictures, masks)
         else:
             content = pictures * (1.0 - masks)
-        if self.aei is not None:
-            small = F.interpolate(content, (self.aei.size, self.aei.size), mode="area")
-            answer = self.aei(small, identity.embedding.to(small.dtype)).float()
-            answer = F.interpolate(answer, content.shape[2:], mode="bicubic", align_corners=False)
-            return Filled(content, answer.clamp(-1.0, 1.0).to(content.dtype), [None] * len(content))
-        return self.swapped(content, identity, shots)
+        return self.generate(content, identity, shots)
 
-    def swapped(
+    def generate(
         self,
         content: Tensor,
         identity: IdEmbedding,
         shots: Sequence[Sequence[ReferenceShot]] | None = None,
+    ) -> Filled:
+        """G's answer to contents (B, 3, S, S)."""
+        if self.aei is None:
+            return self._by_apgan(content, identity, shots)
+        small = F.interpolate(content, (self.aei.size, self.aei.size), mode="area")
+        answer = self.aei(small, identity.embedding.to(small.dtype)).float()
+        answer = F.interpolate(answer, content.shape[2:], mode="bicubic", align_corners=False)
+        return Filled(content, answer.clamp(-1.0, 1.0).to(content.dtype), [None] * len(content))
+
+    def _by_apgan(
+        self,
+        content: Tensor,
+        identity: IdEmbedding,
+        shots: Sequence[Sequence[ReferenceShot]] | None,
     ) -> Filled:
         """AP-GAN's answer to whole faces (B, 3, 256, 256); without a mesh a face stays itself."""
         net = self._generator(content)
@@ -174,9 +187,9 @@ class SwapInpaint(Inpainter):
     def _mesh(self, crop: Picture) -> Points | None:
         """The mesh of an aligned face (256, 256, 3), None where the landmark net sees none."""
         if "finder" not in self._loaded:
-            from vidswap.faces.blazeface_detector import AttentionMeshFinder
+            from vidswap.nets import load_detector
 
-            self._loaded["finder"] = AttentionMeshFinder()
+            self._loaded["finder"] = load_detector(get_args(DetectorName)[0])[1]
         eyes = TEMPLATE_256[:2].astype(np.float32)
         face = self._loaded["finder"].landmarks(crop, Detection(_FACE_BOX, eyes, 1.0))
         return None if face is None else np.asarray(face.landmarks, np.float32)

@@ -221,9 +221,11 @@ def encoder_options(
     """Options for the encoder: for quality `crf`, or for a mean of `bitrate` bits a second.
 
     Without both the quality is DEFAULT_CRF. Raises BadOptionError for both, for a crf outside
-    the codec's range, and for a codec that takes no bit rate.
+    the codec's range, and for a codec that takes no bit rate, or no preset.
     """
     options = dict(codec.options)
+    if preset and not codec.preset_option:
+        raise BadOptionError(f"--preset {preset}: {codec.encoder} has no presets; leave it out")
     preset = preset or codec.default_preset
     if codec.preset_option and preset:
         options[codec.preset_option] = preset
@@ -280,6 +282,8 @@ def encoder_format(codec: VideoCodec, pixel_format: str, width: int, height: int
     known = () if codec.formats else av.codec.Codec(codec.encoder, "w").video_formats or ()
     offered = [*codec.formats, *(f.name for f in known)]
     usable = [name for name in offered if _fits(codec, name, width, height)]
+    if codec.encoder == "libvpx-vp9" and pixel_format.startswith("gbrap"):
+        usable = ["yuva420p"]  # its one format with transparency
     plain = pixel_format.replace("yuvj", "yuv")
     for name in (pixel_format, plain):
         if name in usable:

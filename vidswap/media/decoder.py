@@ -75,6 +75,7 @@ class VideoReader:
         _check_range(start, end)
         self.path, self.hwaccel = path, hwaccel
         self.truncated: str | None = None
+        self._limits: tuple[int, int | None, bool] | None = None
         self._container, self._stream, self._decode_packet = self._open()
         self.timeline = timeline_of(path)
         try:
@@ -105,7 +106,10 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         seconds = Fraction(0)
+        end = None if self._limits is None else self._limits[1]
         for coded, pts in self._decoded:
+            if end is not None and pts >= end:
+                return
             if self.stop is not None and pts * self.time_base >= self.stop:
                 return
             seconds = (pts + coded.duration) * self.time_base
@@ -132,11 +136,21 @@ class VideoReader:
                 return self._frame(coded, found)
         return None
 
+    def limit_to(self, first: int, end: int | None, *, seek: bool = True) -> None:
+        """From now on iterate from the first frame at or after the time `first` to that before
+        `end`, None for the end of the clip's range; both in units of `time_base`. `seek` as in
+        `go_to`.
+        """
+        self._limits = (first, end, seek)
+        self.go_to(None)
+
     def go_to(self, pts: int | None, *, seek: bool = True) -> None:
         """Iterate from the first frame at or after a time in units of `time_base`.
 
         None is where the range begins. Without `seek` the clip is decoded from its beginning.
         """
+        if pts is None and self._limits is not None:
+            pts, _, seek = self._limits
         if pts is None and self.beginning is not None and self._seeks_exactly:
             self._decoded = self._seek(self.beginning)
         elif pts is None:  # wherever the file was read last

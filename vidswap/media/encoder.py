@@ -25,6 +25,7 @@ from vidswap.media.frame import Frame
 from vidswap.media.output import check_output, temporary_path
 from vidswap.media.packet_file import PacketFile, read_packets, shown_times
 from vidswap.media.picture_encoder import PictureEncoder, Quality, encoding_errors
+from vidswap.media.plate import Plate
 from vidswap.media.sequence_reader import SequenceReader
 from vidswap.media.streams import StreamCopier
 
@@ -62,7 +63,7 @@ class VideoWriter:
     def __init__(
         self,
         path: Path,
-        template: VideoReader | SequenceReader | Path,
+        template: VideoReader | SequenceReader | Plate | Path,
         *,
         codec: str | None = None,
         crf: int | None = None,
@@ -208,7 +209,7 @@ class VideoWriter:
 
     def _add_copies(self, stream: VideoStream) -> StreamCopier | None:
         template = self._template
-        if isinstance(template, SequenceReader):
+        if not isinstance(template, VideoReader):
             return None
         copier = StreamCopier(template.path, self._output, template.beginning, template.stop)
         for key, value in copier.metadata.items():
@@ -279,8 +280,10 @@ def _changed_tags(before: ColourTags, now: ColourTags, at: str) -> str:
     return f"the change of colour tags at {at} s (H.273 codes: {words}; {then})"
 
 
-def _opened(template: VideoReader | SequenceReader | Path) -> VideoReader | SequenceReader:
-    if isinstance(template, VideoReader | SequenceReader):
+def _opened(
+    template: VideoReader | SequenceReader | Plate | Path,
+) -> VideoReader | SequenceReader | Plate:
+    if not isinstance(template, Path):
         return template
     with VideoReader(template) as reader:
         return reader

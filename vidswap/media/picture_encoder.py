@@ -38,6 +38,7 @@ from vidswap.media.decoder import VideoReader, thread_count
 from vidswap.media.frame import Frame
 from vidswap.media.output import writing_errors
 from vidswap.media.planes import chroma_span, converted, copy_of
+from vidswap.media.plate import Plate
 from vidswap.media.sequence_reader import SequenceReader
 from vidswap.runtime.process import quiet_native_logs
 
@@ -82,7 +83,7 @@ class PictureEncoder:
     def __init__(
         self,
         path: Path,
-        template: VideoReader | SequenceReader,
+        template: VideoReader | SequenceReader | Plate,
         quality: Quality,
         output: OutputContainer | None = None,
     ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import tifffile
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from vidswap.media.picture_open import UNREADABLE
@@ -22,7 +23,10 @@ _EXIF_IFD, _MAKER_NOTE = 0x8769, 0x927C
 _TIFF_OWN = (
     *range(0x00FE, 0x010E),
     *range(0x0111, 0x011A),
+    0x011A,
+    0x011B,
     0x011C,
+    0x0128,
     0x013D,
     0x0142,
     0x0143,
@@ -78,7 +82,9 @@ class Extras:
 
     def lost(self, suffix: str, *, deep: bool) -> list[str]:
         """What a format cannot hold of them, a line each; `deep`: with 16 bits a sample."""
-        kept = Extras() if deep and suffix in (".tif", ".tiff") else self.fitting(suffix)
+        kept = self.fitting(suffix)
+        if deep and suffix in (".tif", ".tiff"):
+            kept = replace(kept, exif=None)
         names = {"icc": "ICC profile", "exif": "EXIF", "xmp": "XMP"}
         return [
             f"{word} (does not fit into such {suffix} files)"
@@ -192,13 +198,37 @@ def _with_metadata(extras: Extras, metadata: dict[str, str]) -> Image.Exif:
 
 def _deep(suffix: str, samples: _Samples, metadata: dict[str, str], extras: Extras) -> bytes:
     """16 bits a sample, which Pillow does not write: OpenCV's file with what Pillow adds to one."""
+    if suffix != ".png":
+        return _deep_tiff(samples, metadata, extras)
     order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[samples.shape[2]]
     ok, coded = cv2.imencode(suffix, np.ascontiguousarray(samples[..., order]))
     assert ok, f"{suffix} holds no 16 bits a sample"
     content = coded.tobytes()
     small = Image.new("L" if samples.shape[2] == 1 else "RGB", (1, 1))
     along = _saved(suffix, small, metadata, extras)
-    return _png_with(content, along) if suffix == ".png" else content
+    return _png_with(content, along)
+
+
+def _deep_tiff(samples: _Samples, metadata: dict[str, str], extras: Extras) -> bytes:
+    """A TIFF of 16 bits a sample; EXIF, a directory of its own, is not written."""
+    tags = [(TiffImagePlugin.XMP, 1, len(extras.xmp), extras.xmp, True)] if extras.xmp else []
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        samples[..., 0] if samples.shape[2] == 1 else samples,
+        photometric="minisblack" if samples.shape[2] == 1 else "rgb",
+        extrasamples=["unassalpha"] if samples.shape[2] == 4 else None,
+        compression="zlib",
+        compressionargs={"level": 3},
+        description=json.dumps(metadata) if metadata else None,
+        metadata=None,
+        software=False,
+        iccprofile=extras.icc,
+        resolution=extras.dpi,
+        resolutionunit="INCH" if extras.dpi else None,
+        extratags=tags,
+    )
+    return buffer.getvalue()
 
 
 def _png_with(content: bytes, along: bytes) -> bytes:

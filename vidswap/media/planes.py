@@ -20,6 +20,7 @@ from av.video.reformatter import Interpolation
 from vidswap.media.colour import ColourTags, known_matrix, known_range, rgb_to_ycbcr
 from vidswap.media.hdr import carried, hdr_signal, sdr_view
 from vidswap.media.orientation import Box
+from vidswap.media.plane_kernels import write_changed
 
 # Repeats chroma samples and rounds exactly: at most one code from the H.273 equations, against
 # 1 to 3 codes of darkening on swscale's quick path.
@@ -274,17 +275,30 @@ def _write_box(
     bottom = min(box[3] + -box[3] % down, coded.height)
     window = np.s_[top:bottom, left:right]
     old, new = before[window], after[window]
+    hdr = _is_hdr(coded)
+    if layout is not None and affine is not None and _fits_kernel(layout) and not hdr:
+        first, second, third = (
+            _samples(target, layout, place, (left, top), span, new.shape[:2])
+            for place, span in zip(layout.places, ((1, 1), layout.span, layout.span), strict=True)
+        )
+        write_changed(old, new, affine, first, second, third, across, down)
+        return
     # Three ORs: a reduction over an axis of length three takes ten times as long.
     differs = old != new
     changed = differs[..., 0] | differs[..., 1] | differs[..., 2]
     if layout is None or affine is None:
         _write_packed(target, (left, top), new, changed)
         return
-    if _is_hdr(coded):
+    if hdr:
         codes = _hdr_codes(coded, layout, (left, top), old, new, affine)
     else:
         codes = np.asarray(cv2.transform(new.astype(np.float32), affine), dtype=np.float32)
     _write_components(target, layout, (left, top), codes, changed)
+
+
+def _fits_kernel(layout: _Layout) -> bool:
+    """Whether `write_changed` writes it: three components of 8 bits."""
+    return layout.bits == 8 and len(layout.places) == 3
 
 
 def _is_hdr(coded: av.VideoFrame) -> bool:
@@ -335,7 +349,7 @@ def _samples(
     place: tuple[int, int, int],
     corner: tuple[int, int],
     span: tuple[int, int],
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
 ) -> npt.NDArray[Any]:
     """View of a component's samples in a window of `shape` pixels with its corner on the grid."""
     plane, offset, step = place

@@ -44,6 +44,8 @@ _KEPT_STATES = 2  # the last one, and the one before should the last segment be 
 _LARGEST_STATE = 2**29  # bytes
 _LONGEST_VALUE = 200  # characters of a fact that are told
 _WORK = re.compile(r"\.(.+)\.[0-9a-f]{10}\.work", re.DOTALL)
+_PART = ".part-{:05d}"  # in a folder's name, after the output's
+_IS_PART = re.compile(r"\.part-\d{5,}(?=$|\.[0-9a-f]{10}\.work$)")
 _OWN = re.compile(
     rf"({MANIFEST}|{LOCK}|{COMPLETE}|segment-\d{{5,}}\.packets|state-\d{{5,}})(\.part)?"
     r"|segment-\d{5,}\.part|frame-\d+"
@@ -60,22 +62,33 @@ class SegmentFolder:
     The folder and its files are their owner's alone: they hold faces. What lies in it is checked as
     any other input is, since it may have been damaged or changed.
 
+    `part` names a part of the output that a process of its own is at; whoever joins the parts
+    holds the output's own folder meanwhile.
+
     segments: those that are whole, in order. lost: how many were damaged and are made again.
     damaged: the manifest itself was, so that nothing of the earlier work is known.
 
     Raises OutputNotWritableError where another run is at work on the same output.
     """
 
-    def __init__(self, output: Path, facts: Mapping[str, str], *, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        output: Path,
+        facts: Mapping[str, str],
+        *,
+        fresh: bool = False,
+        part: int | None = None,
+    ) -> None:
         self.output, self.facts = output, dict(facts)
         digest = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
-        self.path = output.with_name(f".{work_name(output, output.name)}.{digest[:10]}.work")
+        name = work_name(output, output.name) + ("" if part is None else _PART.format(part))
+        self.path = output.with_name(f".{name}.{digest[:10]}.work")
         if fresh:
             remove_work(output)
         with writing_errors(output):
             make_private_folder(self.path)
             lock = _locked(self.path / LOCK)
-        others = [folder for folder in work_folders(output) if folder != self.path]
+        others = [f for f in work_folders(output) if f != self.path and part is None]
         if lock is None or any(_is_in_use(folder) for folder in others):
             if lock is not None:
                 lock.close()
@@ -109,7 +122,7 @@ class SegmentFolder:
 
     def mark_complete(self) -> None:
         """Note that all is made: what is left once the output has its name is of no more use."""
-        _write_safely(self.path / COMPLETE, b"")
+        mark_complete(self.path)
 
     def begin_segment(self) -> PacketWriter:
         """A writer for the next segment's packets."""
@@ -140,7 +153,9 @@ class SegmentFolder:
         found = []
         for folder in work_folders(self.output):
             manifest = _manifest(folder)
-            if folder != self.path and manifest is not None and manifest.segments:
+            if folder == self.path or _IS_PART.search(folder.name):
+                continue  # parts are made anew, or gone on with, by whoever is at them
+            if manifest is not None and manifest.segments:
                 found.append((folder, differences(manifest.facts, self.facts)))
         return found
 
@@ -169,6 +184,18 @@ class SegmentFolder:
     def _write_manifest(self) -> None:
         written = written_manifest(Manifest(self.facts, tuple(self.segments)), self.output.name)
         _write_safely(self.path / MANIFEST, written)
+
+
+def mark_complete(folder: Path) -> None:
+    """As the method of `SegmentFolder`, of the folder of a part."""
+    _write_safely(folder / COMPLETE, b"")
+
+
+def whole_frames(output: Path, facts: Mapping[str, str]) -> int:
+    """Frames in segments of all parts of an output that were made with these facts."""
+    found = (_manifest(f) for f in work_folders(output) if _IS_PART.search(f.name))
+    same = [m for m in found if m is not None and facts.items() <= m.facts.items()]
+    return sum(segment.packets.packets for manifest in same for segment in manifest.segments)
 
 
 def work_folders(output: Path) -> list[Path]:
@@ -247,7 +274,7 @@ def _is_finished(folder: Path) -> bool:
 def _output_of(folder: Path) -> Path:
     """The output that a work folder is of, whose name it may have as a digest."""
     match = _WORK.fullmatch(folder.name)
-    name = match[1] if match else ""
+    name = _IS_PART.sub("", match[1]) if match else ""
     named = (path for path in folder.parent.iterdir() if work_name(path, path.name) == name)
     return next(named, folder.with_name(name))
 
@@ -327,6 +354,7 @@ def _escaped(name: str) -> str:
 
 
 __all__: Sequence[str] = (
-    "PacketFile", "Segment", "SegmentFolder", "Work", "differences", "remove_finished_work",
-    "remove_folder", "remove_work", "work_folders", "work_in",
+    "PacketFile", "Segment", "SegmentFolder", "Work", "differences", "mark_complete",
+    "remove_finished_work", "remove_folder", "remove_work", "whole_frames", "work_folders",
+    "work_in",
 )  # fmt: skip

@@ -48,9 +48,7 @@ class Still:
 
     def changed(self, view: Pixels) -> npt.NDArray[np.bool_]:
         """Where another view differs (H, W)."""
-        differs = view != self.view
-        changed: npt.NDArray[np.bool_] = differs[..., 0] | differs[..., 1] | differs[..., 2]
-        return changed
+        return differing(view, self.view)
 
     def with_view(self, view: Pixels) -> Samples:
         """Samples of which `view` is the view; those whose view is the same are the very same."""
@@ -150,6 +148,13 @@ class StillFrame(Frame):
     @cached_property
     def _planes(self) -> av.VideoFrame:
         return rgb_planes(display_codes(self.picture.still, self.rgb), self.picture.still.bits)
+
+
+def differing(one: Pixels, other: Pixels) -> npt.NDArray[np.bool_]:
+    """Where two pictures (H, W, 3) differ, (H, W); three ORs are faster than a reduction."""
+    differs = one != other
+    changed: npt.NDArray[np.bool_] = differs[..., 0] | differs[..., 1] | differs[..., 2]
+    return changed
 
 
 def display_codes(still: Still, view: Pixels) -> Float:

@@ -15,7 +15,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 # Mean distance of two clusters' tracks up to which they are one person's, as measured by
 # `python -m pipelines.people_benchmark`.
-ONE_PERSON = 0.64
+ONE_PERSON = 0.52
 LEAST_CERTAINTY = 0.8  # of a track that may begin a person
 NEAREST = 0.7  # from a person's mean up to which a track of little certainty joins them
 _NEVER = 1e12  # a distance; divided by 10^10 pairs of tracks it is still far above the threshold

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from vidswap.blending.detail import FINE
 from vidswap.blending.reference import MOST_SHOTS, ReferenceShot, with_mirrored
 from vidswap.blending.warping import SIZE, FaceCrop
 from vidswap.errors import IdentityFileError
@@ -46,6 +47,8 @@ _LONGEST_NAME, LONGEST_CONSENT = 300, 8000  # characters
 _MAP = 128  # side of a visibility map
 _REACH = 4 * SIZE  # pixels by which a point of a mesh may lie beyond its crop
 _DTYPES = {"float32": "F32", "float64": "F64", "uint8": "U8"}
+
+_NOTHING_FINER = np.zeros((FINE, FINE), np.uint8)  # where a picture shows no more than the crop
 
 Array = NDArray[Any]
 
@@ -209,6 +212,7 @@ def _picture_tensors(chosen: ChosenShots) -> dict[str, Array]:
     ]
     return {
         "crops": np.stack([view.crop for view in views]),
+        "fine": np.stack([_NOTHING_FINER if view.fine is None else view.fine for view in views]),
         "landmarks": np.stack([view.landmarks for view in views]).astype(np.float32),
         "visibility": np.stack([_visibility(view) for view in views]),
         "measures": np.array(numbers, np.float64),
@@ -233,6 +237,7 @@ def _expected(n_rows: int, n_pictures: int) -> dict[str, tuple[str, tuple[int, .
     if n_pictures:
         expected |= {
             "crops": ("uint8", (n_pictures, SIZE, SIZE, 3)),
+            "fine": ("uint8", (n_pictures, FINE, FINE)),
             "landmarks": ("float32", (n_pictures, N_LANDMARKS, 2)),
             "visibility": ("float32", (n_pictures, _MAP, _MAP)),
             "measures": ("float64", (n_pictures, 6)),
@@ -384,7 +389,8 @@ def _shots(
     for i, name in enumerate(names):
         yaw, pitch, mouth, flaws, clarity, covered = (float(n) for n in tensors["measures"][i])
         crop, landmarks = tensors["crops"][i], tensors["landmarks"][i]
-        view = FaceCrop(crop, landmarks, tensors["visibility"][i])
+        fine = tensors["fine"][i]
+        view = FaceCrop(crop, landmarks, tensors["visibility"][i], fine if fine.any() else None)
         measured = ReferenceShot(view, (yaw, pitch), mouth, flaws, min(max(clarity, 0.0), 1.0))
         identity = IdEmbedding.from_rows(torch.from_numpy(rows[i : i + 1].copy()))
         shots.append(

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.blending.detail import fine_crop
 from vidswap.blending.reference import MOST_SHOTS, ReferenceShot, with_mirrored
 from vidswap.blending.warping import FaceCrop, covered_part
 from vidswap.choices import DEFAULT_K_SHOT
@@ -74,6 +75,7 @@ class SourceShot:
     flaw: str | None  # why it is better left out
     clip: str | None = None  # the clip that it is a frame of
     known: KnownShot | None = None  # of one out of an identity file
+    fine: NDArray[np.uint8] | None = None  # as `fine_crop` has it
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,8 @@ class SourceReader(FaceEmbedder):
             flaw = f"extreme pose (yaw {pose.yaw:.0f}, pitch {pose.pitch:.0f} degrees)"
         elif not is_sharp(crop):
             flaw = "blurred"
-        return SourceShot(name, face, crop, as_array(identity), identity, flaw)
+        fine = fine_crop(rgb, face_affine(face.landmarks))
+        return SourceShot(name, face, crop, as_array(identity), identity, flaw, fine=fine)
 
 
 def _chosen(
@@ -308,7 +311,7 @@ def _views(shots: Sequence[SourceShot]) -> list[FaceCrop]:
             views.append(shot.known.measured.shot)
             continue
         mesh = warp_points(face_affine(shot.face.landmarks), shot.face.landmarks)
-        views.append(FaceCrop(shot.crop, mesh.astype(np.float32), next(seen)))
+        views.append(FaceCrop(shot.crop, mesh.astype(np.float32), next(seen), shot.fine))
     return views
 
 

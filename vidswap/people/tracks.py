@@ -248,7 +248,7 @@ def tracks_from(plain: Any) -> Tracks:
         raise CastError("a track or person is there twice")
     if not {track.person for track in tracks} <= set(people):
         raise CastError("a track is of a person who is not there")
-    if any(not 0 <= track.shot < max(1, len(shots)) for track in tracks):
+    if any(not 0 <= track.shot < len(shots) for track in tracks):
         raise CastError("a track is in a shot that is not there")
     together = {}
     for a, b, at in _list(plain["together"]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,8 @@ _EXIT_CODES: dict[Verdict, int] = {
 }  # fmt: skip
 _LARGEST_PEM = 2**22  # bytes
 _SHA256 = re.compile("[0-9a-f]{64}")
+_SOURCE = re.compile("source [0-9]{1,6}")
+_MOST_SOURCES = 16  # of a person that are told
 _PICTURE_TYPES = {"png", "jpeg", "webp", "tiff"}
 
 
@@ -120,7 +122,25 @@ def _manifest_lines(manifest: ManifestClaim, trust: str) -> Iterator[str]:
     )
     if checkpoint := manifest.swap.get("checkpoint_sha256"):
         yield f"  checkpoint: {_digest(checkpoint)}"
+    people = manifest.swap.get("people")
+    if isinstance(people, list):
+        yield from first_lines(f"  person: {_person_text(person)}" for person in people)
     yield from first_lines(map(_ingredient_text, manifest.ingredients))
+
+
+def _person_text(person: object) -> str:
+    """Who of a cast got which sources."""
+    if not isinstance(person, Mapping):
+        return shown(person)
+    name, sources = person.get("name"), person.get("sources")
+    who = word(person.get("person", "them"))
+    if name:
+        who += f" {shown(name)}"
+    named = shown(sources)
+    if isinstance(sources, list) and all(_SOURCE.fullmatch(str(s)[:20]) for s in sources):
+        named = ", ".join(map(str, sources[:_MOST_SOURCES]))
+    consent = ", consent recorded" if person.get("consent_recorded") is True else ""
+    return f"{who} got {named}{consent}"
 
 
 def _ingredient_text(ingredient: IngredientClaim) -> str:

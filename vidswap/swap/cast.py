@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.reference import MOST_SHOTS
-from vidswap.digest import file_sha256
 from vidswap.errors import BadOptionError, CastError
 from vidswap.faces.tracking import TrackedFace
 from vidswap.identity.encoder import IDENTITY_NET
@@ -32,13 +32,15 @@ from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.people.tracks import TRACKS, Tracks, read_tracks
 from vidswap.provenance.record import files_used
 from vidswap.swap.faces import Assignment, FaceAims, FaceSource
-from vidswap.swap.first_pass import check_target, find_people
+from vidswap.swap.first_pass import OWN_NAMES, WORK, check_target, find_people
 from vidswap.swap.look import FaceLook, load_generators, look_options
 from vidswap.swap.options import OTHERS, PersonSwapped, SwapCounts, SwapOptions
+from vidswap.swap.target import target_digest
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
+_MAY_BE_IN_USE = 3600.0  # seconds
 Sources = tuple[Path, ...]
 
 
@@ -121,17 +123,17 @@ class Cast:
         found = []
         for person in self.plan.tracks.people:
             numbers: list[str] = []
-            consent: list[str] = []
+            consent = False
             for sources in self._sources_of(person):
                 identity = self.identities[sources]
                 own = files_used(sources, identity.used)
                 numbers += [f"source {files.index(path) + 1}" for path in own if path in files]
-                consent += identity.consent
+                consent |= bool(identity.consent)
             if numbers:
                 plan = self.plan.people.get(person, PersonPlan(person))
                 entry: dict[str, Any] = {"person": person, "sources": list(dict.fromkeys(numbers))}
                 entry |= {"name": plan.name} if plan.name else {}
-                entry |= {"consent": consent} if consent else {}
+                entry |= {"consent_recorded": True} if consent else {}
                 found.append(entry)
         return found
 
@@ -225,7 +227,7 @@ def load_cast(
         plan, notes = _own_plan(nets, target, output, sources, options)
     else:
         plan, notes = read_plan(Path(str(options.cast)), look_options()), []
-        check_target(plan.tracks, file_sha256(target), target)
+        check_target(plan.tracks, target_digest(target)[1], target)
         if plan.tracks.nets.get("identity") not in (None, IDENTITY_NET):
             notes.append(f"the cast was made with another identity net than {IDENTITY_NET}")
         if not plan.all_sources():
@@ -246,6 +248,21 @@ def auto_folder(output: Path) -> Path:
     return output.with_name(f".{work_name(output, output.name)}.cast")
 
 
+def left_casts(folder: Path) -> list[Path]:
+    """Folders of first passes whose runs ended early, in a folder of outputs.
+
+    By their names and by what lies in them; those that were changed within the hour may be in use.
+    """
+    found = []
+    for path in sorted(folder.glob(".*.cast")):
+        inside = [] if path.is_symlink() or not path.is_dir() else list(path.iterdir())
+        times = [p.stat().st_mtime for p in (path, *inside, *(path / WORK).glob("*"))]
+        is_old = time.time() - max(times, default=0.0) > _MAY_BE_IN_USE
+        if inside and is_old and all(p.name in OWN_NAMES for p in inside):
+            found.append(path)
+    return found
+
+
 def _own_plan(
     nets: Nets, target: Path, output: Path, sources: Sequence[Path], options: SwapOptions
 ) -> tuple[CastPlan, list[str]]:
@@ -254,7 +271,7 @@ def _own_plan(
     tracks = _known_tracks(folder, target)
     if tracks is None:
         tracks = find_people(
-            target, folder, detector=options.detector, hwaccel=options.hwaccel, overwrite=True,
+            target, folder, options=replace(options, start=None, end=None), overwrite=True,
             resume=options.resume, embedder=FaceEmbedder.of(nets),
         )  # fmt: skip
     people, notes = automatic_people(tracks, sources)
@@ -267,7 +284,7 @@ def _known_tracks(folder: Path, target: Path) -> Tracks | None:
         tracks = read_tracks(folder) if (folder / TRACKS).is_file() else None
     except CastError:
         return None
-    same = tracks is not None and tracks.clip.sha256 == file_sha256(target)
+    same = tracks is not None and tracks.clip.sha256 == target_digest(target)[1]
     return tracks if same else None
 
 

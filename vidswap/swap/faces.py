@@ -90,7 +90,8 @@ class AlignedFace:
     brightened by; `reference` (256, 256, 4) uint8 is the source's face warped onto it, where the
     generator takes one, and `clarity` how sharp that is, 0 to 1; `visibility` (128, 128) is as
     `visibility_maps` has it. Where the features were moved, crop, mesh and boundary map show them
-    so, and `moved_visibility` is what came along; `visibility` stays that of the frame. `hole`
+    so, and `moved_visibility` is what came along; `visibility` stays that of the frame. `detail`
+    (512, 512) is what the source shows finer than the crop, in levels of brightness. `hole`
     (256, 256) bool is the part to fill, where a model fills faces.
     """
 
@@ -106,6 +107,7 @@ class AlignedFace:
     clarity: float = 0.0
     visibility: NDArray[np.float32] | None = None
     moved_visibility: NDArray[np.float32] | None = None
+    detail: NDArray[np.float32] | None = None
     hole: NDArray[np.bool_] | None = None
 
     @property

@@ -24,8 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vidswap.choices import DetectorName
-from vidswap.digest import file_sha256
 from vidswap.errors import CastError, OutputExistsError, OutputNotWritableError
 from vidswap.faces.align import align_face, face_affine
 from vidswap.faces.cuts import CutDetector
@@ -39,6 +37,7 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.output import writing_errors
 from vidswap.media.picture import is_picture, open_picture
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.people.clustering import ONE_PERSON, people_of
 from vidswap.people.embedding import FaceEmbedder, FaceSampler, face_size, sample_weight
 from vidswap.people.plan import PLAN, begin_plan
@@ -55,9 +54,10 @@ from vidswap.people.tracks import (
 from vidswap.runtime.inputs import check_readable
 from vidswap.runtime.overlap import Overlapped
 from vidswap.runtime.private import make_private_folder, open_private
-from vidswap.swap.options import SwapCounts
+from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.resume import frames_from
 from vidswap.swap.state import SwapState, fingerprint
+from vidswap.swap.target import open_target, target_digest
 from vidswap.version import __version__
 
 Progress = Callable[[int, int], None]  # frames done, and about how many there are
@@ -211,39 +211,41 @@ class Collector:
 def find_people(
     target: Path,
     folder: Path,
+    options: SwapOptions | None = None,
     *,
-    detector: DetectorName = "blazeface",
-    hwaccel: str | None = None,
     overwrite: bool = False,
     resume: bool = True,
     threshold: float = ONE_PERSON,
     embedder: FaceEmbedder | None = None,
     progress: Progress | None = None,
 ) -> Tracks:
-    """Look for everybody in a clip or picture, and write tracks.json, people.toml and pictures.
+    """Look for everybody in a clip, picture or image sequence, and write a cast folder.
 
-    A people.toml that is there stays, with `overwrite` alone it is begun anew. A pass over the same
-    clip that was broken off is gone on with. Raises a VidswapError for all that can be mended.
+    options: how it is read, and the detector. A people.toml that is there stays; with `overwrite`
+    it is begun anew. A pass over the same clip that was broken off is gone on with. Raises a
+    VidswapError for all that can be mended.
     """
+    options = options or SwapOptions()
     check_readable(target)
     check_cast_folder(folder, overwrite)
     with ExitStack() as stack:
         if embedder is None:
-            embedder = FaceEmbedder.load(detector)
+            embedder = FaceEmbedder.load(options.detector)
             stack.callback(embedder.close)
         with writing_errors(folder):
             make_private_folder(folder)
             make_private_folder(folder / WORK)
         facts = {
-            "sha256": file_sha256(target), "detector": detector, "identity": IDENTITY_NET,
-            "vidswap": __version__,
+            "sha256": target_digest(target)[1], "detector": options.detector,
+            "identity": IDENTITY_NET, "vidswap": __version__, "fps": str(options.fps),
         }  # fmt: skip
         work = _Work(folder / WORK, facts, fresh=not resume)
         if is_picture(target):
             picture = open_picture(target).frame
             clip = _pass_over(iter([picture]), work, embedder, None, None, progress, 1)
         else:
-            reader = stack.enter_context(VideoReader(target, hwaccel=hwaccel))
+            reader = open_target(target, options)
+            stack.callback(reader.close)
             begin, frames = _place_to_go_on(reader, work)
             expected = _expected_frames(target)
             clip = _pass_over(frames, work, embedder, reader, begin, progress, expected)
@@ -271,14 +273,16 @@ def check_cast_folder(folder: Path, overwrite: bool) -> None:
         raise OutputExistsError(
             f"{folder} holds a cast already; give --overwrite or name another folder"
         )
-    strange = [p.name for p in folder.iterdir() if p.name not in _OWN] if folder.is_dir() else []
+    strange = (
+        [p.name for p in folder.iterdir() if p.name not in OWN_NAMES] if folder.is_dir() else []
+    )
     if strange and not (folder / TRACKS).exists():
         raise OutputExistsError(
             f"{folder} holds other files ({strange[0]}, ...); name a new folder"
         )
 
 
-_OWN = {TRACKS, PLAN, WORK, "pictures.json", "sheet.html", "people.csv"}
+OWN_NAMES = {TRACKS, PLAN, WORK, "pictures.json", "sheet.html", "people.csv"}  # of a cast folder
 
 
 @dataclass(frozen=True)
@@ -294,7 +298,7 @@ def _pass_over(
     frames: Iterable[Frame],
     work: _Work,
     embedder: FaceEmbedder,
-    reader: VideoReader | None,
+    reader: VideoReader | SequenceReader | None,
     begin: SwapState | None,
     progress: Progress | None,
     expected: int,
@@ -352,7 +356,9 @@ def _collect(
     return len(found)
 
 
-def _place_to_go_on(reader: VideoReader, work: _Work) -> tuple[SwapState | None, Iterable[Frame]]:
+def _place_to_go_on(
+    reader: VideoReader | SequenceReader, work: _Work
+) -> tuple[SwapState | None, Iterable[Frame]]:
     state = work.state()
     if state is not None and (frames := frames_from(reader, state)) is not None:
         return state, frames
@@ -609,7 +615,7 @@ def write_pictures(pictures: Pictures, folder: Path) -> None:
 
 def read_pictures(folder: Path) -> Pictures:
     """The small pictures of a cast folder, none where they are not there or are damaged."""
-    with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         path = folder / PICTURES
         if path.stat().st_size <= _LARGEST_PICTURES:
             plain = json.loads(path.read_bytes())

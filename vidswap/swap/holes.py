@@ -15,9 +15,11 @@ from vidswap.faces.align import CROP_SIZE, invert_affine
 from vidswap.faces.occlusion import GLASSES, OTHER, occlusions
 from vidswap.inpainting.masks import Mask, check_mask, colour_key, occluder_mask, region_mask
 from vidswap.media.decoder import VideoReader
+from vidswap.media.frame import Frame
 from vidswap.media.picture import is_picture, open_picture
 from vidswap.nets import one_core
 from vidswap.swap.faces import AlignedFace
+from vidswap.swap.state import fingerprint
 
 WHITE = 127  # grey level above which a mask's pixel is to be filled
 
@@ -57,6 +59,7 @@ class FrameHoles:
         self._masks = masks
         self._of_frame: dict[int, Mask] = {}
         self._known: NDArray[np.uint8] | None = None
+        self._decoded: dict[int, int] = {}  # by time: what was decoded, before it was filled
 
     @classmethod
     def of_colour(cls, colour: tuple[int, int, int]) -> FrameHoles:
@@ -95,6 +98,18 @@ class FrameHoles:
     def known(self) -> NDArray[np.uint8] | None:
         """What `know` was told, (H, W, 3) uint8 RGB."""
         return self._known
+
+    def remember(self, frame: Frame) -> None:
+        """Note what was decoded, whose hole is filled before faces are looked for."""
+        self._decoded[frame.pts] = fingerprint(frame)
+
+    def as_decoded(self, held: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        """Times and CRC-32 of frames that were filled, as they are decoded again."""
+        return tuple((pts, self._decoded.get(pts, crc)) for pts, crc in held)
+
+    def forget(self, frame: Frame) -> None:
+        """A frame is no longer waited for."""
+        self._decoded.pop(frame.pts, None)
 
     def of_frame(self, index: int) -> Mask:
         """The hole of a frame that is on its way."""

@@ -15,7 +15,6 @@ from vidswap.errors import BadOptionError, CheckpointError
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.inpainting.inpainter import Inpainter
 from vidswap.inpainting.search import LatentSearch
-from vidswap.inpainting.swapinpaint import SwapInpaint
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.segments import remove_finished_work
@@ -136,8 +135,6 @@ def inpaint_file(
             with clock("source"):
                 shown = read_source(nets, paths, options)
             source, used, files = shown, shown.used, list(files_used(paths, shown.used))
-            if isinstance(model, SwapInpaint):
-                model.shots = shown.references
         mask_files = [options.region] if isinstance(holes, FrameHoles) else []
         masks = [path for path in mask_files if isinstance(path, Path) and path.is_file()]
         with clock("hash"):

@@ -89,7 +89,10 @@ def inpaint_segments(
             found = stages.find_faces(
                 overlapped(decoded, "decode"), nets, assigner, clock, segment_frames, begin
             )
-            marked = overlapped(mark_holes(found, holes, clock), "faces")
+            marked: Iterable[FrameFaces] = mark_holes(found, holes, clock)
+            if nets.generator.net.takes.reference:
+                marked = stages.warp_references(marked, clock, begin)
+            marked = overlapped(marked, "faces")
             generated = overlapped(stages.generate(marked, nets, batches, clock), "generate")
             smoothed = stages.smooth(generated, options.temporal_smoothing, clock, begin)
             blended = overlapped(blend(smoothed, holes, clock), "blend")
@@ -97,7 +100,7 @@ def inpaint_segments(
             counts.add(len(item.faces))
             state = None
             if item.ending is not None:
-                state = SwapState(**item.ending, counts=replace(counts))
+                state = SwapState(**item.ending, counts=counts.copy())
             yield SwappedFrame(frame, len(item.faces), state)
 
 
@@ -111,6 +114,7 @@ def prefill(
     for index, frame in enumerate(frames, first):
         with clock("prefill"):
             mask = holes.take(index, frame.rgb)
+            holes.remember(frame)
             if not mask.any():
                 yield frame
                 continue
@@ -136,6 +140,11 @@ def mark_holes(
     for item in items:
         with clock("mask"):
             if isinstance(holes, FrameHoles):
+                holes.forget(item.frame)
+                if item.ending is not None:
+                    # Another run decodes these frames anew, with their holes.
+                    held = holes.as_decoded(item.ending["held"])
+                    item = replace(item, ending=item.ending | {"held": held})
                 mask = holes.of_frame(item.index)
                 found = [hole_in_crop(mask, face.affine) for face in item.faces]
             else:

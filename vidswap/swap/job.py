@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -50,6 +51,7 @@ from vidswap.people.main_person import (
 )
 from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.provenance.record import (
+    MANIFEST_MARK,
     Provenance,
     recorded_settings,
 )
@@ -64,12 +66,18 @@ from vidswap.runtime.memory import (
     plan_memory,
 )
 from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.beside import Beside
 from vidswap.swap.cast import Cast, check_cast
+from vidswap.swap.face_clip import face_codec
 from vidswap.swap.faces import FaceAssigner, FaceSource, OneSource, SwappedFrame
-from vidswap.swap.layer_files import LayerFiles
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
-from vidswap.swap.resume import SegmentedClip, StraightClip, telling_what_is_kept
+from vidswap.swap.resume import (
+    ClipInTheMaking,
+    SegmentedClip,
+    StraightClip,
+    telling_what_is_kept,
+)
 from vidswap.swap.sequence_clip import SequenceClip
 from vidswap.swap.target import check_clip_options, check_sequence, open_target, output_frames
 from vidswap.version import __version__
@@ -79,6 +87,27 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[SwapCounts], None]
 Watch = Callable[[SwappedFrame], None]
 """Is shown every frame of a clip once it is encoded."""
+Clip = TypeVar("Clip", SegmentedClip | StraightClip, SequenceClip)
+
+
+class JoinedRanges(ClipInTheMaking, Protocol):
+    """A clip whose ranges are swapped by others; `vidswap.swap.ranges` has it."""
+
+    damage: str | None
+
+    @property
+    def frames_of_earlier_runs(self) -> int:
+        """Frames that need not be swapped again."""
+
+
+class RangedSwap(Protocol):
+    """What has the ranges of a clip swapped by others."""
+
+    def clip(self, output: Path, facts: Mapping[str, str], fresh: bool) -> JoinedRanges:
+        """What the ranges are joined to. Raises OutputNotWritableError."""
+
+    def swap(self, main: MainPerson | None) -> Generator[SwapCounts]:
+        """Have them swapped, `main` being whom `--face largest` means; what is done so far."""
 
 
 def read_source(
@@ -102,7 +131,7 @@ class SwapJob:
     """One target with its output, by nets that are loaded; keeps the counts while it runs.
 
     `facts` decide over the frames (`resume.facts_of`); without them no earlier work is gone on
-    with.
+    with. `ranges` has the ranges of a clip swapped elsewhere.
     """
 
     def __init__(
@@ -114,14 +143,16 @@ class SwapJob:
         progress: Progress | None,
         provenance: Provenance | None = None,
         facts: Mapping[str, str] | None = None,
+        ranges: RangedSwap | None = None,
         watch: Watch | None = None,
     ) -> None:
+        self.ranges = ranges
         self.nets, self.source, self.options, self.clock = nets, source, options, clock
         self.progress, self.provenance = progress, provenance
         self.facts, self.watch = facts, watch
         self.counts = SwapCounts()
         self.frames_kept = 0
-        self._layer_warnings: list[str] = []
+        self._main: MainPerson | None = None
 
     def swap_clip(self, target: Path, output: Path) -> list[str]:
         """Swap a clip or an image sequence; returns warnings."""
@@ -137,15 +168,21 @@ class SwapJob:
             with self.clock("people"):
                 assigner = self._assigner(target, reader)
             new_writer = partial(self._writer, output, reader, quality, provenance)
+            beside = stack.enter_context(self._beside(reader))
             with interrupts_put_off():
-                clip = self._clip(output, reader, new_writer, quality)
+                begin = partial(self._clip, output, reader, new_writer, quality)
+                clip = self._ranges_of(output, reader, new_writer) or self._beginning_together(
+                    begin(self._fresh), beside, partial(begin, fresh=True)
+                )
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                layers = self._layers(reader, provenance)
-                self._swap_segments(clip, plan, assigner, layers)
+                if isinstance(clip, SegmentedClip | StraightClip):
+                    self._swap_segments(clip, plan, assigner, beside)
+                else:
+                    reader.truncated = self._swap_ranges(clip)
                 unchanged = self.counts.faces_swapped == 0
                 whole = options.start is None and options.end is None
-                warnings = clip.warnings + reader.warnings + self._layer_warnings
+                warnings = clip.warnings + reader.warnings + beside.warnings
                 warnings += [reader.truncated] if reader.truncated else []
                 warnings += _above(options.max_memory)
                 if unchanged and whole and target.suffix.lower() == output.suffix.lower():
@@ -166,8 +203,8 @@ class SwapJob:
         """Who gets which face in the clip that `reader` reads, or in a picture."""
         if isinstance(self.source, Cast):
             return self.source.assigner(self.options, float(reader.zero) if reader else 0.0)
-        main = main_person_for(self.options, self.nets, target, reader) if reader else None
-        return OneSource(FaceChooser.of(self.options.face, self.nets, main), self.source)
+        self._main = main_person_for(self.options, self.nets, target, reader) if reader else None
+        return OneSource(FaceChooser.of(self.options.face, self.nets, self._main), self.source)
 
     def _swap_to_frames(self, target: Path, output: Path, frames: SequenceName) -> list[str]:
         """Swap into an image sequence; returns warnings."""
@@ -179,18 +216,21 @@ class SwapJob:
             plan = memory_plan_of(options, reader, self.nets.device)
             with self.clock("people"):
                 assigner = self._assigner(target, reader)
+            beside = stack.enter_context(self._beside(reader))
             with interrupts_put_off(), self.clock("encode"):
-                clip = SequenceClip(
-                    frames, reader, marks, self.facts or {}, first=options.first_frame,
-                    fresh=not options.resume or self.facts is None, overwrite=options.overwrite,
+                begin = partial(
+                    SequenceClip, frames, reader, marks, self.facts or {},
+                    first=options.first_frame, overwrite=options.overwrite,
                 )  # fmt: skip
+                clip = self._beginning_together(
+                    begin(fresh=self._fresh), beside, partial(begin, fresh=True)
+                )
                 stack.push(clip.__exit__)
             with telling_what_is_kept(clip):
-                layers = self._layers(reader, provenance)
-                self._swap_segments(clip, plan, assigner, layers)
+                self._swap_segments(clip, plan, assigner, beside)
                 with self.clock("encode"):
                     clip.finish(self.counts)
-            warnings = clip.warnings + reader.warnings + self._layer_warnings
+            warnings = clip.warnings + reader.warnings + beside.warnings
             warnings += [reader.truncated] if reader.truncated else []
             warnings += _above(options.max_memory)
             warnings += [f"not in the output: {line}" for line in clip.dropped or []]
@@ -198,17 +238,24 @@ class SwapJob:
                 warnings.append("not in the output: sound (frames have none)")
         return warnings + self._last_warnings(target, provenance)
 
-    def _layers(
-        self, reader: VideoReader | SequenceReader, provenance: Provenance
-    ) -> LayerFiles | None:
+    def _beside(self, reader: VideoReader | SequenceReader) -> Beside:
         options = self.options
-        if options.layers is None:
-            return None
-        marks = marks_of(options, self.nets) | provenance.marks
-        return LayerFiles(
-            options.layers, options.layer_format, reader, marks, self.facts or {}, options.mask,
-            first=options.first_frame, only_faces=options.only_faces, overwrite=options.overwrite,
-        )  # fmt: skip
+        marks = marks_of(options, self.nets) | {MANIFEST_MARK: "none: a layer of a swap"}
+        return Beside(options, reader, marks, self.facts or {}, fresh=self._fresh)
+
+    @property
+    def _fresh(self) -> bool:
+        return not self.options.resume or self.facts is None
+
+    def _beginning_together(self, clip: Clip, beside: Beside, begin: Callable[[], Clip]) -> Clip:
+        """The clip, or one that begins anew where what is made beside it has to."""
+        if beside.begins_at(clip.frames_kept):
+            return clip
+        clip.__exit__(None, None, None)
+        again = begin()
+        beside.begins_at(0)
+        again.warnings.append("the face clip of an earlier run cannot be resumed; starting over")
+        return again
 
     def _clip(
         self,
@@ -216,13 +263,13 @@ class SwapJob:
         reader: VideoReader | SequenceReader,
         new_writer: Callable[[], VideoWriter],
         quality: Quality,
+        fresh: bool,
     ) -> SegmentedClip | StraightClip:
         with self.clock("encode"):
             writer = new_writer()  # refuses now what would fail in the end
         if not writer.joinable:
             return StraightClip(reader, writer)
         writer.abort()
-        fresh = not self.options.resume or self.facts is None
         return SegmentedClip(output, reader, quality, self.facts or {}, fresh=fresh)
 
     def _swap_segments(
@@ -230,23 +277,20 @@ class SwapJob:
         clip: SegmentedClip | StraightClip | SequenceClip,
         plan: MemoryPlan,
         assigner: FaceAssigner,
-        layers: LayerFiles | None,
+        beside: Beside,
     ) -> None:
         self.frames_kept = clip.frames_kept
-        if layers is not None:
-            self._layer_warnings = layers.missing(clip.frames_kept)
         with closing(self.swapped_segments(clip, plan, assigner)) as swapped:
             for item in swapped:
-                if layers is not None:
+                if not beside.is_nothing:
                     with self.clock("layers"):
-                        layers.write(item, self.counts.frames - 1)
+                        beside.write(item, self.counts.frames - 1)
                 with self.clock("encode"):
                     clip.write(item)
                 if self.watch is not None:
                     self.watch(item)
                 self._report()
-        if layers is not None:
-            layers.finish()
+        beside.complete()
 
     def swapped_frames(self, frames: Iterable[Frame], assigner: FaceAssigner) -> Iterator[Frame]:
         """A picture's frames, swapped; other jobs that change faces do something else here."""
@@ -265,6 +309,37 @@ class SwapJob:
             clip.frames, assigner, self.nets, self.options, self.counts, self.clock,
             segment_frames=self.options.segment_frames, begin=clip.begin, plan=plan,
         )  # fmt: skip
+
+    def _ranges_of(
+        self,
+        output: Path,
+        reader: VideoReader | SequenceReader,
+        new_writer: Callable[[], VideoWriter],
+    ) -> JoinedRanges | None:
+        """What the ranges of the clip are joined to; None where it is swapped in one piece."""
+        if self.ranges is None or self.facts is None or not self._has_ranges(reader):
+            return None
+        writer = new_writer()  # refuses now what would fail in the end
+        writer.abort()
+        return self.ranges.clip(output, self.facts, self._fresh) if writer.joinable else None
+
+    def _has_ranges(self, reader: VideoReader | SequenceReader) -> bool:
+        """Whether nothing is carried over a cut: who is swapped must be known beforehand."""
+        is_known = self.options.face != "largest" or self._main is not None
+        options = self.options
+        is_plain = options.layers is None and options.face_clip is None
+        is_plain = is_plain and not isinstance(self.source, Cast)
+        return is_known and is_plain and isinstance(reader, VideoReader)
+
+    def _swap_ranges(self, clip: JoinedRanges) -> str | None:
+        """Have all ranges swapped; what is known of the clip's damage."""
+        assert self.ranges is not None
+        with closing(self.ranges.swap(self._main)) as counted:
+            for counts in counted:
+                self.counts.continue_from(counts)
+                self._report()
+        self.frames_kept = clip.frames_of_earlier_runs
+        return clip.damage
 
     def _writer(
         self,
@@ -407,15 +482,20 @@ def check_inputs(sources: Sequence[Path], target: Path, output: Path, options: S
         check_readable(path)
     if options.cast is not None:
         check_cast(options, sources)
+    if options.face_clip is not None:
+        face_codec(options.face_clip)
+        if output.absolute() == options.face_clip.absolute():
+            raise BadOptionError(f"--face-clip {output} is the output itself; name another")
     if is_sequence(target) or is_pattern(output):
         check_sequence(target, output, options)
         return False
     check_clip_options(target, options)
     picture = target.is_file() and is_picture(target)
-    if picture and options.layers is not None:
-        raise BadOptionError(
-            f"--layers is for clips and image sequences and {target} is a picture; leave it out"
-        )
+    for flag, given in (("--layers", options.layers), ("--face-clip", options.face_clip)):
+        if picture and given is not None:
+            raise BadOptionError(
+                f"{flag} is for clips and image sequences and {target} is a picture; leave it out"
+            )
     _check_order(sources, target, output, picture)
     if picture:
         if is_animated(target):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,16 +17,15 @@ from numpy.typing import NDArray
 
 from vidswap.choices import LayerFormat, MaskName
 from vidswap.errors import OutputExistsError, OutputNotWritableError
-from vidswap.media.colour_space import Float, srgb_codes
+from vidswap.media.colour_space import Float
 from vidswap.media.decoder import VideoReader
 from vidswap.media.exr import load_openexr, written_exr, written_parts
 from vidswap.media.output import temporary_path, writing_errors
 from vidswap.media.picture_file import Extras, encoded
 from vidswap.media.sequence import SequenceName
 from vidswap.media.sequence_reader import SequenceReader
-from vidswap.media.still import bt709_light
 from vidswap.swap.faces import SwappedFrame
-from vidswap.swap.layers import NAMES, FrameLayers, layers_of
+from vidswap.swap.layers import NAMES, FrameLayers, display_of, layers_of, straight_face
 from vidswap.swap.sequence_clip import Numbers
 
 # Depth and number format of the channels of OpenEXR.
@@ -33,6 +35,7 @@ _KINDS: dict[str, tuple[tuple[int, ...], type]] = {
     "id.R": ((), np.float32),
 }  # fmt: skip
 _DIGITS = 4
+_AT_ONCE = min(4, os.cpu_count() or 1)  # frames; each takes 80 bytes a pixel
 _MARK = ".vidswap-layers"
 
 
@@ -63,6 +66,8 @@ class LayerFiles:
         self._prefix, self._digits = _named_after(reader)
         if kind != "png":
             load_openexr()
+        self._pool = ThreadPoolExecutor(_AT_ONCE, "layers")
+        self._writing = deque[Future[None]]()
         self._state = hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()
         self._check(overwrite)
         with writing_errors(folder):
@@ -76,6 +81,22 @@ class LayerFiles:
         if self._only_faces and not item.made_of.faces:
             return
         number = self._numbers.of(item.made_of.frame, index)
+        while len(self._writing) >= _AT_ONCE:
+            self._writing.popleft().result()
+        self._writing.append(self._pool.submit(self._make, item, number))
+        if item.state is not None:
+            self.wait()  # what a rerun takes for finished is finished
+
+    def wait(self) -> None:
+        """Until all that was given is written. Raises what the writing did."""
+        while self._writing:
+            self._writing.popleft().result()
+
+    def close(self) -> None:
+        """Let what is being written end, and nothing begin."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _make(self, item: SwappedFrame, number: int) -> None:
         layers = layers_of(item, self._mask)
         with writing_errors(self.folder):
             if self._kind != "png":
@@ -100,7 +121,8 @@ class LayerFiles:
         ]
 
     def finish(self) -> None:
-        """Note that no rerun goes on with these files."""
+        """Wait for the last, and note that no rerun goes on with these files."""
+        self.wait()
         with suppress(OSError):
             (self.folder / _MARK).unlink()
 
@@ -206,10 +228,7 @@ def _pictures(layers: FrameLayers) -> dict[str, NDArray[np.uint16]]:
     Light, as of OpenEXR, is in sRGB here. `face` over the target by `matte` is `final` in codes.
     """
     still, faces = layers.still, layers.faces
-    codes = still.codes(still.with_view(layers.view))
-    before = still.codes(still.samples)
-    if still.space.is_linear:
-        codes, before = (srgb_codes(bt709_light(still, part)) for part in (codes, before))
+    codes = display_of(still, still.codes(still.with_view(layers.view)))
     height, width = codes.shape[:2]
     shapes = {"face": (4,), "raw": (4,), "uv": (3,)}
     found = {
@@ -219,17 +238,10 @@ def _pictures(layers: FrameLayers) -> dict[str, NDArray[np.uint16]]:
     if faces is not None:
         left, top, right, bottom = faces.box
         window = np.s_[top:bottom, left:right]
-        matte = np.rint(faces.matte * 65535.0).astype(np.float32)[..., None] / 65535.0
-        straight = codes[window] - (1.0 - matte) * before[window]
-        straight = np.where(matte > 0, straight / np.maximum(matte, 1e-6), 0.0)
-        found["face"][window] = _deep(np.dstack([straight, matte]))
-        raw = faces.raw[..., :3]
-        shown = still.space.from_light(raw)
-        if still.space.is_linear:
-            shown = srgb_codes(bt709_light(still, shown))
-        found["raw"][window] = _deep(
-            np.dstack([shown * (faces.raw[..., 3:] > 0), faces.raw[..., 3]])
-        )
+        found["face"][window] = _deep(straight_face(layers))
+        shown = display_of(still, still.space.from_light(faces.raw[..., :3]))
+        covered = faces.raw[..., 3:]
+        found["raw"][window] = _deep(np.dstack([shown * (covered > 0), covered]))
         found["matte"][window] = _deep(faces.matte)[..., None]
         found["occlusion"][window] = _deep(faces.occlusion)[..., None]
         found["uv"][window] = _deep(np.dstack([faces.uv, np.zeros_like(faces.matte)]))

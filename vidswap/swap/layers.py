@@ -19,10 +19,10 @@ from vidswap.blending.exposure import exposed
 from vidswap.blending.paste import Box, crop_box, on_frame
 from vidswap.choices import MaskName
 from vidswap.faces.align import CROP_SIZE
-from vidswap.media.colour_space import Chromaticities, DisplaySpace, Float
+from vidswap.media.colour_space import Chromaticities, DisplaySpace, Float, srgb_codes
 from vidswap.media.frame import Frame
 from vidswap.media.sequence_picture import ClipPicture
-from vidswap.media.still import Still, StillFrame
+from vidswap.media.still import Still, StillFrame, bt709_light, differing
 from vidswap.swap.faces import FrameFaces, SwappedFrame
 
 NAMES = ("final", "face", "raw", "matte", "occlusion", "uv", "id")
@@ -76,10 +76,35 @@ def layers_of(item: SwappedFrame, mask: MaskName) -> FrameLayers:
     if faces is not None:
         left, top, right, bottom = faces.box
         window = np.s_[top:bottom, left:right]
-        changed = (still.view[window] != view[window]).any(axis=2)
+        changed = differing(still.view[window], view[window])
         np.copyto(final[window][..., :3], _half(faces.final), where=changed[..., None])
     alpha = still.alpha_codes()
     return FrameLayers(final, alpha, still.space.chromaticities, faces, still, view)
+
+
+def straight_face(layers: FrameLayers) -> Float:
+    """The new face and its opacity (h, w, 4) in its box, as codes [0, 1] of the target's R'G'B'.
+
+    Not multiplied: result = face x opacity + (1 - opacity) x target, in codes. Light, as of
+    OpenEXR, is in sRGB.
+    """
+    still, faces = layers.still, layers.faces
+    assert faces is not None
+    left, top, right, bottom = faces.box
+    window = np.s_[top:bottom, left:right]
+    seen, wanted = still.view[window], layers.view[window]
+    before = still.codes(still.samples[window])
+    moved = still.moved(still.samples[window], seen, wanted)
+    after = np.where(differing(seen, wanted)[..., None], moved, before)
+    after, before = (display_of(still, part) for part in (after, before))
+    matte = faces.matte[..., None]
+    straight = (after - (1.0 - matte) * before) / np.maximum(matte, 1e-6)
+    return np.dstack([np.where(matte > 0, straight, 0.0), matte]).astype(np.float32)
+
+
+def display_of(still: Still, codes: Float) -> Float:
+    """Codes as they are, or in sRGB where they are light."""
+    return srgb_codes(bt709_light(still, codes)) if still.space.is_linear else codes
 
 
 def _still_of(frame: Frame) -> Still:
@@ -127,7 +152,7 @@ def _face_layers(
     matte = _exact_half(matte)
     identity[matte == 0] = 0
     codes = still.codes(still.samples[window])
-    changed = (still.view[window] != view[window]).any(axis=2)
+    changed = differing(still.view[window], view[window])
     target = still.space.light(codes)
     moved = still.moved(still.samples[window], still.view[window], view[window])
     final = np.where(changed[..., None], still.space.light(moved), target)

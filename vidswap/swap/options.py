@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vidswap.choices import (
     DEFAULT_COLOUR_MATCH,
     DEFAULT_CRF,
+    DEFAULT_DETAIL,
     DEFAULT_K_SHOT,
     DEFAULT_REFERENCE_WEIGHT,
     DEFAULT_SHAPE,
@@ -99,6 +100,11 @@ class SwapOptions:
         help="Move eyes, nose and mouth to the source's proportions, 0 to 1.",
         group=LOOK, least=0, greatest=1, pixels=True, recorded=True,
     )
+    detail: float = option(
+        DEFAULT_DETAIL,
+        help="Add what the source's photographs show finer than the generator draws, 0 to 1.",
+        group=LOOK, least=0, greatest=1, pixels=True, recorded=True,
+    )
     colour_match: float = option(
         DEFAULT_COLOUR_MATCH,
         help="Shift of the face to the target's mean skin colour, 0 to 1.",
@@ -151,6 +157,12 @@ class SwapOptions:
         help="Write layers only of frames with a face; otherwise theirs are empty.",
         group=SEQUENCES, pixels=True,
     )
+    face_clip: Path | None = option(
+        None,
+        help="Write the new face alone, with transparency, to this .mov (ProRes 4444), .mkv (FFV1) "
+        "or .webm (VP9).",
+        group=SEQUENCES, unset="none", pixels=True,
+    )
     codec: str | None = option(
         None,
         help="h264, hevc, av1, vp9, prores, ffv1, or a hardware encoder that `doctor` lists.",
@@ -160,6 +172,12 @@ class SwapOptions:
         None,
         help="Constant quality, 0 is best.",
         group=ENCODING, least=0, unset=str(DEFAULT_CRF), pixels=True, recorded=True,
+    )
+    preset: str | None = option(
+        None,
+        help="Speed setting of the encoder by its own name, such as medium; slower ones write "
+        "smaller files.",
+        group=ENCODING, unset="a quick one", pixels=True, recorded=True,
     )
     match_bitrate: bool = option(
         False,
@@ -240,8 +258,8 @@ class SwapOptions:
         from vidswap.media.picture_encoder import Quality
 
         if self.match_bitrate:
-            return Quality(self.codec, bitrate=video_bit_rate(target))
-        return Quality(self.codec, self.crf)
+            return Quality(self.codec, preset=self.preset, bitrate=video_bit_rate(target))
+        return Quality(self.codec, self.crf, self.preset)
 
 
 def _check_provenance(
@@ -335,6 +353,19 @@ class SwapCounts:
                     spans[-1][1] = seconds
                 else:
                     spans.append([seconds, seconds])
+
+    def join(self, later: "SwapCounts") -> None:
+        """Add the totals of frames that come after these."""
+        self.frames += later.frames
+        self.faces_swapped += later.faces_swapped
+        self.frames_without_face += later.frames_without_face
+        for person, found in later.spans.items():
+            spans = self.spans.setdefault(person, [])
+            for first, last in found:
+                if spans and (first - spans[-1][1] <= _SAME_SPAN or len(spans) >= _MOST_SPANS):
+                    spans[-1][1] = last
+                else:
+                    spans.append([first, last])
 
     def copy(self) -> "SwapCounts":
         """Totals that do not change with these."""

@@ -88,7 +88,7 @@ def swap_segments(
                 seen = stages.find_occlusions(found, clock)
                 if shows_reference:
                     seen = stages.reshape(seen, options.shape, clock, begin)
-                    seen = stages.warp_references(seen, clock, begin)
+                    seen = stages.warp_references(seen, clock, begin, options.detail)
                 found = overlapped(seen, "warp")
             generated = overlapped(stages.generate(found, nets, batches, clock), "generate")
             composed = stages.compose(

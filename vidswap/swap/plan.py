@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,19 +17,22 @@ from vidswap.media.codecs import codec_for, encoder_format
 from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
-from vidswap.media.picture import open_picture
+from vidswap.media.picture import is_picture, open_picture
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
 from vidswap.media.probe import MediaInfo, StreamInfo, probe
 from vidswap.media.sequence import is_sequence
 from vidswap.media.timeline import timeline_of
 from vidswap.nets import Nets
+from vidswap.people.face_selection import FaceChooser
 from vidswap.people.source import SourceIdentity
 from vidswap.provenance.manifest import load_c2pa, media_type
 from vidswap.provenance.record import Provenance, signing_key
 from vidswap.provenance.signing_key import local_key_path
 from vidswap.runtime.memory import MemoryPlan, check_picture_memory, peak_memory_bytes
 from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.cast import AUTO, load_cast
+from vidswap.swap.faces import FaceAssigner, OneSource
 from vidswap.swap.job import check_paths, main_person_for, memory_plan_of, read_source
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.plan_records import (
@@ -52,7 +56,7 @@ from vidswap.swap.plan_trial import (
     timed_picture,
     trial_run,
 )
-from vidswap.swap.target import output_frames
+from vidswap.swap.target import open_target, output_frames
 from vidswap.swap.worker import Worker
 
 __all__ = ["SwapPlan", "describe", "plan_swap"]
@@ -94,9 +98,38 @@ def plan_swap(
         with clock("load"):
             nets = worker.nets(options)
         with clock("source"):
-            source = read_source(nets, source_paths, options)
+            source = _sources(nets, target, output, source_paths, options)
         job = _Planned(target, output, options, nets, source, signer)
         return (job.picture if picture else job.clip)(sum(clock.seconds().values()), key_warnings)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sources:
+    """Whose faces a swap gets: the frames used and left out, and what assigns them."""
+
+    used: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
+    faces: SourceIdentity | FaceAssigner
+
+
+def _sources(
+    nets: Nets, target: Path, output: Path, sources: Sequence[Path], options: SwapOptions
+) -> _Sources:
+    """The sources read; for `--cast auto`, which looks through the clip first, any face does."""
+    if options.cast is None:
+        source = read_source(nets, sources, options)
+        return _Sources(source.used, source.left_out, source)
+    if options.cast == AUTO:
+        found = [read_source(nets, [source], options) for source in sources]
+        used = tuple(name for each in found for name in each.used)
+        left_out = tuple(pair for each in found for pair in each.left_out)
+        return _Sources(used, left_out, OneSource(FaceChooser(), found[0]))
+    cast = load_cast(nets, target, output, sources, options)
+    zero = 0.0
+    if not is_picture(target):
+        with open_target(target, options) as reader:
+            zero = float(reader.zero)
+    return _Sources(cast.used, cast.left_out, cast.assigner(options, zero))
 
 
 class _Planned:
@@ -108,12 +141,17 @@ class _Planned:
         output: Path,
         options: SwapOptions,
         nets: Nets,
-        source: SourceIdentity,
+        source: _Sources,
         signer: str | None,
     ) -> None:
         self.target, self.output, self.options = target, output, options
         self.nets, self.source, self.signer = nets, source, signer
         self.info = probe(target)
+
+    @property
+    def _face(self) -> str | Path:
+        """Which faces count as to be swapped; a cast's plan may say of any."""
+        return self.options.face if self.options.cast is None else "all"
 
     def clip(self, prepared: float, key_warnings: list[str]) -> SwapPlan:
         """The plan for a clip; `prepared` are the seconds until its first frame."""
@@ -123,10 +161,12 @@ class _Planned:
             dropped = self._dropped(reader, quality)
             survey = survey_of(self.target, reader)
             samples = sampled_frames(self.target, survey, hwaccel=options.hwaccel)
-            main = main_person_for(options, self.nets, self.target, reader)
-            sampled = look_for_faces(samples, self.nets, options.face, main)
+            main = None
+            if options.cast is None:
+                main = main_person_for(options, self.nets, self.target, reader)
+            sampled = look_for_faces(samples, self.nets, self._face, main)
             trial = trial_run(
-                reader, self.output, survey, sampled, self.source, self.nets, options,
+                reader, self.output, survey, sampled, self.source.faces, self.nets, options,
                 quality,
             )  # fmt: skip
             output = self._output_of_clip(reader, quality)
@@ -146,8 +186,10 @@ class _Planned:
         )
         picture = open_picture(self.target)
         frame = picture.frame
-        sampled = look_for_faces(iter([frame]), self.nets, self.options.face)
-        seconds = timed_picture(frame, self.source, self.nets, self.options) * self.info.frames
+        sampled = look_for_faces(iter([frame]), self.nets, self._face)
+        seconds = (
+            timed_picture(frame, self.source.faces, self.nets, self.options) * self.info.frames
+        )
         size = self.target.stat().st_size
         estimate = self._estimated(prepared + seconds, "measured", size, "the target's size")
         kind = self.output.suffix.lstrip(".").lower()

@@ -27,6 +27,7 @@ from vidswap.people.face_selection import FaceChooser
 from vidswap.people.main_person import MainPerson
 from vidswap.people.source import SourceIdentity, SourceReader, face_size
 from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.faces import FaceAssigner
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames
 
@@ -184,7 +185,7 @@ def trial_run(
     output: Path,
     survey: Survey,
     sampled: Sampled,
-    source: SourceIdentity,
+    source: SourceIdentity | FaceAssigner,
     nets: Nets,
     options: SwapOptions,
     quality: Quality,
@@ -213,14 +214,18 @@ def trial_run(
     )  # fmt: skip
 
 
-def warm_up(sampled: Sampled, source: SourceIdentity, nets: Nets, options: SwapOptions) -> None:
+def warm_up(
+    sampled: Sampled, source: SourceIdentity | FaceAssigner, nets: Nets, options: SwapOptions
+) -> None:
     """Swap a frame twice: what compiles itself at its first use must not be measured."""
     for frame in sampled.frames[:1]:
         for _ in swap_frames([frame, frame], source, nets, options):
             pass
 
 
-def timed_picture(frame: Frame, source: SourceIdentity, nets: Nets, options: SwapOptions) -> float:
+def timed_picture(
+    frame: Frame, source: SourceIdentity | FaceAssigner, nets: Nets, options: SwapOptions
+) -> float:
     """Seconds that the swap of a picture takes."""
     begun = time.monotonic()
     for _ in swap_frames([frame], source, nets, options):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -17,7 +18,7 @@ from vidswap.errors import DiskFullError
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
-from vidswap.media.packet_file import PacketWriter, setup_of
+from vidswap.media.packet_file import PacketFile, PacketWriter, setup_of
 from vidswap.media.picture_encoder import PictureEncoder, Quality
 from vidswap.media.segments import SegmentFolder, remove_work
 from vidswap.media.sequence_reader import SequenceReader
@@ -32,12 +33,21 @@ from vidswap.version import __version__
 _TOLD_BY_NETS = frozenset({"checkpoint", "device", "precision"})
 
 
+@dataclass(frozen=True)
+class Work:
+    """Finished segments: their packets, in order, in a folder."""
+
+    folder: Path
+    files: tuple[PacketFile, ...]
+
+
 class SegmentedClip:
     """Encodes finished frames segment by segment, each safe on the disk once it is whole.
 
     `begin` is the state that the work of an earlier run ends with, None where there is none of the
     same `facts`; `frames` are those that are still to be swapped, and `warnings` say what was
-    found. Leaving the `with` block keeps whole segments; `discard` removes them.
+    found. Leaving the `with` block keeps whole segments; `discard` removes them. `part` is as of
+    `SegmentFolder`.
 
     Raises OutputNotWritableError where another run is at work on the output.
     """
@@ -50,11 +60,12 @@ class SegmentedClip:
         facts: Mapping[str, str],
         *,
         fresh: bool = False,
+        part: int | None = None,
     ) -> None:
         self.output, self._reader, self._quality = output, reader, quality
         self._encoder: PictureEncoder | None = None
         self._packets: PacketWriter | None = None
-        self._folder = SegmentFolder(output, facts, fresh=fresh)
+        self._folder = SegmentFolder(output, facts, fresh=fresh, part=part)
         self.warnings = kept_work(self._folder)
         try:
             self.begin, self.frames = self._place_to_go_on()
@@ -89,8 +100,7 @@ class SegmentedClip:
 
     def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
         """A writer of the output with all segments in it, to be closed; none is coded again."""
-        if self._encoder is not None:
-            self._end_segment(SwapState.at_the_end(counts, self._reader.truncated))
+        self.finish(counts)
         writer = new_writer()
         try:
             writer.join(self._folder.path, self._folder.packet_files)
@@ -99,6 +109,12 @@ class SegmentedClip:
             writer.abort()
             raise
         return writer
+
+    def finish(self, counts: SwapCounts) -> Work:
+        """Put the last segment in safety; what there is then."""
+        if self._encoder is not None:
+            self._end_segment(SwapState.at_the_end(counts, self._reader.truncated))
+        return Work(self._folder.path, tuple(self._folder.packet_files))
 
     def leave_output(self) -> None:
         """The output's file is not touched before `complete`."""
@@ -139,15 +155,6 @@ class SegmentedClip:
         return all(file.setup == setup for file in self._folder.packet_files)
 
 
-class KeepsWork(Protocol):
-    """What is told of an output when its run ends early."""
-
-    output: Path
-
-    @property
-    def frames_kept(self) -> int: ...
-
-
 class StraightClip:
     """In place of `SegmentedClip` where packets cannot be kept: writes straight to the output."""
 
@@ -179,6 +186,33 @@ class StraightClip:
 
     def discard(self) -> None:
         """There is no work to remove."""
+
+
+class KeepsWork(Protocol):
+    """What is told of an output when its run ends early."""
+
+    output: Path
+
+    @property
+    def frames_kept(self) -> int:
+        """Frames that are finished and safe."""
+
+
+class ClipInTheMaking(KeepsWork, Protocol):
+    """What `SegmentedClip` and those in its place have in common."""
+
+    warnings: list[str]
+
+    def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
+        """A writer of the output with all frames in it, to be closed."""
+
+    def leave_output(self) -> None:
+        """Let go of the output's file, which is made otherwise."""
+
+    def discard(self) -> None:
+        """Remove all work on the output, once it is complete."""
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 @contextmanager

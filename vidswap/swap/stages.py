@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.colour import matched_colour
+from vidswap.blending.detail import fine_crop, with_detail
 from vidswap.blending.exposure import exposed, exposure_gain
 from vidswap.blending.focus import focused_like
 from vidswap.blending.paste import Box, MaskName, paste_face
@@ -39,6 +40,8 @@ from vidswap.swap.state import SwapState, fingerprint
 
 Remembering = TypeVar("Remembering", FusedReference, Reshaper, SmoothedFace)
 
+SHORTEST_SEGMENT = 24  # frames, below which a shot's end ends no segment
+
 
 def find_faces(
     frames: Iterable[Frame],
@@ -50,8 +53,8 @@ def find_faces(
 ) -> Iterator[FrameFaces]:
     """Detect, track, choose and align. The tracker answers a few frames late; frames wait here.
 
-    With `segment_frames` a segment ends as soon as it has that many. With `begin` the frames are
-    those from the state's first held one on.
+    With `segment_frames` a segment ends as soon as it has that many, or with its shot. With `begin`
+    the frames are those from the state's first held one on.
     """
     identity = FaceSampler(nets.encoder)
     tracker = FaceTracker(nets.detector, nets.landmark_finder, identity=identity)
@@ -61,7 +64,7 @@ def find_faces(
         tracker.restore(begin.following, [frame.rgb for frame in waiting])
         assigner.restore(begin.chosen)
         first, given = begin.next_index, begin.counts.frames
-    last_end = given
+    ends = SegmentEnds(segment_frames, given)
     for index, frame in enumerate(frames, first):
         waiting.append(frame)
         with clock("detect"):
@@ -70,8 +73,7 @@ def find_faces(
             item = _aligned(waiting.popleft(), given, found.faces, assigner, clock)
             given += 1
             # Only between two calls of the tracker does its state belong to a frame given back.
-            if segment_frames and given - last_end >= segment_frames and found is tracked[-1]:
-                last_end = given
+            if found is tracked[-1] and ends.is_end(given, tracker.began_shot):
                 item = replace(item, ending=_ending(index + 1, waiting, tracker, assigner))
             yield item
     with clock("detect"):
@@ -79,6 +81,27 @@ def find_faces(
     for found in tracked:
         yield _aligned(waiting.popleft(), given, found.faces, assigner, clock)
         given += 1
+
+
+class SegmentEnds:
+    """Where segments end: after `segment_frames`, None for never, or with a shot that is not tiny.
+
+    Since it counts from the last end alone, a run that begins at an end has the same ends from
+    there on, whatever was before.
+    """
+
+    def __init__(self, segment_frames: int | None, given: int = 0) -> None:
+        self._frames, self._last = segment_frames, given
+
+    def is_end(self, given: int, shot_ended: bool) -> bool:
+        """Whether one ends after the frame that is the `given`-th to come back."""
+        if self._frames is None:
+            return False
+        least = min(self._frames, SHORTEST_SEGMENT) if shot_ended else self._frames
+        if given - self._last < least:
+            return False
+        self._last = given
+        return True
 
 
 def _ending(
@@ -174,9 +197,15 @@ def reshape(
 
 
 def warp_references(
-    items: Iterable[FrameFaces], clock: StageClock, begin: SwapState | None = None
+    items: Iterable[FrameFaces],
+    clock: StageClock,
+    begin: SwapState | None = None,
+    detail: float = 0.0,
 ) -> Iterator[FrameFaces]:
-    """Warp each source's best shots onto the face that gets it, in the face's light."""
+    """Warp each source's best shots onto the face that gets it, in the face's light.
+
+    detail: how much of what they show finer than the crop is told, 0 to 1.
+    """
     before = dict(begin.references) if begin is not None else {}
     tracks: dict[int, FusedReference] = {}
     for item in items:
@@ -189,9 +218,12 @@ def warp_references(
                     if track is None or track.shots is not shots:
                         track = FusedReference(shots, before.pop(face.track, None))
                         tracks[face.track] = track
-                    onto = FaceCrop(face.crop, face.landmarks, face.visibility_on_crop)
+                    finer = detail > 0.0 and any(shot.shot.fine is not None for shot in shots)
+                    fine = fine_crop(item.frame.rgb, face.affine) if finer else None
+                    onto = FaceCrop(face.crop, face.landmarks, face.visibility_on_crop, fine)
                     view = track(item.index, onto)
-                    face = replace(face, reference=view, clarity=track.clarity)
+                    told = None if track.detail is None else np.float32(detail) * track.detail
+                    face = replace(face, reference=view, clarity=track.clarity, detail=told)
                 faces.append(face)
         tracks = _present(tracks, item)
         yield _with_last(replace(item, faces=faces), "references", tracks)
@@ -344,6 +376,8 @@ def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
     pixels, boxes = item.frame.rgb, list[Box]()
     for face, swapped in zip(item.faces, item.swapped, strict=True):
         answer = as_recorded(face, swapped)
+        if face.detail is not None:
+            answer = with_detail(answer, face.detail)
         own = mask if face.aims.look is None else face.aims.look.mask
         patch = paste_face(pixels, answer, face.affine, face.swapped_part(own))
         if patch is None:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from vidswap.digest import file_sha256
+from vidswap.errors import BadOptionError
 from vidswap.media.segments import remove_finished_work
 from vidswap.nets import Nets, load_nets
+from vidswap.people.source import SourceIdentity
 from vidswap.provenance.manifest import SwapFacts
 from vidswap.provenance.record import Provenance, files_used, recorded_settings, signing_key
 from vidswap.runtime.forked import nets_run_here
@@ -21,6 +23,7 @@ from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.cast import AUTO, Cast, auto_folder, load_cast
 from vidswap.swap.job import Progress, SwapJob, Watch, check_paths, read_source
 from vidswap.swap.options import OTHERS, PersonSwapped, SwapCounts, SwapOptions, SwapResult
+from vidswap.swap.ranges import Ranges, RangeSwapper
 from vidswap.swap.request import SwapRequest
 from vidswap.swap.resume import facts_of
 from vidswap.swap.target import output_frames, target_digest
@@ -32,9 +35,12 @@ class Worker:
 
     Use as a context manager, or call `close`. For several at a time give each process a worker of
     its own, started with "spawn": a forked child of a process that has swapped is refused.
+
+    `ranges_by` has the shots of each clip swapped by other workers (`vidswap.swap.ranges`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ranges_by: RangeSwapper | None = None) -> None:
+        self._ranges_by = ranges_by
         self._nets: Nets | None = None
         self._wanted: object = None
 
@@ -73,7 +79,7 @@ class Worker:
             of_files = {path: file_sha256(path) for path in files}
         sha256 = {target: digest, **of_files}
         checkpoint, settings = nets.generator.sha256, recorded_settings(asdict(options))
-        people = source.provenance(files) if isinstance(source, Cast) else []
+        people = source.provenance(files) if isinstance(source, Cast) else _consent(source, files)
         facts = SwapFacts(
             shown, files, {**sha256, shown: digest}, __version__, checkpoint, settings, people
         )
@@ -84,7 +90,8 @@ class Worker:
             work = {} if picture else facts_of(target, sha256, source.used, asdict(options), nets)
             if isinstance(source, Cast) and not picture:
                 work |= source.facts(sha256)
-            job = SwapJob(nets, source, options, clock, progress, provenance, work, watch)
+            ranges = None if self._ranges_by is None else Ranges(request, self._ranges_by)
+            job = SwapJob(nets, source, options, clock, progress, provenance, work, ranges, watch)
             warnings = (job.swap_picture if picture else job.swap_clip)(target, output)
         counts = job.counts
         notes = list(source.notes) if isinstance(source, Cast) else []
@@ -124,8 +131,14 @@ class Worker:
         wanted = (file, version, options.detector, options.device, options.precision)
         if self._nets is None or wanted != self._wanted:
             self.close()
-            self._nets = load_models(options)
-            self._wanted = wanted
+            nets = load_models(options)
+            if nets.generator.net.takes.mask:
+                nets.close()
+                raise BadOptionError(
+                    f"{nets.generator.path} holds {nets.generator.net.name}, which fills faces and "
+                    "swaps none; leave --checkpoint out, or use `vidswap inpaint` or `context`"
+                )
+            self._nets, self._wanted = nets, wanted
         return self._nets
 
     def close(self) -> None:
@@ -139,6 +152,14 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _consent(source: SourceIdentity, files: Sequence[Path]) -> list[dict[str, Any]]:
+    """What a manifest says of the one person, where an identity file records their consent."""
+    if not source.consent:
+        return []
+    return [{"sources": [f"source {n}" for n in range(1, len(files) + 1)],
+             "consent_recorded": True}]  # fmt: skip
 
 
 def _people(counts: SwapCounts, files: Sequence[Path]) -> tuple[PersonSwapped, ...]:
@@ -167,11 +188,13 @@ def swap_video(
     output: str | Path,
     options: SwapOptions | None = None,
     progress: Progress | None = None,
+    ranges_by: RangeSwapper | None = None,
 ) -> SwapResult:
     """Put the sources' identity on the target's face and write the result.
 
     `sources` are photographs, folders of them or clips of one person; `target` is a clip or a
-    picture, and `output` then is one too. One request of a `Worker`, which says what is raised.
+    picture, and `output` then is one too. One request of a `Worker`, which says what is raised and
+    what `ranges_by` is.
     """
-    with Worker() as worker:
+    with Worker(ranges_by) as worker:
         return worker.run(SwapRequest.of(sources, target, output, options), progress)

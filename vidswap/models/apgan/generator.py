@@ -341,7 +341,7 @@ class Generator(FaceNet):
 
     def _of_covered(self, covered: Tensor) -> Tensor:
         # From zero on, with the rate of the other weights, this would take thousands of steps.
-        maps: Tensor = self.covered[str(covered.shape[-1])](8.0 * covered)
+        maps: Tensor = self.covered[str(int(covered.shape[-1]))](8.0 * covered)
         return maps
 
     def id_codes(self, identity: IdEmbedding) -> dict[int, Tensor]:

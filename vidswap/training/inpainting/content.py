@@ -15,13 +15,12 @@ from torch import Tensor
 
 from vidswap.choices import RegionName
 from vidswap.inpainting import content
-from vidswap.inpainting.content import LEVELS, SIZE, ContentConfig, ContentNet, Inference
+from vidswap.inpainting.content import LEVELS, ContentConfig, ContentNet, Inference
 from vidswap.inpainting.inpainter import save_inpainter
 from vidswap.inpainting.masks import Mask, centre_square, irregular, region_mask
 from vidswap.inpainting.swapinpaint import SwapInpaint, SwapInpaintConfig
 from vidswap.models.apgan.discriminator import PatchDiscriminator
 from vidswap.training.data.aligned_faces import (
-    AlignedFaces,
     FaceSampler,
     FacesDrawn,
     Placing,
@@ -64,27 +63,27 @@ class ContentTraining:
     irregular: float = 0.3
     rotation: float = 4.0
     shift: float = 4.0
-    batch: int = 16
+    batch: int = 8
     generator_rate: float = 4e-4
     discriminator_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
     clip_norm: float = 5.0
-    ema_images: int = 4000
-    warm_images: int = 4000
+    ema_images: int = 3000
+    warm_images: int = 3000
     seed: int = 1
 
 
 def paper_config() -> ContentTraining:
     """IV.A where it is printed: two kinds of holes, rates of 0.0001, adversarial from the start."""
     return replace(
-        ContentTraining(), net=content.paper_config(), centre=0.5, irregular=0.5, rotation=0.0,
-        shift=0.0, generator_rate=1e-4, discriminator_rate=1e-4, warm_images=0,
+        ContentTraining(), net=content.paper_config(), batch=16, centre=0.5, irregular=0.5,
+        rotation=0.0, shift=0.0, generator_rate=1e-4, discriminator_rate=1e-4, warm_images=0,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class FacesWithHoles:
-    """A batch, and its masks (B, 1, 128, 128), 1 where a face is to be filled."""
+    """A batch, and its masks (B, 1, S, S), 1 where a face is to be filled."""
 
     faces: FacesDrawn
     masks: Tensor
@@ -95,11 +94,14 @@ class ContentSampler:
 
     def __init__(self, faces: FaceSampler, centre: float, irregular: float) -> None:
         self.faces, self.shares = faces, (centre, irregular)
+        self.size = faces.faces.size
 
     def batch(self, number: int) -> FacesWithHoles:
         """Batch `number`."""
         drawn = self.faces.batch(number)
-        masks = [drawn_hole(SIZE, points, drawn.random, *self.shares) for points in drawn.meshes]
+        masks = [
+            drawn_hole(self.size, points, drawn.random, *self.shares) for points in drawn.meshes
+        ]
         return FacesWithHoles(drawn, torch.from_numpy(np.stack(masks)[:, None]).float())
 
 
@@ -220,14 +222,9 @@ def kl_divergence(inferred: Inference) -> Tensor:
     return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1.0).mean()
 
 
-def read_faces(job: InpaintJob) -> AlignedFaces:
-    """The dataset of a job at C's size."""
-    return read_aligned_faces(job.faces, job.cache_folder, SIZE)
-
-
 def begin(job: InpaintJob, config: ContentTraining, device: torch.device) -> Training:
     """Nets and data of a run."""
-    faces = read_faces(job)
+    faces = read_aligned_faces(job.faces, job.cache_folder, config.net.size)
     trainer = ContentTrainer(config, device)
     drawn = FaceSampler(
         faces, config.batch, config.seed, Placing(0.5, config.rotation, config.shift)
@@ -239,9 +236,22 @@ def begin(job: InpaintJob, config: ContentTraining, device: torch.device) -> Tra
 
 def export(state: dict[str, Any], config: ContentTraining, output: Path) -> None:
     """Write C as a SwapInpaint whose G is AP-GAN."""
-    net = SwapInpaint(SwapInpaintConfig(config.net.widths, config.net.latent))
+    net = SwapInpaint(SwapInpaintConfig(config.net.widths, config.net.latent, config.net.size))
     net.content.load_state_dict(state["average"])
     save_inpainter(net, output, int(state["images"]))
 
 
-KIND = Kind({"content-128": ContentTraining, "content-128-paper": paper_config}, begin, export)
+def small_config() -> ContentTraining:
+    """A quarter of the work; what it learns is a start for 128 pixels (`--start-from`)."""
+    return replace(ContentTraining(), net=ContentConfig(size=64), batch=16)
+
+
+KIND = Kind(
+    {
+        "content-64": small_config,
+        "content-128": ContentTraining,
+        "content-128-paper": paper_config,
+    },
+    begin,
+    export,
+)

@@ -74,12 +74,12 @@ class ContextTraining:
     pixel: str = "l1"
     grow_images: int = 10000
     real_label: float = 0.9
-    batch: int = 16
+    batch: int = 10
     generator_rate: float = 4e-4
     discriminator_rate: float = 4e-4
     betas: tuple[float, float] = (0.5, 0.99)
     clip_norm: float = 5.0
-    ema_images: int = 4000
+    ema_images: int = 3000
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -92,7 +92,7 @@ class ContextTraining:
 def paper_config() -> ContextTraining:
     """4, training details: Tables 3 to 7's widths, batches of 10, rates of 0.0001 and 0.0002."""
     return replace(
-        ContextTraining(), net=context_gan.paper_config(), discriminator_width=32, batch=10,
+        ContextTraining(), net=context_gan.paper_config(), discriminator_width=32,
         generator_rate=1e-4, discriminator_rate=2e-4, grow_images=631100,
     )  # fmt: skip
 

@@ -62,7 +62,8 @@ class IdGanTraining:
 
     identity: the last term of eq. 6, "diversity", or what Table III has in its place: "centre",
     "triplet", or "none", which leaves the perceptual terms. blocks: share of holes that are the
-    paper's squares. warm_images: so many at first without adversaries.
+    paper's squares. judged: share of a batch that S and R see, which cost a third of a step.
+    warm_images: so many at first without adversaries.
     """
 
     net: IdGanConfig = field(default_factory=IdGanConfig)
@@ -70,6 +71,7 @@ class IdGanTraining:
     weights: IdGanWeights = field(default_factory=IdGanWeights)
     identity: str = "diversity"
     blocks: float = 0.5
+    judged: float = 1.0
     rotation: float = 6.0
     shift: float = 6.0
     batch: int = 16
@@ -86,6 +88,10 @@ class IdGanTraining:
         if self.identity not in IDENTITY_TERMS:
             raise TrainingConfigError(
                 f"identity is {self.identity!r}; allowed: {', '.join(IDENTITY_TERMS)}"
+            )
+        if not 0 < self.judged <= 1 or (self.identity == "triplet" and self.judged < 1):
+            raise TrainingConfigError(
+                f"judged is {self.judged:g}; it must be above 0 to 1, and 1 with triplets"
             )
 
 
@@ -214,8 +220,9 @@ class IdGanTrainer(GuardedTrainer[HoledFaces]):
                 self.discriminators.requires_grad_(True)
                 terms["adversarial_global"] = F.softplus(-of_whole.float()).mean()
                 terms["adversarial_local"] = F.softplus(-of_local.float()).mean()
-            terms["structure"] = structure(self.parsing, filled, real)
-            recognised = self._recognition(filled, real, batch.faces.rows)
+            n = max(1, round(config.judged * len(real)))
+            terms["structure"] = structure(self.parsing, filled[:n], real[:n])
+            recognised = self._recognition(filled[:n], real[:n], batch.faces.rows[:n])
             terms["recognition"] = torch.stack(list(recognised.values())).sum()
             loss = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()
             norm = self.update(self.generator_optimiser, self.generator, loss)

@@ -23,7 +23,7 @@ from vidswap.training.data.aligned_faces import (
 )
 from vidswap.training.distributed import same_everywhere
 from vidswap.training.guarded_trainer import GuardedTrainer
-from vidswap.training.inpainting.face_labels import face_labels
+from vidswap.training.inpainting.face_labels import face_labels, persons
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
 from vidswap.training.records import rows_of_pictures
 
@@ -69,7 +69,12 @@ class LabelSampler:
         drawn = self.faces.batch(number)
         uint8 = ((drawn.pictures + 1.0) * 127.5).round().to(torch.uint8)
         pictures = uint8.permute(0, 2, 3, 1).numpy()
-        labels = [face_labels(np.ascontiguousarray(p), m) for p, m in zip(pictures, drawn.meshes)]  # noqa: B905
+        labels = [
+            face_labels(np.ascontiguousarray(picture), landmarks, person)
+            for picture, landmarks, person in zip(
+                pictures, drawn.meshes, persons(drawn.pictures), strict=True
+            )
+        ]
         return LabelledFaces(drawn, torch.from_numpy(np.stack(labels)).long())
 
 

@@ -196,6 +196,10 @@ class SwapInpaintTrainer(GuardedTrainer[PairsWithHoles]):
             "gradient_norm": norm,
         }
 
+    def state(self) -> dict[str, Any]:
+        """The state, with the size of C, which its weights do not tell."""
+        return {**super().state(), "content_size": self.content.size}
+
     def _given(self, real: Tensor, masks: Tensor) -> Tensor:
         """What G gets of a batch."""
         if self.config.given == "complete":
@@ -290,7 +294,8 @@ def export(state: dict[str, Any], config: SwapInpaintTraining, output: Path) -> 
     """Write C and the averaged G."""
     widths, latent = content_shape(state["content"])
     given = "inferred" if config.given == "inferred" else "incomplete"
-    net = SwapInpaint(SwapInpaintConfig(widths, latent, "aei", config.net.widths, given))
+    size = int(state["content_size"])
+    net = SwapInpaint(SwapInpaintConfig(widths, latent, size, "aei", config.net.widths, given))
     assert net.aei is not None
     net.content.load_state_dict(state["content"])
     net.aei.load_state_dict(state["average"])
