@@ -68,7 +68,8 @@ class PageServer:
         inside = Roots(allowed)
         self.site = Site(
             roots=inside, work=work, viewer=viewer, swapper=swapper,
-            jobs=Jobs(work / "jobs", swapper, viewer, inside), max_upload=options.max_upload or DEFAULT_UPLOAD,
+            jobs=Jobs(work / "jobs", swapper, viewer, inside),
+            max_upload=options.max_upload or DEFAULT_UPLOAD,
             segment_frames=options.segment_frames, target=target,
         )  # fmt: skip
         config = uvicorn.Config(
