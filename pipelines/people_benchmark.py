@@ -34,7 +34,7 @@ from vidswap.people.clustering import b_cubed, cluster
 from vidswap.people.embedding import embed_crops
 from vidswap.swap.first_pass import find_people, with_people
 
-THRESHOLDS = (0.5, 0.54, 0.56, 0.58, 0.6, 0.62, 0.64, 0.66, 0.68, 0.7, 0.72)
+THRESHOLDS = (0.32, 0.34, 0.36, 0.38, 0.4, 0.42, 0.44)
 SIZE = (360, 288)  # of a clip that is cut together
 
 
@@ -76,7 +76,7 @@ def size(count: int, people: int = 300, seed: int = 0) -> None:
     centres = dice.normal(size=(people, 128))
     centres *= 0.6 / np.linalg.norm(centres, axis=1, keepdims=True)
     names = dice.integers(0, people, count)
-    rows = (centres[names] + 0.03 * dice.normal(size=(count, 128))).astype(np.float32)
+    rows = (centres[names] + 0.012 * dice.normal(size=(count, 128))).astype(np.float32)
     apart = {(n, n + 1) for n in range(0, count - 1, 2) if names[n] != names[n + 1]}
     began, before = time.monotonic(), time.process_time()
     f1 = b_cubed(cluster(rows, apart), names)[2]

@@ -74,6 +74,8 @@ def test_the_wheel_holds_one_package_and_everything_a_swap_reads(wheel: Path) ->
         "vidswap/faces/occlusion.safetensors",
         "vidswap/training/expression.safetensors",
         "vidswap/py.typed",
+        "vidswap/web/static/app.js",
+        "vidswap/web/templates/page.html.j2",
         f"vidswap-{__version__}.dist-info/licenses/LICENSE",
         f"vidswap-{__version__}.dist-info/licenses/NOTICE",
     ):

@@ -30,9 +30,9 @@ _GIB = 2**30
 NEEDED = (
     "av", "c2pa-python", "click", "cryptography", "ffmpeg-python", "imageio-ffmpeg", "jinja2",
     "numba", "numpy", "opencv-python", "pillow", "psutil", "safetensors", "scipy", "torch",
-    "tomlkit", "tqdm",
+    "tifffile", "tomlkit", "tqdm",
 )  # fmt: skip
-# Other builds of OpenCV that will do; the face-alignment extra brings one with windows.
+# Other builds of OpenCV that will do.
 _OPENCV = ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 OPTIONAL = {
     "face-alignment": ("--detector face-alignment", "pip install 'vidswap[face-alignment]'"),

@@ -55,6 +55,7 @@ def test_two_clips_from_plan_to_page(
     assert ran.returncode == 0, ran.stderr
     assert "2 jobs: 2 done" in ran.stdout
     assert "vidswap: line 1: " in ran.stderr and "5 frames in" in ran.stderr
+    assert "warning: " in ran.stderr and "no face found" in ran.stderr
     swapped = tmp_path / "out" / "hopper__astronaut.mp4"
     assert probe(swapped).frames == 5 and verify_file(swapped).exit_code == 0
     again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)

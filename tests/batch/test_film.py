@@ -18,8 +18,9 @@ from tests.swap_fixtures import moved
 from vidswap.batch.film import RangeWorkers
 from vidswap.batch.worker_process import Report, Runner
 from vidswap.errors import DiskFullError, VidswapError, WorkerKilledError
+from vidswap.swap import ranges
 from vidswap.swap.options import SwapCounts, SwapOptions
-from vidswap.swap.ranges import FrameRange, RangeProgress, RangeResult, RangeWork, ranges_of
+from vidswap.swap.ranges import FrameRange, RangeProgress, RangeResult, RangeWork
 from vidswap.swap.request import SwapRequest
 from vidswap.swap.resume import Work
 from vidswap.swap.worker import swap_video
@@ -90,7 +91,7 @@ def test_what_ails_the_search_for_cuts_is_told(tmp_path: Path) -> None:
 def test_two_processes_make_the_clip_that_one_makes_though_one_is_killed(
     tmp_path: Path, source_picture: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranges_of, "__defaults__", (1,))
+    monkeypatch.setattr(ranges, "shortest_range", lambda frames: 1)
     photos = (grace_hopper(), astronaut()[:300, 100:340])
     clip = make_clip(
         tmp_path / "clip.mp4", size=(192, 144), frames=150, sound=["aac"], options={"crf": "12"},

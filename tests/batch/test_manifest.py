@@ -43,6 +43,7 @@ def test_a_spreadsheet_may_name_options_by_their_flags(tmp_path: Path) -> None:
     assert second.sources == (Path("a"), Path("b")) and second.options.crf == 20
 
 
+LAYERS = '{"sources": ["a"], "target": "t", "output": "o.mp4", "options": {"layers": "lay"}}'
 GOOD = '{"sources": ["a"], "target": "t.mp4", "output": "o.mp4"}'
 
 
@@ -55,6 +56,7 @@ GOOD = '{"sources": ["a"], "target": "t.mp4", "output": "o.mp4"}'
         ("j.jsonl", GOOD.replace("t.mp4", "o2.mp4") + "\n" + GOOD.replace('"o.mp4"', '"o2.mp4"'),
          "line 1: o2.mp4 is the output of line 2"),
         ("j.jsonl", GOOD.replace('["a"]', "[]"), "line 1: 'sources'"),
+        ("j.jsonl", LAYERS + "\n" + LAYERS.replace('"o.mp4"', '"p.mp4"'), "line 2: the output lay"),
         ("j.jsonl", GOOD.replace('"t.mp4"', '""'), "line 1: 'target'"),
         ("j.jsonl", "\n\n", "names no job"),
         ("j.jsonl", "\xff\xfe", "line 1"),

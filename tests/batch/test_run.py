@@ -215,7 +215,7 @@ def test_a_run_that_is_told_to_end_puts_its_jobs_back(tmp_path: Path, program: l
     manifest = manifest_of(tmp_path, ["late-1", "good-1"])
     each = started([*program, "1"])
     end = time.monotonic() + 20
-    while states(manifest)["late-1"] != "running" and time.monotonic() < end:
+    while status_of(manifest)[0].record.worker == 0 and time.monotonic() < end:
         time.sleep(0.05)
     (job, _) = status_of(manifest)
     assert job.record.worker > 0

@@ -123,7 +123,19 @@ def test_a_picture_in_a_batch_gets_the_answer_that_it_gets_alone(name: str) -> N
             np.testing.assert_array_equal(all_of_them[i], alone[0])
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_a_batch_on_another_device_gets_the_answers_of_the_kernels(name: str) -> None:
+    """The way of every device but the CPU, here on the CPU all the same."""
+    module, net_class, load = NETS[name]
+    images = cut(module.INPUT_SIZE)
+    net = loading.with_weights(net_class(), name)
+    elsewhere = loading._OnDevice(net, module.INPUT_RANGE, torch.device("cpu"))
+    for found, wanted in zip(elsewhere(images), load()(images), strict=True):
+        assert np.abs(found - wanted).max() < 2e-5 * max(1.0, float(np.abs(wanted).max()))
+
+
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("name", NETS)
 def test_the_gpu_answers_as_the_cpu(name: str) -> None:
     module, _, load = NETS[name]

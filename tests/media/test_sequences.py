@@ -20,6 +20,8 @@ from vidswap.errors import (
 from vidswap.media import colour_space, exr
 from vidswap.media.colour_space import ACES_AP1, named_space, srgb_codes, srgb_light
 from vidswap.media.ffmpeg import ffmpeg_executable
+from vidswap.media.marks import synthetic_metadata
+from vidswap.media.probe import probe
 from vidswap.media.sequence import (
     SequenceName,
     found_sequence,
@@ -154,6 +156,16 @@ def test_dpx_keeps_its_samples_and_its_header(tmp_path: Path, pixel_format: str)
     path.write_bytes(changed)
     check_exact(path, out)
     assert out.read_bytes()[:2048] == changed[:2048]
+
+
+def test_dpx_tells_that_it_is_synthetic(tmp_path: Path) -> None:
+    path = tmp_path / "a.0001.dpx"
+    write_dpx(path, "gbrp10be")
+    assert not probe(tmp_path).is_synthetic
+    frame = read_sequence_picture(path)
+    marks = synthetic_metadata("1.0", "ab" * 32, {})
+    path.write_bytes(frame.encoded(with_face(frame.still.view), marks))
+    assert probe(tmp_path).marks["vidswap_synthetic"] == "true"
 
 
 def test_dpx_is_read_as_ffmpeg_reads_it(tmp_path: Path) -> None:

@@ -8,15 +8,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import vidswap
-from tests.people.scenes import A, clip_of, leaving, mirrored
+from tests.people.scenes import A, clip_of, frame_of, leaving, mirrored, two
 from tests.report.browser import CHROMIUM, Browser
 from tests.swap.test_swap import decoded_planes
-from vidswap.animation.clip import portrait_path
+from vidswap.animation.clip import load_portrait, portrait_names, portrait_path
 from vidswap.commands.main import main
 from vidswap.errors import BadOptionError, CastError, InputNotFoundError, OutputExistsError
 from vidswap.media.picture import read_picture, write_picture
@@ -24,12 +25,12 @@ from vidswap.people.plan import PLAN, assign, read_plan
 from vidswap.people.tracks import TRACKS, Tracks, read_tracks, write_tracks
 from vidswap.provenance.verify import verify_file
 from vidswap.swap import first_pass
-from vidswap.swap.cast import auto_folder
+from vidswap.swap.cast import auto_folder, automatic_people
 from vidswap.swap.first_pass import find_people
 from vidswap.swap.look import look_options
 from vidswap.swap.options import SwapOptions, SwapResult
 from vidswap.swap.plan import plan_swap
-from vidswap.swap.preview import TILE
+from vidswap.swap.preview import TILE, preview_cast
 from vidswap.swap.sheet import SHEET, write_sheet
 
 FRAMES = 32
@@ -150,8 +151,8 @@ def test_settings_hold_for_whom_and_when_they_are_given(
         file.write("colour_match = 0.0\n")
     _, other = swapped(clip, tmp_path / "b.mkv", [], options(untrained, cast=cast, end=0.4))
     differ = []
-    for one, two in zip(plain, other, strict=True):
-        columns = (one[0] != two[0]).any(axis=0)
+    for one, changed in zip(plain, other, strict=True):
+        columns = (one[0] != changed[0]).any(axis=0)
         half = len(columns) // 2
         differ.append("L" * bool(columns[:half].any()) + "R" * bool(columns[half:].any()))
     assert differ == [""] * 4 + ["L"] * 3 + ["LR"] * 3
@@ -210,8 +211,6 @@ def test_a_mirror_image_gets_the_same_face_by_itself(untrained: Path, tmp_path: 
 
 
 def test_a_picture_has_a_cast_too(untrained: Path, tmp_path: Path) -> None:
-    from tests.people.scenes import frame_of, two
-
     group = tmp_path / "group.png"
     write_picture(group, frame_of(two(0), 0))
     wanted = replace(options(untrained, cast="auto"), codec=None)
@@ -219,6 +218,40 @@ def test_a_picture_has_a_cast_too(untrained: Path, tmp_path: Path) -> None:
     assert result.faces_swapped == 2
     assert {person.sources for person in result.people} == {("nora.jpg",), ("kenji.jpg",)}
     assert (read_picture(tmp_path / "out.png").rgb != read_picture(group).rgb).any()
+
+
+def test_a_crowd_of_people_and_their_doubles_is_told_apart(tmp_path: Path) -> None:
+    """Six faces in one picture, three people and each in a mirror: six people, as all are seen."""
+    names = portrait_names()
+    crowd = np.full((440, 660, 3), 120, np.uint8)
+    for place in range(6):
+        tile = cv2.resize(load_portrait(names[place % 3]), (220, 220), interpolation=cv2.INTER_AREA)
+        row, column = divmod(place, 3)
+        tile = tile[:, ::-1] if row else tile
+        crowd[220 * row : 220 * row + 220, 220 * column : 220 * column + 220] = tile
+    write_picture(tmp_path / "crowd.png", crowd)
+    tracks = find_people(tmp_path / "crowd.png", tmp_path / "cast")
+    assert len(tracks.tracks) == len(tracks.people) == 6
+    assert len(tracks.together) == 15
+    alike = [track for track in tracks.tracks if any("in a mirror" in d for d in track.doubts)]
+    assert len(alike) == 6, [track.doubts for track in tracks.tracks]
+    plans, _ = automatic_people(tracks, [ALICE])
+    assert len(plans) == 2  # the first and her double get the one source
+
+
+def test_an_image_sequence_has_a_cast_too(untrained: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        write_picture(tmp_path / f"shot.{number:03d}.png", frame_of(two(number), number))
+    target = tmp_path / "shot.%03d.png"
+    tracks = find_people(target, tmp_path / "cast")
+    assert len(tracks.people) == 2 and tracks.clip.frames == 4
+    assign(tmp_path / "cast", {"p1": str(BOB), "p2": str(ALICE)})
+    (tmp_path / "out").mkdir()
+    wanted = SwapOptions(checkpoint=untrained, cast=tmp_path / "cast", no_provenance="a test")
+    result = vidswap.swap_video([], target, tmp_path / "out" / "shot.%03d.png", wanted)
+    assert result.faces_swapped == 8 and len(result.people) == 2
+    shown, _ = preview_cast([], target, tmp_path / "preview.png", wanted)
+    assert shown == 2
 
 
 def test_nobody_in_a_clip_is_an_empty_cast(faceless_clip: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from tests.media.clips import make_clip
 from tests.photographs import astronaut, grace_hopper
@@ -19,10 +20,11 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.nets import Nets, load_nets
 from vidswap.people.source import SourceReader
-from vidswap.swap.faces import FaceSource, FrameFaces, SourceFace
+from vidswap.runtime.stage_clock import StageClock
+from vidswap.swap.faces import AlignedFace, FaceSource, FrameFaces, SourceFace
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.path import swap_frames
-from vidswap.swap.stages import align, blend_faces
+from vidswap.swap.stages import align, blend_faces, smooth
 
 PLAIN = SwapOptions(face="all", colour_match=0.0, temporal_smoothing=0.0)
 
@@ -119,3 +121,22 @@ def test_a_face_outside_the_frame_changes_nothing(nets: Nets, source_picture: Pa
     away[:, 2] += 10_000
     item = FrameFaces(frame, 0, [replace(face, affine=away)], [face.crop])
     assert blend_faces(item) is frame
+
+
+def test_nothing_of_one_persons_face_is_carried_over_to_the_next(nets: Nets) -> None:
+    crop = cv2.resize(astronaut(), (256, 256))
+    identity = nets.encoder(torch.zeros(1, 3, 256, 256))
+    one, two = SourceFace(identity), SourceFace(identity)
+    landmarks = np.zeros((478, 2), np.float32)
+    first = AlignedFace(np.eye(2, 3), landmarks, crop, crop, one, track=1)
+    frame, bright, dark = Frame.from_rgb(both()), crop // 2 + 100, crop // 2
+
+    def second(source: SourceFace) -> np.ndarray:
+        items = [
+            FrameFaces(frame, 0, [first], [bright]),
+            FrameFaces(frame, 1, [replace(first, source=source)], [dark]),
+        ]
+        return list(smooth(items, 0.85, StageClock()))[1].swapped[0]
+
+    np.testing.assert_array_equal(second(two), dark)
+    assert second(one).mean() > dark.mean() + 20

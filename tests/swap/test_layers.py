@@ -12,11 +12,13 @@ import pytest
 
 from tests.media.clips import make_clip
 from tests.swap.test_sequences import FACELESS, FRAMES, SIZE, frame
+from vidswap.choices import LayerFormat
 from vidswap.errors import BadOptionError, OutputExistsError
 from vidswap.media.colour_space import ACES_AP1, BT709, srgb_light
 from vidswap.media.decoder import VideoReader
 from vidswap.media.marks import read_marks
 from vidswap.media.sequence_picture import deep_samples
+from vidswap.swap.layer_files import LayerFiles
 from vidswap.swap.options import SwapCounts, SwapOptions, SwapResult
 from vidswap.swap.worker import swap_video
 
@@ -189,6 +191,17 @@ def test_a_broken_run_goes_on_to_the_same_layers(
     for path in sorted(exr_layers.iterdir()):
         whole, again = channels(path), channels(more["layers"] / path.name)
         assert all(np.array_equal(whole[name], again[name]) for name in whole)
+
+
+@pytest.mark.parametrize("kind", ["exr", "png"])
+def test_a_run_that_ends_before_its_first_frame_leaves_no_folder(
+    case: Case, tmp_path: Path, kind: LayerFormat
+) -> None:
+    with VideoReader(case.target) as reader:
+        files = LayerFiles(tmp_path / "layers", kind, reader, {}, {}, "face")
+        assert (tmp_path / "layers").is_dir()
+        files.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_layers_that_are_there_are_not_replaced_unasked(case: Case, tmp_path: Path) -> None:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,46 +12,24 @@ import pytest
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-from tests.media.clips import make_clip
-from tests.photographs import grace_hopper
 from tests.report.browser import CHROMIUM, Browser
 from tests.report.test_page_in_browser import contrast
-from tests.swap_fixtures import moved
+from tests.web.page import (
+    EVIL,
+    FRAMES,
+    Ui,
+    begin,
+    choose,
+    fill,
+    is_shown,
+    looks,
+    set_value,
+    text,
+    wait_for_look,
+)
 from vidswap.media.probe import probe
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-
-ROOT = Path(__file__).resolve().parents[2]
-FRAMES = 80
-SEGMENT = 5
-EVIL = "<img src=x onerror=document.title='evil'>.jpg"
-
-
-class Ui:
-    """`vidswap ui` in a process of its own, with short segments."""
-
-    def __init__(self, home: Path) -> None:
-        code = (
-            "import sys; from pathlib import Path\n"
-            "from vidswap.web.options import UiOptions\n"
-            "from vidswap.web.server import serve\n"
-            "if __name__ == '__main__':\n"
-            "    home = Path(sys.argv[1])\n"
-            f"    options = UiOptions(work_folder=home / 'work', segment_frames={SEGMENT})\n"
-            "    serve(None, [home / 'shots'], options, lambda text: print(text, flush=True))\n"
-        )
-        environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code, str(home)], cwd=ROOT, stdout=subprocess.PIPE, text=True,
-            env=environment,
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().strip()
-        assert self.address.startswith("http://127.0.0.1:")
-
-    def end(self, how: signal.Signals = signal.SIGINT) -> None:
-        self.process.send_signal(how)
-        self.process.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +41,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, source_picture: Path, untrained: Path) -> Path:
     folder = tmp_path_factory.mktemp("ui")
-    shots = folder / "shots"
-    shots.mkdir()
-    photo = grace_hopper()
-    make_clip(
-        shots / "hopper.mp4", size=(320, 240), frames=FRAMES, options={"crf": "12"},
-        picture=lambda index, width, height: moved(photo, index // 4, width, height),
-    )  # fmt: skip
-    make_clip(shots / "faceless.mp4", frames=4)
-    (shots / "untrained.safetensors").write_bytes(untrained.read_bytes())
-    (folder / "astronaut.png").write_bytes(source_picture.read_bytes())
-    (folder / EVIL).write_bytes(b"no picture")
+    fill(folder, source_picture, untrained)
     return folder
 
 
@@ -89,46 +53,6 @@ def ui(home: Path) -> Iterator[Ui]:
         running.end()
 
 
-def text(browser: Browser, name: str) -> str:
-    value: str = browser.value(f"document.getElementById({name!r}).textContent.trim()")
-    return value
-
-
-def is_shown(name: str) -> str:
-    return f"document.getElementById({name!r})?.getClientRects().length > 0"
-
-
-def choose(browser: Browser, what: str, *names: str) -> None:
-    """By the dialog, with the mouse."""
-    browser.value(f"document.querySelector('[data-choose={what}]').click()")
-    for name in names:
-        found = (
-            "[...document.querySelectorAll('#files-list button')]"
-            f".find((b) => b.textContent.includes({name!r}))"
-        )
-        browser.wait_for(found)
-        browser.value(f"{found}.click()")
-
-
-def set_value(browser: Browser, field: str, value: object) -> None:
-    browser.value(
-        f"(() => {{ const e = document.getElementById({field!r}); e.value = {value!r};"
-        "e.dispatchEvent(new Event('input', {bubbles: true}));"
-        "e.dispatchEvent(new Event('change', {bubbles: true})); return 1 })()"
-    )
-
-
-def looks(browser: Browser) -> str:
-    found: str = browser.value("document.getElementById('stage').dataset.shown || ''")
-    return found
-
-
-def wait_for_look(browser: Browser, after: str) -> None:
-    now = "(document.getElementById('stage').dataset.shown || '')"
-    browser.wait_for(f"{now} !== {after!r} || {is_shown('error')}", 120)
-    assert not browser.value(is_shown("error")), text(browser, "error")
-
-
 # One test after another, as a user goes on; each needs those before it.
 
 
@@ -138,8 +62,8 @@ def test_a_target_is_chosen_and_its_frames_are_scrubbed(browser: Browser, ui: Ui
     assert browser.value("document.getElementById('run').disabled")
     choose(browser, "target", "shots", "hopper.mp4")
     browser.wait_for("document.getElementById('before').naturalWidth === 320")
-    assert text(browser, "where") == f"frame {FRAMES // 2 + 1} of {FRAMES}, 1.60 s"
-    assert "hopper.mp4, 320 \N{MULTIPLICATION SIGN} 240, 80 frames, 3.20 s" in text(
+    assert text(browser, "where") == f"frame {FRAMES // 2 + 1} of {FRAMES}, 1.20 s"
+    assert "hopper.mp4, 320 \N{MULTIPLICATION SIGN} 240, 60 frames, 2.40 s" in text(
         browser, "target-said"
     )
     first = browser.value("document.getElementById('before').src")
@@ -249,18 +173,6 @@ def test_a_setting_that_is_not_allowed_is_a_sentence(browser: Browser) -> None:
     browser.wait_for(f"!({is_shown('error')})")
 
 
-def frames_done() -> str:
-    said = "document.getElementById('progress-said').textContent"
-    return f"Number(({said}.match(/(\\d+) of {FRAMES} frames/) || [0, 0])[1])"
-
-
-def begin(browser: Browser) -> None:
-    browser.wait_for("!document.getElementById('run').disabled")
-    browser.click("#run")
-    browser.wait_for(f"({frames_done()}) > 0 || {is_shown('error')}", 120)
-    assert not browser.value(is_shown("error")), text(browser, "error")
-
-
 def test_a_run_is_cancelled_and_gone_on_with(browser: Browser, home: Path) -> None:
     set_value(browser, "output", str(home / "shots" / "out.mp4"))
     begin(browser)
@@ -270,20 +182,10 @@ def test_a_run_is_cancelled_and_gone_on_with(browser: Browser, home: Path) -> No
     assert not (home / "shots" / "out.mp4").exists()
     assert text(browser, "said").startswith("Cancelled after")
     assert browser.value("document.activeElement.textContent") == "Resume"
-
-
-def test_a_run_outlives_the_server_and_the_page(browser: Browser, ui: Ui, home: Path) -> None:
-    browser.value("document.activeElement.click()")  # Resume
-    browser.wait_for(f"({frames_done()}) > {2 * SEGMENT} || {is_shown('error')}", 120)
-    ui.end(signal.SIGKILL)
-    ui.__init__(home)  # type: ignore[misc]
-    browser.open(ui.address, width=1280, height=900)
-    browser.wait_for("document.getElementById('own-jobs').textContent.includes('interrupted')")
-    browser.value("document.querySelector('#own-jobs td .link').click()")
+    browser.value("document.activeElement.click()")
     browser.wait_for(f"{is_shown('outcome')} || {is_shown('error')}", 120)
     assert not browser.value(is_shown("error")), text(browser, "error")
     assert f"{FRAMES} frames" in text(browser, "outcome-said")
-    assert "kept from the run before" in text(browser, "outcome-said")
     assert probe(home / "shots" / "out.mp4").frames == FRAMES
 
 
@@ -359,6 +261,28 @@ def test_the_keyboard_alone_reaches_everything_and_swaps(browser: Browser, home:
     browser.wait_for("!document.getElementById('files').open")
 
 
+def test_people_are_found_and_a_source_is_dragged_onto_one(browser: Browser, home: Path) -> None:
+    browser.click("#find-people")
+    browser.wait_for("document.querySelectorAll('#people-list li').length === 1", 120)
+    plan = home / "shots" / "hopper-cast" / "people.toml"
+    assert 'source = ""' in plan.read_text()
+    assert browser.value("document.getElementById('f-cast').value") == str(plan.parent)
+    assert browser.value("document.getElementById('run').disabled")
+    before = looks(browser)
+    source = browser.value("document.querySelector('#sources .name').title")
+    x, y = browser.middle("#people-list li")
+    item = {"mimeType": "application/x-vidswap-source", "data": source}
+    given = {"items": [item], "files": [], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=given)
+    wait_for_look(browser, before)
+    assert "astronaut.png" in plan.read_text()
+    assert text(browser, "said").startswith("1 face swapped in")
+    browser.wait_for("document.getElementById('command').textContent.includes('--cast')")
+    browser.value("document.getElementById('one-source').click()")
+    browser.wait_for("!document.getElementById('command').textContent.includes('--cast')")
+
+
 def test_the_page_asks_no_one_but_its_server(browser: Browser, ui: Ui) -> None:
     asked = [a for a in browser.requests if not a.startswith(("data:", "blob:"))]
     assert asked and all(address.startswith(ui.address) for address in asked)
@@ -367,7 +291,7 @@ def test_the_page_asks_no_one_but_its_server(browser: Browser, ui: Ui) -> None:
 
 
 def test_a_target_without_a_face_is_said(browser: Browser) -> None:
-    choose(browser, "target", "shots", "faceless.mp4")
+    choose(browser, "target", "faceless.mp4")
     browser.wait_for("document.getElementById('said').textContent.includes('No face to swap')", 60)
 
 

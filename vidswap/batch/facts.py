@@ -18,7 +18,7 @@ from vidswap.version import __version__
 
 # What a run sets by its own means, and what only says how to get to the same result.
 _NOT_SETTINGS = frozenset({"max_memory", "max_vram", "overwrite", "resume", "hwaccel"})
-_OUTPUTS = frozenset({"layers"})  # paths among the options that are written
+MORE_OUTPUTS = ("layers", "face_clip")  # options that name what is written beside the output
 
 JobFacts = dict[str, Any]
 Hash = Callable[[Path], str]
@@ -128,7 +128,13 @@ def inputs_of(request: SwapRequest) -> list[Path]:
     """The files and folders that a request names as inputs, weights and keys included."""
     named = [path for name in _inputs() for path in _paths(getattr(request, name))]
     options = asdict(request.options).items()
-    return named + [v for name, v in options if isinstance(v, Path) and name not in _OUTPUTS]
+    return named + [v for name, v in options if isinstance(v, Path) and name not in MORE_OUTPUTS]
+
+
+def outputs_of(request: SwapRequest) -> list[Path]:
+    """The output of a request, and what its options have written beside it."""
+    more = (getattr(request.options, name, None) for name in MORE_OUTPUTS)
+    return [request.output, *(path for path in more if isinstance(path, Path))]
 
 
 def _inputs() -> Iterator[str]:

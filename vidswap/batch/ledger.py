@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from vidswap.batch.facts import KnownHashes, has_output, is_same_file, is_unchanged
 from vidswap.batch.manifest import Job
 from vidswap.batch.records import JobError, JobRecord
-from vidswap.batch.state import Claim, Owner, StateFolder
+from vidswap.batch.state import Claim, ClaimLostError, Owner, StateFolder
 from vidswap.batch.worker_process import Done, Failed
 from vidswap.swap.request import SwapRequest
 
@@ -121,7 +121,11 @@ class Ledger:
             if claim is None:
                 self._waiting.append(job)  # another run is at it, and may be gone later
                 continue
-            begun = self._begun(job, claim)
+            try:
+                begun = self._begun(job, claim)
+            except ClaimLostError:
+                self._waiting.append(job)
+                continue
             if begun is not None:
                 return begun
             self.settled += 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from vidswap.batch.facts import digest_of
+from vidswap.batch.facts import digest_of, outputs_of
 from vidswap.batch.records import JobRecord
 from vidswap.errors import BadOptionError, ManifestError
 from vidswap.options import Option, options_of
@@ -166,11 +166,12 @@ def collisions(jobs: Iterable[Job]) -> list[tuple[int, str]]:
     first: dict[str, int] = {}
     errors = []
     for job in jobs:
-        key = _absolute(job.request.output)
-        if key in first:
-            errors.append((job.line, f"the output {job.request.output} is that of line "
-                           f"{first[key]} too; give each row its own"))  # fmt: skip
-        first.setdefault(key, job.line)
+        for path in outputs_of(job.request):
+            key = _absolute(path)
+            if key in first:
+                errors.append((job.line, f"the output {path} is that of line {first[key]} too; "
+                               "give each row its own"))  # fmt: skip
+            first.setdefault(key, job.line)
     for job in jobs:
         for path in (*job.request.sources, job.request.target):
             made_by = first.get(_absolute(path))

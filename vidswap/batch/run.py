@@ -341,7 +341,10 @@ class _Run:
                 self._next_look = time.monotonic() + _LOOK_AGAIN
                 return
             slot.at = assignment
-            self._begin(slot, assignment)
+            try:
+                self._begin(slot, assignment)
+            except ClaimLostError:
+                self._drop(slot, assignment)
 
     def _begin(self, slot: _Slot, assignment: Assignment) -> None:
         if slot.worker is None or slot.worker.has_ended:

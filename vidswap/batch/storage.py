@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vidswap.batch.facts import digest_of, inputs_of, settings_of
+from vidswap.batch.facts import digest_of, inputs_of, outputs_of, settings_of
 from vidswap.batch.records import JobRecord
 from vidswap.batch.worker_process import MakeRunner, Report, Runner
 from vidswap.errors import (
@@ -170,6 +170,11 @@ class _Cache:
 
     @contextmanager
     def _local(self, request: SwapRequest) -> Iterator[SwapRequest]:
+        if len(outputs_of(request)) > 1:
+            raise BadOptionError(
+                f"{outputs_of(request)[1]} is written beside the output, and --storage takes the "
+                "output alone; leave it out"
+            )
         work = Path(self._folder / "job")
         shutil.rmtree(work, ignore_errors=True)
         (work / "out").mkdir(parents=True)

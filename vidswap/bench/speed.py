@@ -53,7 +53,7 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
     `whole_run` and `without_generator` are wall time from the first frame to the finished file, the
     second with a generator that gives its input back. `generator_alone` is a call on an idle
     processor. `stages` is the time inside each stage while all overlap on the same cores: their sum
-    exceeds the wall time. Processor time, in `processor_milliseconds_a_frame`, hardly changes with
+    exceeds the wall time. Processor time, in `processor_milliseconds_a_frame`, changes less with
     what else the machine does: of the whole process, of each stage's own thread, and of all other
     threads (the codecs', torch's).
     """

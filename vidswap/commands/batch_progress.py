@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from vidswap.batch.run import Event
 
 
+_MOST_WARNINGS = 3  # of a job that are told with it
+
+
 class BatchBar(Bar):
     """Jobs done, with the time left. events: print what happens as JSON lines on stdout."""
 
@@ -71,7 +74,11 @@ def line_of(event: Event) -> str:
     took = str(timedelta(seconds=round(event.took)))
     if event.name == "done":
         output = str(record.result.get("output", record.id))
-        return escaped(f"line {record.line}: {output}: {record.frames} frames in {took}")
+        warnings = [str(words) for words in record.result.get("warnings", ())]
+        told = "".join(f"; warning: {words}" for words in warnings[:_MOST_WARNINGS])
+        more = len(warnings) - _MOST_WARNINGS
+        told += f"; and {more} more" if more > 0 else ""
+        return escaped(f"line {record.line}: {output}: {record.frames} frames in {took}{told}")
     words = {"cancelled": "cancelled", "lost": "taken over by another run"}.get(event.name, "")
     if record.error is not None and not words:
         again = "; trying again" if event.name == "again" else ""

@@ -112,6 +112,10 @@ def run(
     from vidswap.swap.worker import swap_video
 
     if report is not None:
+        from vidswap.media.sequence import is_pattern, is_sequence
+
+        if is_sequence(target) or is_pattern(output):
+            raise BadOptionError("--report measures clips and pictures; leave it out")
         check_outputs([report], [target, output, *sources], options.overwrite)
     with SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar:
         result = swap_video(sources, target, output, options, bar.show, _ranges_by(jobs, ray))

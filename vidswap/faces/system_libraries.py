@@ -1,7 +1,7 @@
 """The system libraries that OpenCV's windows need, checked before the import fails obscurely.
 
-vidswap needs the headless build, which needs none. The extra "face-alignment" brings the usual one,
-which links a window toolkit, and with it libGL and GLib, which servers and containers often lack.
+OpenCV's usual build links a window toolkit, and with it libGL and GLib, which servers and
+containers often lack. vidswap opens no window, so the headless build of the same version will do.
 """
 
 import ctypes

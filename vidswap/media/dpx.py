@@ -71,6 +71,11 @@ class DpxPicture:
         return cls(Still.of(rgb, layout.bits, space, alpha), content, is_log, layout)
 
     @property
+    def creator(self) -> str:
+        """Who made the file, in its own words."""
+        return self.content[_CREATOR].split(b"\0")[0].decode("ascii", "replace")
+
+    @property
     def frame_rate(self) -> float | None:
         """Frames a second, by the header."""
         for place in _RATES:

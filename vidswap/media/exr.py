@@ -83,6 +83,12 @@ class ExrPicture:
                 channels[name].pixels = plane
 
     @property
+    def texts(self) -> dict[str, str]:
+        """The attributes that are text, whoever wrote them."""
+        header = self.file.header(self.part)
+        return {name: value for name, value in header.items() if isinstance(value, str)}
+
+    @property
     def frame_rate(self) -> float | None:
         """Frames a second, by the header."""
         rate = self.file.header(self.part).get("framesPerSecond")

@@ -15,13 +15,15 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.marks import marks_in, read_marks
 from vidswap.media.orientation import Orientation
 from vidswap.media.picture import is_picture, picture_format, read_picture
-from vidswap.media.sampling import packet_times
+from vidswap.media.sampling import middles, packet_times
 from vidswap.media.sequence import is_sequence
+from vidswap.media.sequence_picture import texts_of
 from vidswap.media.sequence_reader import SequenceReader
 from vidswap.media.streams import codec_name, is_chapter_track, is_cover, is_timecode_track
 from vidswap.media.timeline import timeline_of
 
 _TOP_FIRST, _BOTTOM_FIRST = (2, 5), (3, 4)  # AVFieldOrder: which field is shown first
+_FRAMES_READ = 6  # of a sequence, for its marks
 _TRANSFERS = {PQ: "PQ", HLG: "HLG"}
 
 
@@ -143,7 +145,7 @@ def _probe_picture(path: Path) -> MediaInfo:
 
 def _probe_sequence(path: Path) -> MediaInfo:
     with SequenceReader(path) as reader:
-        numbers, first = reader.numbers, reader.name.path(reader.numbers[0])
+        numbers = reader.numbers
         codec = reader.name.suffix.lstrip(".").lower()
         last = numbers[-1] - numbers[0] + 1
         return MediaInfo(
@@ -162,9 +164,21 @@ def _probe_sequence(path: Path) -> MediaInfo:
             colour=reader.colour,
             has_audio=False,
             streams=(StreamInfo("video", codec, None, None, role="picture"),),
-            marks=read_marks(first) if is_picture(first) else {},
+            marks=_marks_of_sequence(reader),
             bit_depth=reader.bits or 32,
         )
+
+
+def _marks_of_sequence(reader: SequenceReader) -> dict[str, str]:
+    """Those of the first marked frame of a few: frames without a face have none."""
+    for place in middles(len(reader.numbers), _FRAMES_READ):
+        number = reader.numbers[place]
+        path = reader.name.path(number)
+        is_flat = is_picture(path)
+        marks = read_marks(path) if is_flat else marks_in(texts_of(reader.frame(number).picture))
+        if marks:
+            return marks
+    return {}
 
 
 def _probe_clip(path: Path) -> MediaInfo:

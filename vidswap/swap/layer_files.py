@@ -93,8 +93,14 @@ class LayerFiles:
             self._writing.popleft().result()
 
     def close(self) -> None:
-        """Let what is being written end, and nothing begin."""
+        """Let what is being written end, and nothing begin; what is empty goes."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if any(name.numbers() for name in self._names()):
+            return
+        with suppress(OSError):  # unless something else is in it
+            (self.folder / _MARK).unlink(missing_ok=True)
+            for each in reversed(self._folders()):
+                each.rmdir()
 
     def _make(self, item: SwappedFrame, number: int) -> None:
         layers = layers_of(item, self._mask)

@@ -21,6 +21,7 @@ from vidswap.faces.tracking import FaceTracker
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
+from vidswap.media.probe import expected_frames
 from vidswap.media.segments import SegmentFolder, mark_complete, remove_work, whole_frames
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
@@ -35,7 +36,9 @@ from vidswap.swap.resume import SegmentedClip, Work
 from vidswap.swap.stages import SegmentEnds
 from vidswap.swap.state import fingerprint
 
-RANGE_FRAMES = 500  # that a range has at least; it ends with the shot
+# Frames that a range has at least, by how many the clip has; it ends with its shot.
+RANGE_FRAMES, SHORT_RANGE_FRAMES = 500, 100
+_RANGES = 16  # that a short clip is cut into, or fewer
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class FrameRange:
     end: int | None
     frames: int
     crc: int
+
+
+def shortest_range(frames: int) -> int:
+    """Frames that a range of a clip of so many has at least: few for a short clip, to have some."""
+    return min(RANGE_FRAMES, max(SHORT_RANGE_FRAMES, frames // _RANGES))
 
 
 def ranges_of(
@@ -298,6 +306,7 @@ class Ranges:
 
     def _works(self, facts: Mapping[str, str], main: MainPerson | None) -> Generator[RangeWork]:
         options, target = self._request.options, self._request.target
+        shortest = shortest_range(expected_frames(target, options.start, options.end))
         with VideoReader(target, options.start, options.end) as reader:
-            for part in ranges_of(reader, options.segment_frames):
+            for part in ranges_of(reader, options.segment_frames, shortest):
                 yield RangeWork(self._request, facts, part, main)

@@ -8,12 +8,16 @@ from typing import Any
 from vidswap.people.plan import CastPlan, PersonPlan
 from vidswap.people.tracks import TrackRecord
 from vidswap.report.html import render, write_text
-from vidswap.swap.first_pass import Pictures, read_pictures
+from vidswap.swap.first_pass import (
+    MOST_DOUBTFUL,
+    MOST_PICTURED,
+    Pictures,
+    doubtful_tracks,
+    read_pictures,
+)
 
 SHEET = "sheet.html"
 MOST_FACES = 6  # of a person
-MOST_DOUBTFUL = 24
-MOST_PEOPLE = 200
 MOST_SHOTS = 400
 _STRIP = 1000.0  # width of a time strip in its own units
 
@@ -35,18 +39,15 @@ def write_sheet(plan: CastPlan) -> None:
 def sheet_html(plan: CastPlan, pictures: Pictures) -> str:
     """The page as text: it holds its pictures and fetches nothing."""
     tracks = plan.tracks
-    doubtful = sorted(
-        (track for track in tracks.tracks if track.doubts),
-        key=lambda track: (-len(track.doubts), -tracks.seconds_of_track(track)),
-    )
+    doubtful = doubtful_tracks(tracks)
     shown = tracks.shots[:MOST_SHOTS]
     return render(
         "sheet.html.j2",
         {
             "clip": tracks.clip,
             "length": time_text(tracks.clip.seconds),
-            "people": [_person(plan, person, pictures) for person in tracks.people[:MOST_PEOPLE]],
-            "more_people": max(0, len(tracks.people) - MOST_PEOPLE),
+            "people": [_person(plan, person, pictures) for person in tracks.people[:MOST_PICTURED]],
+            "more_people": max(0, len(tracks.people) - MOST_PICTURED),
             "doubtful": [_doubtful(plan, track, pictures) for track in doubtful[:MOST_DOUBTFUL]],
             "more_doubtful": max(0, len(doubtful) - MOST_DOUBTFUL),
             "n_tracks": len(tracks.tracks),
@@ -62,8 +63,13 @@ def sheet_html(plan: CastPlan, pictures: Pictures) -> str:
             "more_shots": max(0, len(tracks.shots) - MOST_SHOTS),
             "cuts": [round(_place(plan, start), 2) for start, _ in tracks.shots[1:2001]],
             "strip": _STRIP,
+            "counted": _counted,
         },
     )
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def time_text(seconds: float) -> str:

@@ -317,6 +317,7 @@ def smooth(
     """Smooth the swapped faces of every track over time; `share` 0 leaves them as they are."""
     before = begin.smoothing if begin is not None else {}
     tracks = {number: SmoothedFace(share, last) for number, last in before.items()}
+    owners: dict[int, FaceSource] = {}
     for item in items:
         shares = [
             share if face.aims.look is None else face.aims.look.temporal_smoothing
@@ -327,12 +328,16 @@ def smooth(
                 swapped = []
                 for face, y, each in zip(item.faces, item.swapped, shares, strict=True):
                     track = tracks.get(face.track)
-                    if track is None or track.share != each:
-                        last = None if track is None else track.last
+                    # Nothing of the face before is carried over to another person's.
+                    same = owners.setdefault(face.track, face.source) is face.source
+                    if track is None or track.share != each or not same:
+                        last = track.last if track is not None and same else None
                         track = tracks[face.track] = SmoothedFace(each, last)
+                        owners[face.track] = face.source
                     swapped.append(track(item.index, face.crop, y) if each > 0 else y)
             item = replace(item, swapped=swapped)
             tracks = _present(tracks, item)
+            owners = {number: own for number, own in owners.items() if number in tracks}
         yield _with_last(item, "smoothing", tracks)
 
 

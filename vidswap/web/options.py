@@ -7,8 +7,10 @@ from pathlib import Path
 
 from vidswap.errors import BadOptionError
 from vidswap.options import OUTPUT, check_ranges, described, option
+from vidswap.runtime.sizes import format_size
 
 SERVER = "Server"
+DEFAULT_UPLOAD = 2**34  # bytes
 
 
 @described
@@ -21,10 +23,10 @@ class UiOptions:
         0, help="Port on 127.0.0.1; 0: a free one.", group=SERVER, least=0, greatest=65535
     )
     open: bool = option(False, help="Open the page in the browser.", group=SERVER)
-    max_upload: int = option(
-        2**34,
+    max_upload: int | None = option(
+        None,
         help="Largest file that may be dropped on the page, such as 8G.",
-        group=SERVER, least=1, is_size=True, metavar="SIZE",
+        group=SERVER, least=1, is_size=True, metavar="SIZE", unset=format_size(DEFAULT_UPLOAD),
     )
     work_folder: Path | None = option(
         None,

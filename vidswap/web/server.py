@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vidswap.errors import BadOptionError, MissingLibraryError, OutputNotWritableError
 from vidswap.runtime.inputs import check_readable
-from vidswap.web.options import UiOptions
+from vidswap.web.options import DEFAULT_UPLOAD, UiOptions
 
 HOST = "127.0.0.1"
 _TOKEN_BYTES = 24
@@ -68,7 +68,8 @@ class PageServer:
         inside = Roots(allowed)
         self.site = Site(
             roots=inside, work=work, viewer=viewer, swapper=swapper,
-            jobs=Jobs(work / "jobs", swapper, viewer, inside), max_upload=options.max_upload,
+            jobs=Jobs(work / "jobs", swapper, viewer, inside),
+            max_upload=options.max_upload or DEFAULT_UPLOAD,
             segment_frames=options.segment_frames, target=target,
         )  # fmt: skip
         config = uvicorn.Config(

@@ -5,13 +5,14 @@ import { Stage } from "./stage.js";
 const $ = (id) => document.getElementById(id);
 const LOOK_PAUSE = 140; // ms after the last change of a setting
 const POLL = 400; // ms between two questions about a job
+const LIVE_PAUSE = 4000; // ms after scrubbing until frames of the run are shown again
 const WORDS_AFTER = 500; // ms that a look takes before it is said what it waits for
 
 const SOURCE_TYPE = "application/x-vidswap-source"; // of what is dragged onto a person
 
 const stage = new Stage();
 const chosen = { sources: [], target: null, facts: null, number: 0, look: null, job: null, result: null, assigned: false };
-let lookTimer = 0, lookNumber = 0, scrubTimer = 0, running = false;
+let liveFrom = 0, lookTimer = 0, lookNumber = 0, scrubTimer = 0, running = false;
 
 // Talking to the server
 
@@ -236,6 +237,10 @@ async function openTarget(path, output) {
 async function goTo(number, still) {
   const { facts } = chosen;
   if (!facts) return;
+  if (running) { // look at the target meanwhile
+    $("live").hidden = true;
+    liveFrom = performance.now() + LIVE_PAUSE;
+  }
   chosen.number = Math.min(facts.frames - 1, Math.max(0, number));
   const at = chosen.number;
   $("scrub").value = at;
@@ -324,6 +329,8 @@ async function look(mine, why) {
     fail(null);
     say(lookWords(told, why, change, (performance.now() - began) / 1000));
     $("stage").dataset.shown = told.id;
+  } catch (error) {
+    if (mine === lookNumber) throw error; // else of what is no longer asked for
   } finally {
     clearInterval(words);
     if (mine === lookNumber) $("stage").classList.remove("waiting");
@@ -476,7 +483,9 @@ async function showPeople() {
     $("shots").replaceChildren();
     return;
   }
-  drawPeople(await ask(query("people", { path: folder }), undefined));
+  const told = await ask(query("people", { path: folder }), undefined);
+  fail(null);
+  drawPeople(told);
 }
 function drawPeople(told) {
   const before = chosen.assigned;
@@ -594,7 +603,7 @@ async function follow(id) {
         shown = told.shown;
         $("empty").hidden = true;
         $("live").src = `jobs/${id}/picture?n=${shown}`;
-        $("live").hidden = false;
+        $("live").hidden = performance.now() < liveFrom;
       }
       await new Promise((resolve) => setTimeout(resolve, POLL));
     }

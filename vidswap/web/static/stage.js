@@ -24,6 +24,7 @@ export class Stage {
     this.size = { width, height };
     $("empty").hidden = true;
     for (const id of ["viewport", "tools"]) $(id).hidden = false;
+    $("viewport").style.aspectRatio = `${width} / ${height}`;
     this.clearAfter();
     this.setZoom("fit");
     document.querySelector("[name=zoom][value=fit]").checked = true;

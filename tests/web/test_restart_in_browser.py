@@ -1,0 +1,47 @@
+"""A run on the page outlives its server: started again, the page goes on with it."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+
+from tests.report.browser import CHROMIUM, Browser
+from tests.web.page import FRAMES, SEGMENT, Ui, begin, choose, fill, frames_done, is_shown, text
+from vidswap.media.probe import probe
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+]
+
+
+def test_a_run_outlives_the_server_and_the_page(
+    tmp_path: Path, source_picture: Path, untrained: Path
+) -> None:
+    fill(tmp_path, source_picture, untrained)
+    ui = Ui(tmp_path)
+    with Browser() as browser:
+        browser.open(ui.address, width=1280, height=900)
+        browser.wait_for("document.querySelector('#own-jobs p')")
+        choose(browser, "target", "shots", "hopper.mp4")
+        browser.wait_for("document.getElementById('before').naturalWidth === 320")
+        choose(browser, "checkpoint", "untrained")
+        browser.drop([tmp_path / "astronaut.png"], "#source-drop")
+        begin(browser)
+        browser.wait_for(f"({frames_done()}) > {2 * SEGMENT} || {is_shown('error')}", 120)
+        ui.end(signal.SIGKILL)
+        ui = Ui(tmp_path)
+        browser.open(ui.address, width=1280, height=900)
+        browser.wait_for("document.getElementById('own-jobs').textContent.includes('interrupted')")
+        browser.value("document.querySelector('#own-jobs td .link').click()")
+        browser.wait_for(f"{is_shown('outcome')} || {is_shown('error')}", 120)
+        assert not browser.value(is_shown("error")), text(browser, "error")
+        assert f"{FRAMES} frames" in text(browser, "outcome-said")
+        assert "kept from the run before" in text(browser, "outcome-said")
+    assert probe(tmp_path / "shots" / "hopper-swapped.mp4").frames == FRAMES
+    ui.end()
