@@ -785,7 +785,8 @@ async function begin() {
   showSources();
   if (castFolder()) await showPeople().catch(fail);
   const target = told.target || before.target;
-  if (target) await openTarget(target, told.target && told.target !== before.target ? "" : before.output);
+  const output = told.target && told.target !== before.target ? "" : before.output;
+  if (target) await openTarget(target, output).catch(fail); // it may be gone by now
   else refreshCommand();
   if (told.running) await follow(told.running);
   else if (!isReady()) tried(ask)("warm", {});
