@@ -1,8 +1,9 @@
-"""A run on the page outlives its server: started again, the page goes on with it."""
+"""A run on the page outlives its server: started again, the page goes on, and measures it."""
 
 from __future__ import annotations
 
 import signal
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -43,5 +44,25 @@ def test_a_run_outlives_the_server_and_the_page(
         assert not browser.value(is_shown("error")), text(browser, "error")
         assert f"{FRAMES} frames" in text(browser, "outcome-said")
         assert "kept from the run before" in text(browser, "outcome-said")
+        check_report(browser)
     assert probe(tmp_path / "shots" / "hopper-swapped.mp4").frames == FRAMES
     ui.end()
+
+
+def check_report(browser: Browser) -> None:
+    """It is measured in place, can be stopped meanwhile, and is shown."""
+    browser.value("document.getElementById('report-button').click()")
+    measuring = (
+        "/Measuring the result: frame [1-9]/.test(document.getElementById('said').textContent)"
+    )
+    browser.wait_for(f"{measuring} || {is_shown('report-box')}", 120)
+    if not browser.value(is_shown("report-box")):
+        browser.value("document.getElementById('stop').click()")
+        browser.wait_for(f"{is_shown('error')} || {is_shown('report-box')}")
+    if not browser.value(is_shown("report-box")):
+        assert "cancelled" in text(browser, "error").lower()
+        browser.value("document.getElementById('report-button').click()")
+    browser.wait_for(is_shown("report-box"), 120)
+    address = browser.value("document.getElementById('report').src")
+    with urllib.request.urlopen(address) as answer:
+        assert b"hopper-swapped.mp4" in answer.read()

@@ -118,6 +118,7 @@ def application(site: Site, token: str, hosts: list[str]) -> Guard:
         Route("/people", _answering(people, site)),
         Route("/people", _answering(assign, site), methods=["POST"]),
         Route("/people/find", _answering(find_people, site), methods=["POST"]),
+        Route("/stop", _answering(stop, site), methods=["POST"]),
         Route("/command", _answering(command, site), methods=["POST"]),
         Route("/warm", _answering(warm, site), methods=["POST"]),
         Route("/jobs", _answering(jobs, site)),
@@ -356,6 +357,14 @@ async def find_people(site: Site, request: Request) -> Response:
     beside = site.results if target.is_relative_to(site.uploads) else target.parent
     find = partial(site.swapper.call, "find", target, beside, listen=site.listen)
     return JSONResponse({"folder": await asyncio.to_thread(find)})
+
+
+async def stop(site: Site, request: Request) -> Response:
+    """End a search for people or a report that is being made."""
+    await _asked(request)
+    if site.swapper.busy_with in ("find", "report"):
+        site.swapper.cancel()
+    return JSONResponse({})
 
 
 # Jobs

@@ -472,6 +472,29 @@ takesDrops($("target-drop"), "target");
 takesDrops($("source-drop"), "source");
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 
+// What takes a while beside a run: it is said how far it is, and it can be stopped
+
+async function withWords(busy, words, button, work) {
+  fail(null);
+  button.disabled = true;
+  $("stop-box").hidden = false;
+  const saying = setInterval(async () => {
+    const told = await ask("state").catch(() => null);
+    if (told && told.busy === busy) say(`${words}: ${told.doing}`);
+  }, POLL);
+  try {
+    await work();
+  } catch (error) {
+    say("");
+    throw error;
+  } finally {
+    clearInterval(saying);
+    button.disabled = false;
+    $("stop-box").hidden = true;
+  }
+}
+$("stop").addEventListener("click", tried(() => ask("stop", {})));
+
 // People
 
 async function showPeople() {
@@ -550,22 +573,11 @@ async function assign(person, source) {
   refreshCommand();
   requestLook({});
 }
-$("find-people").addEventListener("click", tried(async () => {
-  fail(null);
-  $("find-people").disabled = true;
-  const words = setInterval(async () => {
-    const told = await ask("state").catch(() => null);
-    if (told && told.busy === "find") say(`Looking for people: ${told.doing}`);
-  }, POLL);
-  try {
-    const told = await ask("people/find", { target: chosen.target });
-    say("");
-    setOption("cast", told.folder);
-  } finally {
-    clearInterval(words);
-    $("find-people").disabled = false;
-  }
-}));
+$("find-people").addEventListener("click", tried(() => withWords("find", "Looking for people", $("find-people"), async () => {
+  const told = await ask("people/find", { target: chosen.target });
+  say("");
+  setOption("cast", told.folder);
+})));
 $("one-source").addEventListener("click", () => { setOption("cast", ""); $("find-people").focus(); });
 addEventListener("focus", () => { if (castFolder()) showPeople().catch(() => {}); }); // edited elsewhere meanwhile
 
@@ -677,22 +689,12 @@ async function verify(id) {
   $("verify-more").hidden = rest.length === 0;
   $("verify-text").textContent = rest.map((line) => line.replace(/^ {2}/, "")).join("\n");
 }
-$("report-button").addEventListener("click", tried(async () => {
+$("report-button").addEventListener("click", tried(() => withWords("report", "Measuring the result", $("report-button"), async () => {
   const id = chosen.job;
-  $("report-button").disabled = true;
-  const words = setInterval(async () => {
-    const told = await ask("state").catch(() => null);
-    if (told && told.busy === "report") say(`Measuring the result: ${told.doing}`);
-  }, POLL);
-  try {
-    await ask(`jobs/${id}/report`, {});
-    showReport(id);
-    say("");
-  } finally {
-    clearInterval(words);
-    $("report-button").disabled = false;
-  }
-}));
+  await ask(`jobs/${id}/report`, {});
+  say("");
+  showReport(id);
+})));
 function showReport(id) {
   $("report-box").hidden = false;
   $("report").src = `jobs/${id}/report`;
@@ -785,7 +787,8 @@ async function begin() {
   showSources();
   if (castFolder()) await showPeople().catch(fail);
   const target = told.target || before.target;
-  if (target) await openTarget(target, told.target && told.target !== before.target ? "" : before.output);
+  const output = told.target && told.target !== before.target ? "" : before.output;
+  if (target) await openTarget(target, output).catch(fail); // it may be gone by now
   else refreshCommand();
   if (told.running) await follow(told.running);
   else if (!isReady()) tried(ask)("warm", {});
