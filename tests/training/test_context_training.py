@@ -114,10 +114,10 @@ def test_the_perceptual_loss_is_nothing_for_the_same_and_grows_with_blur() -> No
 
 
 def test_two_halves_of_a_context_run_are_the_whole_run(faces: Path, tmp_path: Path) -> None:
-    whole = job(faces, "context", TINY, images=6)
+    whole = job(faces, "context", TINY, images=4)
     assert_halves_are_the_whole(whole, 2, ("generator", "average", "discriminators"))
     path = tmp_path / "context.safetensors"
-    assert export_inpainter(whole.run, path) == 6
+    assert export_inpainter(whole.run, path) == 4
     assert isinstance(load_generator(path).net, ContextNet)
 
 
