@@ -793,7 +793,9 @@ async function begin() {
   if (told.running) await follow(told.running);
   else if (!isReady()) tried(ask)("warm", {});
 }
+$("error").addEventListener("click", () => fail(null));
 document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !$("files").open) fail(null);
   if (event.target.closest("input, textarea, select, button, dialog, [contenteditable]") || !chosen.facts) return;
   if (event.altKey || event.ctrlKey || event.metaKey) return;
   const step = { ",": -1, ".": 1 }[event.key];
