@@ -17,7 +17,8 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.faces.mesh import INNER_LIPS, OUTER_LIPS
+from vidswap.faces.mesh import FACE_OVAL, INNER_LIPS, OUTER_LIPS
+from vidswap.faces.pose import canonical_mesh
 from vidswap.faces.shape import ShapeModel, without_pose
 from vidswap.training.data.face_shards import (
     FaceRecord,
@@ -34,6 +35,7 @@ MOST_PICTURES = 12  # of one person
 # Who speaks, laughs and grimaces before a camera moves the mouth more than who is photographed: so
 # many times the variance of its form, where the mouth as a whole lies left out.
 MOUTH_MOVES = 4.0
+SMOOTHING = 1e-4  # of the thin plate, so that points side by side do not crease it
 SIZE = 40  # numbers that a shape is told in
 PATH = click.Path(path_type=Path)
 Array = NDArray[np.float64]
@@ -74,7 +76,7 @@ def fitted(shapes: Array, own_of: dict[str, list[int]], points: NDArray[np.int64
     size, axes = np.linalg.eigh(np.cov(told.T) - within)
     between = (axes * np.maximum(size, 1e-9)) @ axes.T
     within += (MOUTH_MOVES - 1.0) * form @ within @ form
-    return ShapeModel(points, mean, basis, between, within)
+    return ShapeModel(points, mean, basis, between, within, spread_of(points))
 
 
 def mouth_form(points: NDArray[np.int64], basis: Array) -> Array:
@@ -104,6 +106,25 @@ def missed(model: ShapeModel, shapes: Array, own_of: dict[str, list[int]]) -> di
     return {name: float(np.mean(values)) for name, values in errors.items()}
 
 
+def spread_of(points: NDArray[np.int64]) -> Array:
+    """Thin-plate spline through the inner points' shifts that is zero on the outline."""
+    inner = points[~np.isin(points, FACE_OVAL)]
+    at = np.array([*inner, *FACE_OVAL])
+    canonical = canonical_mesh().astype(np.float64)[:, :2]
+    known = canonical[at]
+    bending = _thin_plate(known, known) + SMOOTHING * np.eye(len(at))
+    plane = np.column_stack([np.ones(len(at)), known])
+    system = np.block([[bending, plane], [plane.T, np.zeros((3, 3))]])
+    every = np.column_stack([np.ones(len(canonical)), canonical])
+    solved = np.linalg.solve(system, np.eye(len(at) + 3, len(inner)))
+    return np.asarray(np.hstack([_thin_plate(canonical, known), every]) @ solved, np.float64)
+
+
+def _thin_plate(a: Array, b: Array) -> Array:
+    squared = ((a[:, None] - b[None]) ** 2).sum(axis=2)
+    return np.asarray(0.5 * squared * np.log(np.maximum(squared, 1e-12)), np.float64)
+
+
 @click.command()
 @click.argument("faces", type=PATH)
 @click.option("-o", "--output", type=PATH, default=Path("vidswap/faces/face_shape.npz"))
@@ -122,7 +143,7 @@ def main(faces: Path, output: Path) -> None:
     model = fitted(shapes[rows], local, points)
     arrays = {
         name: getattr(model, name).astype(np.float32)
-        for name in ("mean", "basis", "between", "within")
+        for name in ("mean", "basis", "between", "within", "spread")
     }
     np.savez_compressed(output, points=model.points.astype(np.int16), **arrays)
     click.echo(f"{len(rows)} pictures, {len(own_of)} people with several; {output}")

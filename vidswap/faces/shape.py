@@ -32,7 +32,6 @@ LIDS_AND_LIPS = np.array(
 )
 # Of two meshes of one clip the second one tells less than a new photograph would.
 FRAMES_ALIKE = 25.0  # until the expression is another
-SMOOTHING = 1e-4  # of the thin plate, so that points side by side do not crease it
 LEAST_DOUBT = 0.5  # share of what expression makes uncertain that no number of frames takes away
 
 
@@ -42,7 +41,8 @@ class ShapeModel:
 
     points: the K mesh points that are known of it, of which the irises are none. mean (K * 2,): of
     all faces. basis (K * 2, D): of what varies. between, within (D, D): covariance of people's
-    proportions, and of one person's pictures.
+    proportions, and of one person's pictures. spread (478, K'): how the shifts of its K' points
+    within the outline move the whole mesh.
     """
 
     points: NDArray[np.int64]
@@ -50,6 +50,7 @@ class ShapeModel:
     basis: FloatArray
     between: FloatArray
     within: FloatArray
+    spread: FloatArray
 
     @classmethod
     @cache
@@ -60,7 +61,7 @@ class ShapeModel:
                 points=arrays["points"].astype(np.int64),
                 **{
                     name: arrays[name].astype(np.float64)
-                    for name in ("mean", "basis", "between", "within")
+                    for name in ("mean", "basis", "between", "within", "spread")
                 },
             )
 
@@ -84,7 +85,7 @@ class ShapeModel:
         The outline stays, what lies between it and the features follows smoothly, and eyes and
         mouth stay as far open as they are.
         """
-        shift = self._spread() @ (self.basis @ difference).reshape(-1, 2)[self._inner()]
+        shift = self.spread @ (self.basis @ difference).reshape(-1, 2)[self._inner()]
         upper, lower = LIDS_AND_LIPS.T
         shift[upper] = shift[lower] = (shift[upper] + shift[lower]) / 2.0
         stable = _known_stable_points(self.points.tobytes())
@@ -95,10 +96,6 @@ class ShapeModel:
     def _inner(self) -> NDArray[np.intp]:
         """Which of its points are no part of the outline."""
         return np.flatnonzero(~np.isin(self.points, mesh.FACE_OVAL))
-
-    def _spread(self) -> FloatArray:
-        """The mesh points' shifts from those of the inner points (478, number of them)."""
-        return _spread(self.points[self._inner()].tobytes())
 
 
 def without_pose(landmarks: NDArray[np.floating], points: NDArray[np.int64]) -> FloatArray:
@@ -116,22 +113,3 @@ def without_pose(landmarks: NDArray[np.floating], points: NDArray[np.int64]) -> 
 @cache
 def _known_stable_points(points: bytes) -> NDArray[np.int64]:
     return np.intersect1d(STABLE_POINTS, np.frombuffer(points, np.int64))
-
-
-@cache
-def _spread(inner: bytes) -> FloatArray:
-    """Thin-plate spline through the inner points' shifts that is zero on the outline."""
-    at = np.array([*np.frombuffer(inner, np.int64), *mesh.FACE_OVAL])
-    canonical = canonical_mesh().astype(np.float64)[:, :2]
-    known = canonical[at]
-    bending = _thin_plate(known, known) + SMOOTHING * np.eye(len(at))
-    plane = np.column_stack([np.ones(len(at)), known])
-    system = np.block([[bending, plane], [plane.T, np.zeros((3, 3))]])
-    every = np.column_stack([np.ones(len(canonical)), canonical])
-    solved = np.linalg.solve(system, np.eye(len(at) + 3, len(inner) // 8))
-    return np.asarray(np.hstack([_thin_plate(canonical, known), every]) @ solved, np.float64)
-
-
-def _thin_plate(a: FloatArray, b: FloatArray) -> FloatArray:
-    squared = ((a[:, None] - b[None]) ** 2).sum(axis=2)
-    return np.asarray(0.5 * squared * np.log(np.maximum(squared, 1e-12)), np.float64)
