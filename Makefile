@@ -10,6 +10,7 @@
 # TORCH_INDEX=URL                  an extra package index, for a build of torch without CUDA:
 #                                  https://download.pytorch.org/whl/cpu
 # TEST_FLAGS="-k words"            for pytest
+# TEST_PROCESSES=4                 that the tests are spread over; default: 2
 
 # The first of the usual names that really starts a Python that will do.
 ifeq ($(origin PYTHON),undefined)
@@ -19,6 +20,7 @@ PYTHON := $(shell for name in python3.12 python3.13 python3.14 python3.11 python
 endif
 TORCH_INDEX ?=
 TEST_FLAGS ?=
+TEST_PROCESSES ?= 2
 
 # Named, because ruff would format the code in Markdown too.
 PYTHON_CODE := cli.py vidswap pipelines tests
@@ -39,7 +41,7 @@ demo: check $(DEMO_STAMP)
 	@$(NEXT)
 
 test: check $(TEST_STAMP)
-	@$(VENV)/bin/python -m pytest $(TEST_FLAGS)
+	@$(VENV)/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(TEST_FLAGS)
 	@$(NEXT)
 
 test-slow: check $(TEST_STAMP)

@@ -38,6 +38,7 @@ def with_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_clips_from_plan_to_page(
     tmp_path: Path, source_picture: Path, target_clip: Path, faceless_clip: Path, untrained: Path
 ) -> None:

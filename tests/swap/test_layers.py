@@ -174,6 +174,7 @@ def test_png_layers_put_together_are_the_result(case: Case, tmp_path: Path) -> N
     assert read_marks(folder / "face" / "plate.0050.png")["vidswap_synthetic"] == "true"
 
 
+@pytest.mark.slow
 def test_a_broken_run_goes_on_to_the_same_layers(
     case: Case, exr_layers: Path, tmp_path: Path
 ) -> None:

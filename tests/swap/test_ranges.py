@@ -174,6 +174,7 @@ class BrokenOffError(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_broken_off_it_goes_on_range_by_range(
     tmp_path: Path, clip: Path, source_picture: Path, options: SwapOptions, whole: Path,
     nets: Nets, source: SourceIdentity,
