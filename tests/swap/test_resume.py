@@ -306,6 +306,7 @@ def test_a_state_runs_no_code_from_the_file(tmp_path: Path) -> None:
     assert SwapState.from_bytes(zlib.compress(pickle.dumps({"a": 1}))) is None
 
 
+@pytest.mark.slow
 def test_ten_kills_at_random_moments_change_nothing(
     tmp_path: Path, clip: Path, source_picture: Path, options: SwapOptions, whole: Path
 ) -> None:
