@@ -40,7 +40,6 @@ def unnetted(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the nets were loaded")
 
     monkeypatch.setattr("vidswap.swap.worker.load_nets", loads)
-    monkeypatch.setattr("vidswap.swap.plan.load_nets", loads)
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["run", "plan"])
