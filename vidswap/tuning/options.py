@@ -43,10 +43,8 @@ class TuneOptions:
     training: "TuneConfig | None" = None
 
     def __post_init__(self) -> None:
-        if str(self.face) == "all":
-            raise BadOptionError("--face all: a pair is one person's; give largest or PICTURE")
         if not (math.isfinite(self.minutes) and self.minutes > 0):
             raise BadOptionError(f"--minutes {self.minutes}; it must be more than 0")
         check_ranges(self)
-        if self.face == "all":
+        if str(self.face) == "all":
             raise BadOptionError("--face all: a pair is tuned for one face; give a PICTURE of it")
