@@ -11,6 +11,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 
+from vidswap.runtime.process import kept_scheduling
+
 pytest_plugins = ["tests.swap_fixtures"]
 
 
@@ -25,6 +27,13 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["XDG_DATA_HOME"]
     else:
         os.environ["XDG_DATA_HOME"] = before
+
+
+@pytest.fixture(autouse=True)
+def scheduling() -> Iterator[None]:
+    """An encoder that a test opens by itself does not make the tests after it real-time ones."""
+    with kept_scheduling():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

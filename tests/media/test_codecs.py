@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from vidswap.errors import BadOptionError, CodecError
-from vidswap.media import VideoReader, codecs
+from vidswap.media import VideoReader, VideoWriter, codecs
 from vidswap.media.codecs import (
     CODECS,
     CONTAINERS,
@@ -310,3 +311,20 @@ def test_a_preset_is_the_encoders_own_and_refused_where_it_has_none() -> None:
     assert encoder_options(CODECS["h264"], None, None)["preset"] == "veryfast"
     with pytest.raises(BadOptionError, match="--preset slow: ffv1 has no presets"):
         encoder_options(CODECS["ffv1"], None, "slow")
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getscheduler") or os.geteuid() != 0, reason="only root gets real time"
+)
+def test_an_encoder_gives_no_thread_real_time_priority(noisy_clip: Path, tmp_path: Path) -> None:
+    def policies() -> set[int]:
+        return {os.sched_getscheduler(int(task.name)) for task in Path("/proc/self/task").iterdir()}
+
+    assert policies() == {os.SCHED_OTHER}
+    with VideoReader(noisy_clip) as reader, VideoWriter(
+        tmp_path / "out.mkv", reader, codec="av1"
+    ) as writer:  # fmt: skip
+        assert policies() == {os.SCHED_OTHER}
+        for frame in reader:
+            writer.write(frame)
+        assert policies() == {os.SCHED_OTHER}

@@ -14,6 +14,7 @@ from vidswap.errors import BadOptionError, CodecError
 from vidswap.media.container import open_clip, own_words, said
 from vidswap.media.planes import chroma_span
 from vidswap.media.timeline import timeline_of
+from vidswap.runtime.process import kept_scheduling
 
 Options = tuple[tuple[str, str], ...]
 
@@ -354,7 +355,8 @@ def _try_to_open(known: av.codec.Codec, codec: VideoCodec) -> None:
     context.pix_fmt = codec.formats[0]
     context.framerate = 25
     context.options = encoder_options(codec, None, None)
-    context.open()
+    with kept_scheduling():
+        context.open()
 
 
 def _fits(codec: VideoCodec, pixel_format: str, width: int, height: int) -> bool:

@@ -40,7 +40,7 @@ from vidswap.media.output import writing_errors
 from vidswap.media.planes import chroma_span, converted, copy_of
 from vidswap.media.plate import Plate
 from vidswap.media.sequence_reader import SequenceReader
-from vidswap.runtime.process import quiet_native_logs
+from vidswap.runtime.process import kept_scheduling, quiet_native_logs
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class PictureEncoder:
         self._last_pts: int | None = None
         words: list[str] = []
         try:
-            with encoding_errors(path), own_words() as words:
+            with encoding_errors(path), own_words() as words, kept_scheduling():
                 self.stream = self._add_video(codec, options)
                 # Of a hardware encoder that is open it is the name of the hardware.
                 self._pixel_format = self.stream.codec_context.pix_fmt or ""

@@ -48,6 +48,33 @@ def quiet_native_logs() -> None:
 
 
 @contextmanager
+def kept_scheduling() -> Iterator[None]:
+    """Within the block no library changes how the threads of this process are scheduled.
+
+    SVT-AV1, opened by root, gives its threads and the one that opens it real-time priority (FIFO,
+    99). They keep everything else from running, and one that spins while it waits for another waits
+    for ever.
+    """
+    if not hasattr(os, "sched_getscheduler"):  # not on macOS and Windows
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread in _own_threads():
+            with suppress(OSError):  # it has ended meanwhile
+                if os.sched_getscheduler(thread) != before[0]:
+                    os.sched_setscheduler(thread, *before)
+
+
+def _own_threads() -> list[int]:
+    """The system's numbers of this process's threads."""
+    tasks = Path("/proc/self/task")
+    return [int(task.name) for task in tasks.iterdir()] if tasks.is_dir() else [0]
+
+
+@contextmanager
 def raising_on_interrupt() -> Iterator[None]:
     """Within the block SIGINT raises KeyboardInterrupt, but not amid an import: it waits for its
     end. Raised there it comes out as an ImportError, or leaves half a module behind.
