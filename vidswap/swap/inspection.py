@@ -11,6 +11,7 @@ from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap import stages
 from vidswap.swap.faces import FaceAssigner, FrameFaces
 from vidswap.swap.options import SwapOptions
+from vidswap.swap.path import finished, shows_references, with_references
 
 _BATCH = 4  # faces
 
@@ -33,13 +34,7 @@ def swapped(
     """
     clock = StageClock()
     items: Iterable[FrameFaces] = found
-    looks = getattr(assigner, "looks", ())  # of an assigner that has more than the run's
-    generators = [nets.generator, *(look.generator for look in looks if look.generator)]
-    if options.reference and any(g.net.takes.reference for g in generators):
-        items = stages.warp_references(stages.reshape(items, options.shape, clock), clock)
+    if shows_references(assigner, nets, options):
+        items = with_references(items, options, clock)
     generated = stages.generate(items, nets, ShrinkingBatches(_BATCH), clock)
-    composes = nets.generator.net.composes
-    composed = stages.compose(generated, options.reference_weight, clock, composes)
-    matched = stages.match_colour(composed, options.colour_match, options.mask, clock)
-    smoothed = stages.smooth(matched, options.temporal_smoothing, clock)
-    return list(stages.blend(smoothed, options.mask, clock))
+    return list(finished(generated, nets, options, clock))

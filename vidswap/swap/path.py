@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import TypeVar
 
@@ -15,7 +15,15 @@ from vidswap.runtime.memory import MemoryPlan, ShrinkingBatches, plan_memory
 from vidswap.runtime.overlap import Overlapped
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap import stages
-from vidswap.swap.faces import FaceAssigner, FaceSource, OneSource, SourceFace, SwappedFrame
+from vidswap.swap.faces import (
+    FaceAssigner,
+    FaceSource,
+    FrameFaces,
+    OneSource,
+    SourceFace,
+    SwappedFrame,
+)
+from vidswap.swap.look import FaceLook
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.state import SwapState
 
@@ -69,10 +77,7 @@ def swap_segments(
         counts.continue_from(begin.counts)
         if begin.is_at_the_end:
             return
-    looks = getattr(assigner, "looks", ())  # of an assigner that has more than the run's
-    masks = {options.mask, *(look.mask for look in looks)}
-    generators = [nets.generator, *(look.generator for look in looks if look.generator)]
-    shows_reference = options.reference and any(g.net.takes.reference for g in generators)
+    masks = {options.mask, *(look.mask for look in looks_of(assigner))}
     with ExitStack() as stack:
 
         def overlapped(items: Iterable[T], name: str) -> Overlapped[T]:
@@ -84,19 +89,14 @@ def swap_segments(
             found = overlapped(
                 stages.find_faces(decoded, nets, assigner, clock, segment_frames, begin), "faces"
             )
-            if shows_reference or "face" in masks:
-                seen = stages.find_occlusions(found, clock)
-                if shows_reference:
-                    seen = stages.reshape(seen, options.shape, clock, begin)
-                    seen = stages.warp_references(seen, clock, begin, options.detail)
+            references = shows_references(assigner, nets, options)
+            if references or "face" in masks:
+                seen: Iterable[FrameFaces] = stages.find_occlusions(found, clock)
+                if references:
+                    seen = with_references(seen, options, clock, begin)
                 found = overlapped(seen, "warp")
             generated = overlapped(stages.generate(found, nets, batches, clock), "generate")
-            composed = stages.compose(
-                generated, options.reference_weight, clock, nets.generator.net.composes
-            )
-            matched = stages.match_colour(composed, options.colour_match, options.mask, clock)
-            smoothed = stages.smooth(matched, options.temporal_smoothing, clock, begin)
-            blended = overlapped(stages.blend(smoothed, options.mask, clock), "blend")
+            blended = overlapped(finished(generated, nets, options, clock, begin), "blend")
         for frame, item in blended:  # which the caller encodes
             counts.add(
                 len(item.faces), item.frame.seconds, [face.aims.person for face in item.faces],
@@ -106,6 +106,44 @@ def swap_segments(
             if item.ending is not None:
                 state = SwapState(**item.ending, counts=counts.copy())
             yield SwappedFrame(frame, len(item.faces), state, item)
+
+
+def looks_of(assigner: FaceAssigner) -> Sequence[FaceLook]:
+    """The looks of an assigner that has more than the run's."""
+    looks: Sequence[FaceLook] = getattr(assigner, "looks", ())
+    return looks
+
+
+def shows_references(assigner: FaceAssigner, nets: Nets, options: SwapOptions) -> bool:
+    """Whether any generator of the run is shown the source's photographs."""
+    own = [look.generator for look in looks_of(assigner) if look.generator]
+    return options.reference and any(g.net.takes.reference for g in (nets.generator, *own))
+
+
+def with_references(
+    items: Iterable[FrameFaces],
+    options: SwapOptions,
+    clock: StageClock,
+    begin: SwapState | None = None,
+) -> Iterator[FrameFaces]:
+    """Faces with their features moved, and what the generator is shown of the sources on them."""
+    moved = stages.reshape(items, options.shape, clock, begin)
+    return stages.warp_references(moved, clock, begin, options.detail)
+
+
+def finished(
+    generated: Iterable[FrameFaces],
+    nets: Nets,
+    options: SwapOptions,
+    clock: StageClock,
+    begin: SwapState | None = None,
+) -> Iterator[tuple[Frame, FrameFaces]]:
+    """The finished frames from the generator's answers, each with what it was made of."""
+    weight, composes = options.reference_weight, nets.generator.net.composes
+    composed = stages.compose(generated, weight, clock, composes)
+    matched = stages.match_colour(composed, options.colour_match, options.mask, clock)
+    smoothed = stages.smooth(matched, options.temporal_smoothing, clock, begin)
+    return stages.blend(smoothed, options.mask, clock)
 
 
 def _assigner(
