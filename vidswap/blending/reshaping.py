@@ -53,7 +53,8 @@ class Reshaper:
 
     def __call__(self, index: int, face: FaceCrop) -> FaceCrop:
         """The face of frame `index`, its picture, mesh and visibility moved."""
-        seen = self._model.coefficients(face.landmarks)
+        pose = self._model.pose(face.landmarks)
+        seen = self._model.coefficients(face.landmarks, pose)
         last, frames = self.last, 1
         if last is not None:
             frames = last.frames + 1
@@ -61,7 +62,7 @@ class Reshaper:
         self.last = ShapeMoment(index, seen, frames)
         doubt = max(1.0 / (1.0 + (frames - 1) / FRAMES_ALIKE), LEAST_DOUBT)
         own = self._model.proportions(seen, doubt)
-        moved = self._model.moved(face.landmarks, self.share * (self._wanted - own))
+        moved = self._model.moved(face.landmarks, self.share * (self._wanted - own), pose)
         return reshaped(face, moved, self._points)
 
 

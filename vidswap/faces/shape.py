@@ -10,14 +10,14 @@ error (as the two-covariance model of speaker and face verification has it: Prin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.faces import mesh
-from vidswap.faces.pose import STABLE_POINTS, canonical_mesh, fit_pose
+from vidswap.faces.pose import STABLE_POINTS, PoseFit, canonical_mesh, fit_pose
 
 FloatArray = NDArray[np.float64]
 
@@ -65,9 +65,20 @@ class ShapeModel:
                 },
             )
 
-    def coefficients(self, landmarks: NDArray[np.floating]) -> FloatArray:
-        """How a mesh (478, 2) in pixels differs from the mean face, pose taken out: (D,)."""
-        differences = without_pose(landmarks, self.points)
+    @cached_property
+    def inner(self) -> NDArray[np.intp]:
+        """Which of its points are no part of the outline (K',)."""
+        return np.flatnonzero(~np.isin(self.points, mesh.FACE_OVAL))
+
+    def pose(self, landmarks: NDArray[np.floating]) -> PoseFit:
+        """How the canonical mesh lies over a mesh (478, 2) in pixels."""
+        return pose_by(landmarks, self.points)
+
+    def coefficients(
+        self, landmarks: NDArray[np.floating], pose: PoseFit | None = None
+    ) -> FloatArray:
+        """How a mesh (478, 2) in pixels differs from the mean face, its `pose` taken out: (D,)."""
+        differences = without_pose(landmarks, self.points, pose)
         return (differences.ravel() - self.mean) @ self.basis
 
     def proportions(self, mean_coefficients: FloatArray, doubt: float) -> FloatArray:
@@ -79,37 +90,39 @@ class ShapeModel:
         spread = self.between + doubt * self.within
         return np.asarray(self.between @ np.linalg.solve(spread, mean_coefficients), np.float64)
 
-    def moved(self, landmarks: NDArray[np.floating], difference: FloatArray) -> NDArray[np.float32]:
+    def moved(
+        self,
+        landmarks: NDArray[np.floating],
+        difference: FloatArray,
+        pose: PoseFit | None = None,
+    ) -> NDArray[np.float32]:
         """The mesh (478, 2) in pixels with its features moved by a difference of proportions (D,).
 
         The outline stays, what lies between it and the features follows smoothly, and eyes and
         mouth stay as far open as they are.
         """
-        shift = self.spread @ (self.basis @ difference).reshape(-1, 2)[self._inner()]
+        shift = self.spread @ (self.basis @ difference).reshape(-1, 2)[self.inner]
         upper, lower = LIDS_AND_LIPS.T
         shift[upper] = shift[lower] = (shift[upper] + shift[lower]) / 2.0
-        stable = _known_stable_points(self.points.tobytes())
-        fit = fit_pose(landmarks[stable], canonical_mesh()[stable])
-        moved = landmarks + fit.scale * shift @ fit.rotation[:2, :2].T
+        pose = pose or self.pose(landmarks)
+        moved = landmarks + pose.scale * shift @ pose.rotation[:2, :2].T
         return np.asarray(moved, np.float32)
 
-    def _inner(self) -> NDArray[np.intp]:
-        """Which of its points are no part of the outline."""
-        return np.flatnonzero(~np.isin(self.points, mesh.FACE_OVAL))
 
-
-def without_pose(landmarks: NDArray[np.floating], points: NDArray[np.int64]) -> FloatArray:
+def without_pose(
+    landmarks: NDArray[np.floating], points: NDArray[np.int64], pose: PoseFit | None = None
+) -> FloatArray:
     """Where points of a mesh lie beside those of the canonical one, seen from the front (K, 2).
 
     In its units. What lies in depth cannot be seen from one side and is left out.
     """
-    stable = _known_stable_points(points.tobytes())
-    canonical = canonical_mesh().astype(np.float64)
-    fit = fit_pose(landmarks[stable], canonical[stable])
-    beside = (landmarks[points] - fit.project(canonical[points])[:, :2]) / fit.scale
-    return np.asarray(np.linalg.solve(fit.rotation[:2, :2], beside.T).T, np.float64)
+    pose = pose or pose_by(landmarks, points)
+    canonical = canonical_mesh().astype(np.float64)[points]
+    beside = (landmarks[points] - pose.project(canonical)[:, :2]) / pose.scale
+    return np.asarray(np.linalg.solve(pose.rotation[:2, :2], beside.T).T, np.float64)
 
 
-@cache
-def _known_stable_points(points: bytes) -> NDArray[np.int64]:
-    return np.intersect1d(STABLE_POINTS, np.frombuffer(points, np.int64))
+def pose_by(landmarks: NDArray[np.floating], points: NDArray[np.int64]) -> PoseFit:
+    """The pose of a mesh (478, 2) by those of these points that no expression moves."""
+    stable = np.intersect1d(STABLE_POINTS, points)
+    return fit_pose(landmarks[stable], canonical_mesh()[stable])
