@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,39 @@ _run, _training = option_in("Run"), option_in("Training")
 _output, _option = option_in("Output"), option_in(OTHER)
 
 
+_RUN_OPTIONS = (
+    _run("--faces", type=PATH, metavar="FOLDER", required=True, help="Dataset of `dataset build`."),
+    _run(
+        "--run",
+        type=PATH,
+        metavar="FOLDER",
+        required=True,
+        help="Folder for state, log and pictures.",
+    ),
+    _run("--resume", is_flag=True, help="Resume the run exactly where it stopped."),
+    _run("--cache", type=PATH, metavar="FOLDER", unset="beside the run", help="Decoded faces."),
+    _run(
+        "--minutes", type=float, default=float("inf"), unset="never", help="Stop after this time."
+    ),
+    _run("--images", type=int, unset="never", help="Stop after this many images."),
+    _run("--quiet", is_flag=True, help="Print no losses."),
+)
+
+
+def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every training run has."""
+    for option in reversed(_RUN_OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.group(cls=CommandGroup)
 def train() -> None:
     """Train a generator on a dataset of aligned faces."""
 
 
 @train.command("apgan")  # imports its modules itself, once the process is prepared for them
-@_run("--faces", type=PATH, metavar="FOLDER", required=True, help="Dataset of `dataset build`.")
-@_run(
-    "--run", type=PATH, metavar="FOLDER", required=True, help="Folder for state, log and pictures."
-)
-@_run("--resume", is_flag=True, help="Resume the run exactly where it stopped.")
-@_run("--cache", type=PATH, metavar="FOLDER", unset="beside the run", help="Decoded faces.")
-@_run("--minutes", type=float, default=float("inf"), unset="never", help="Stop after this time.")
-@_run("--images", type=int, unset="never", help="Stop after this many images.")
-@_run("--quiet", is_flag=True, help="Print no losses.")
+@_run_options
 @_training(
     "--config",
     default="apgan-256",
@@ -74,15 +93,7 @@ def train_apgan(config: str, quiet: bool, **settings: Any) -> None:
 
 
 @train.command("inpainter")  # imports its modules itself, as `train apgan` does
-@_run("--faces", type=PATH, metavar="FOLDER", required=True, help="Dataset of `dataset build`.")
-@_run(
-    "--run", type=PATH, metavar="FOLDER", required=True, help="Folder for state, log and pictures."
-)
-@_run("--resume", is_flag=True, help="Resume the run exactly where it stopped.")
-@_run("--cache", type=PATH, metavar="FOLDER", unset="beside the run", help="Decoded faces.")
-@_run("--minutes", type=float, default=float("inf"), unset="never", help="Stop after this time.")
-@_run("--images", type=int, unset="never", help="Stop after this many images.")
-@_run("--quiet", is_flag=True, help="Print no losses.")
+@_run_options
 @_training(
     "--config",
     required=True,

@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from vidswap.models.skip_net import SkipNet, conv_block
 from vidswap.runtime.processor import cpu_computes_bf16
 
 WEIGHTS = Path(__file__).with_name("occlusion.safetensors")
@@ -25,7 +25,7 @@ GLASSES, OTHER = 0, 1  # the channels of the answer
 OCCLUDED = (0.25, 0.6)
 
 
-class OcclusionNet(nn.Module):
+class OcclusionNet(SkipNet):
     """A U-Net that tells of every pixel of an aligned face what lies before it.
 
     `pipelines/fitting/occlusion.py` makes its weights from photographs of bare faces and drawn
@@ -34,29 +34,15 @@ class OcclusionNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = _conv(3, WIDTHS[0])
+        self.stem = conv_block(3, WIDTHS[0])
         self.down = nn.ModuleList(
-            nn.Sequential(_conv(fine, coarse, 2), _conv(coarse, coarse))
+            nn.Sequential(conv_block(fine, coarse, 2), conv_block(coarse, coarse))
             for fine, coarse in pairwise(WIDTHS)
         )
-        self.up = nn.ModuleList(_conv(fine + coarse, fine) for fine, coarse in pairwise(WIDTHS))
+        self.up = nn.ModuleList(
+            conv_block(fine + coarse, fine) for fine, coarse in pairwise(WIDTHS)
+        )
         self.answer = nn.Conv2d(WIDTHS[0], 2, 1)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Logits (B, 2, 128, 128), of glasses and of other things, of faces in [-1, 1]."""
-        levels = [self.stem(pictures)]
-        for down in self.down:
-            levels.append(down(levels[-1]))
-        x = levels.pop()
-        for up, skip in zip(reversed(self.up), reversed(levels), strict=True):
-            x = up(torch.cat([F.interpolate(x, scale_factor=2.0), skip], dim=1))
-        logits: Tensor = self.answer(x)
-        return logits
-
-
-def _conv(given: int, wide: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(given, wide, 3, stride, 1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(wide), nn.LeakyReLU(0.1))
 
 
 @cache

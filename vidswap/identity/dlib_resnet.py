@@ -7,13 +7,11 @@ multi-scale id embedding (AP-GAN, III.A). `pipelines/fitting/dlib_resnet.py` con
 
 from pathlib import Path
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vidswap.errors import MissingWeightsError
+from vidswap.runtime.weights import load_weights
 
 WEIGHTS = Path(__file__).parent / "dlib_resnet.safetensors"
 
@@ -128,13 +126,4 @@ def load_dlib_resnet(path: Path = WEIGHTS) -> DlibResNet:
 
     Raises MissingWeightsError when `path` is absent or is not this net's.
     """
-    net = DlibResNet()
-    try:
-        net.load_state_dict(safetensors.torch.load_file(path))
-    except FileNotFoundError as error:
-        raise MissingWeightsError(f"{path}: no such file; install vidswap again") from error
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise MissingWeightsError(
-            f"{path}: not dlib's face recognition net; install vidswap again"
-        ) from error
-    return net.eval().requires_grad_(False)
+    return load_weights(DlibResNet(), path, "dlib's face recognition net")

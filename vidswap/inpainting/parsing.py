@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from vidswap.inpainting.inpainter import read_inpainter
 from vidswap.models.checkpoint_file import read_checkpoint
+from vidswap.models.skip_net import SkipNet, conv_block
 
 SIZE = 128  # pixels
 PARTS = ("rest", "hair", "skin", "brows", "eyes", "nose", "lips", "mouth")
@@ -25,7 +25,7 @@ class ParsingConfig:
     widths: tuple[int, int, int, int, int] = (16, 24, 32, 48, 64)
 
 
-class ParsingNet(nn.Module):
+class ParsingNet(SkipNet):
     """A U-Net: faces (B, 3, 128, 128) in [-1, 1] to logits (B, 8, 128, 128) of `PARTS`."""
 
     name: ClassVar[str] = "face-parsing"
@@ -34,25 +34,12 @@ class ParsingNet(nn.Module):
         super().__init__()
         self.config = config = config or ParsingConfig()
         widths = config.widths
-        self.stem = _conv(3, widths[0])
-        self.down = nn.ModuleList(_conv(fine, coarse, 2) for fine, coarse in pairwise(widths))
-        self.up = nn.ModuleList(_conv(fine + coarse, fine) for fine, coarse in pairwise(widths))
+        self.stem = conv_block(3, widths[0])
+        self.down = nn.ModuleList(conv_block(fine, coarse, 2) for fine, coarse in pairwise(widths))
+        self.up = nn.ModuleList(
+            conv_block(fine + coarse, fine) for fine, coarse in pairwise(widths)
+        )
         self.answer = nn.Conv2d(widths[0], len(PARTS), 1)
-
-    def forward(self, faces: Tensor) -> Tensor:
-        levels = [self.stem(faces)]
-        for down in self.down:
-            levels.append(down(levels[-1]))
-        x = levels.pop()
-        for up, skip in zip(reversed(self.up), reversed(levels), strict=True):
-            x = up(torch.cat([F.interpolate(x, scale_factor=2.0), skip], dim=1))
-        logits: Tensor = self.answer(x)
-        return logits
-
-
-def _conv(given: int, wide: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(given, wide, 3, stride, 1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(wide), nn.LeakyReLU(0.1))
 
 
 def load_parsing(path: Path) -> ParsingNet:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vidswap.errors import CheckpointError, TrainingDivergedError
-from vidswap.training.distributed import average_gradients, n_processes
+from vidswap.training.distributed import average_gradients, n_processes, same_everywhere
 
 GOOD_STATE_STEPS = 100  # between two states that the guard can step back to
 MAX_STEPS_BACK = 5  # in a row, before a run gives up
@@ -171,6 +171,44 @@ class GuardedTrainer(ABC, Generic[BatchT]):
             # Spectral normalisation keeps its singular vectors in buffers.
             for kept, buffer in zip(self.average.buffers(), net.buffers(), strict=True):
                 kept.copy_(buffer)
+
+
+class AdversarialTrainer(GuardedTrainer[BatchT]):
+    """A generator and what judges it, each with Adam at its own rate.
+
+    A subclass builds its nets and hands them to `_begin`.
+    """
+
+    nets_kept: ClassVar[tuple[str, ...]] = ("generator", "average", "discriminator")
+    optimisers_kept: ClassVar[tuple[str, ...]] = ("generator_optimiser", "discriminator_optimiser")
+
+    def adam_settings(self) -> dict[str, tuple[float, tuple[float, float]]]:
+        """Rate and betas of both optimisers."""
+        config = self.config
+        return {
+            "generator_optimiser": (config.generator_rate, config.betas),
+            "discriminator_optimiser": (config.discriminator_rate, config.betas),
+        }
+
+    def _begin(self, generator: nn.Module, judge: nn.Module, *fixed: nn.Module) -> None:
+        """Place both and the nets that do not learn, and make the average and the optimisers."""
+        self.average = copy.deepcopy(generator).requires_grad_(False)
+        placed(self.device, generator, self.average, judge, *fixed)
+        rates = self.adam_settings()
+        self.generator_optimiser = torch.optim.Adam(
+            generator.parameters(), *rates["generator_optimiser"]
+        )
+        self.discriminator_optimiser = torch.optim.Adam(
+            judge.parameters(), *rates["discriminator_optimiser"]
+        )
+
+
+def placed(device: torch.device, *nets: nn.Module) -> None:
+    """Move nets to a device, channels last, the same in every process."""
+    for net in nets:
+        net.to(device=device)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        same_everywhere(net)
 
 
 def another_architecture(error: Exception) -> CheckpointError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -12,12 +11,11 @@ from vidswap.models.apgan.discriminator import Discriminator
 from vidswap.models.apgan.gate import Composition
 from vidswap.models.apgan.generator import Generator
 from vidswap.training.config import TrainConfig
-from vidswap.training.distributed import same_everywhere
 from vidswap.training.expression import ExpressionNet, expression_loss
 from vidswap.training.growth import grow_discriminator, with_added_parts
 from vidswap.training.guarded_trainer import (
     MAX_STEPS_BACK,
-    GuardedTrainer,
+    AdversarialTrainer,
     another_architecture,
 )
 from vidswap.training.id_targets import split_embedding
@@ -37,15 +35,12 @@ from vidswap.training.pair_batch import PairBatch
 __all__ = ["MAX_STEPS_BACK", "Trainer"]
 
 
-class Trainer(GuardedTrainer[PairBatch]):
+class Trainer(AdversarialTrainer[PairBatch]):
     """Generator, discriminator, their optimisers and the averaged generator.
 
     While the discriminator is warmed up, a step updates none of the generator, and no image counts
     as seen.
     """
-
-    nets_kept = ("generator", "average", "discriminator")
-    optimisers_kept = ("generator_optimiser", "discriminator_optimiser")
 
     def __init__(self, config: TrainConfig, identity_loss: IdentityLoss, device: torch.device):
         super().__init__(config, device)
@@ -53,23 +48,13 @@ class Trainer(GuardedTrainer[PairBatch]):
         torch.manual_seed(config.seed)
         self.generator = Generator(config.generator)
         _set_id_statistics(self.generator, identity_loss.id_rows)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.discriminator = Discriminator(config.discriminator)
-        for net in (self.generator, self.average, self.discriminator):
-            net.to(device=device)
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            same_everywhere(net)
+        self._begin(self.generator, self.discriminator)
         self.identity_loss = identity_loss.to(device)
         self.id_rows = self.identity_loss.id_rows
         self.expression: ExpressionNet | None = None
         if config.weights.expression:
             self.expression = ExpressionNet.packaged().to(device)
-        self.generator_optimiser = torch.optim.Adam(
-            self.generator.parameters(), config.generator_rate, config.betas
-        )
-        self.discriminator_optimiser = torch.optim.Adam(
-            self.discriminator.parameters(), config.discriminator_rate, config.betas
-        )
         self.warmed = 0  # images that the discriminator alone has learnt from
 
     @property
@@ -90,14 +75,6 @@ class Trainer(GuardedTrainer[PairBatch]):
             self.warmed += images
         else:
             super().count(images)
-
-    def adam_settings(self) -> dict[str, tuple[float, tuple[float, float]]]:
-        """Rate and betas of both optimisers."""
-        config = self.config
-        return {
-            "generator_optimiser": (config.generator_rate, config.betas),
-            "discriminator_optimiser": (config.discriminator_rate, config.betas),
-        }
 
     def _warm_discriminator(self, batch: PairBatch) -> dict[str, float]:
         """An update of the discriminator against the generator as it stands."""

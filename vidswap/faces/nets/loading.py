@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vidswap.errors import MissingWeightsError
 from vidswap.faces.nets import attention_mesh, blazeface_full_range, blazeface_short_range
 from vidswap.faces.nets.attention_mesh import AttentionMesh
 from vidswap.faces.nets.blazeface_full_range import BlazeFaceFullRange
 from vidswap.faces.nets.blazeface_short_range import BlazeFaceShortRange
 from vidswap.faces.nets.cpu import CpuAttentionMesh, CpuBlazeFace
 from vidswap.faces.nets.selfie_segmentation import SelfieSegmentation
+from vidswap.runtime.weights import Net, load_weights
 
 FOLDER = Path(__file__).parent / "weights"
 NAMES = ("attention_mesh", "blazeface_full_range", "blazeface_short_range", "selfie_segmentation")
@@ -27,7 +24,6 @@ NAMES = ("attention_mesh", "blazeface_full_range", "blazeface_short_range", "sel
 Array = NDArray[np.float32]
 # Pictures (B, S, S, 3) uint8 RGB to the net's two answers, each with B in front.
 PictureNet = Callable[[NDArray[np.uint8]], tuple[Array, Array]]
-Net = TypeVar("Net", bound=nn.Module)
 
 CPU = torch.device("cpu")
 
@@ -68,15 +64,7 @@ def load_selfie_segmentation(device: torch.device = CPU) -> SelfieSegmentation:
 def with_weights(net: Net, name: str) -> Net:
     """`net` with the weights of `weights/<name>.safetensors`, frozen, in float32."""
     path = FOLDER / f"{name}.safetensors"
-    try:
-        net.load_state_dict(safetensors.torch.load_file(path))
-    except FileNotFoundError as error:
-        raise MissingWeightsError(f"{path}: no such file; install vidswap again") from error
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise MissingWeightsError(
-            f"{path}: not the weights of {type(net).__name__}; install vidswap again"
-        ) from error
-    return net.eval().requires_grad_(False)
+    return load_weights(net, path, f"the weights of {type(net).__name__}")
 
 
 def _channels_last(net: Net) -> Net:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,7 @@ from vidswap.training.data.aligned_faces import (
     Placing,
     read_aligned_faces,
 )
-from vidswap.training.distributed import same_everywhere
-from vidswap.training.guarded_trainer import GuardedTrainer
+from vidswap.training.guarded_trainer import AdversarialTrainer
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
 from vidswap.training.losses import discriminator_log, generator_log
 from vidswap.training.records import rows_of_pictures
@@ -122,37 +120,15 @@ def drawn_hole(
     return mask if mask.any() and not mask.all() else centre_square(size)
 
 
-class ContentTrainer(GuardedTrainer[FacesWithHoles]):
+class ContentTrainer(AdversarialTrainer[FacesWithHoles]):
     """C and its discriminator."""
-
-    nets_kept = ("generator", "average", "discriminator")
-    optimisers_kept = ("generator_optimiser", "discriminator_optimiser")
 
     def __init__(self, config: ContentTraining, device: torch.device) -> None:
         super().__init__(config, device)
         torch.manual_seed(config.seed)
         self.generator = ContentNet(config.net)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.discriminator = PatchDiscriminator(config.discriminator_width, in_channels=3)
-        for net in (self.generator, self.average, self.discriminator):
-            net.to(device=device)
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            same_everywhere(net)
-        rates = self.adam_settings()
-        self.generator_optimiser = torch.optim.Adam(
-            self.generator.parameters(), *rates["generator_optimiser"]
-        )
-        self.discriminator_optimiser = torch.optim.Adam(
-            self.discriminator.parameters(), *rates["discriminator_optimiser"]
-        )
-
-    def adam_settings(self) -> dict[str, tuple[float, tuple[float, float]]]:
-        """Rate and betas of both optimisers."""
-        config = self.config
-        return {
-            "generator_optimiser": (config.generator_rate, config.betas),
-            "discriminator_optimiser": (config.discriminator_rate, config.betas),
-        }
+        self._begin(self.generator, self.discriminator)
 
     def images_in(self, batch: FacesWithHoles) -> int:
         """How many faces a batch has."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +32,7 @@ from vidswap.training.data.aligned_faces import (
     Placing,
     read_aligned_faces,
 )
-from vidswap.training.distributed import same_everywhere
-from vidswap.training.guarded_trainer import GuardedTrainer
+from vidswap.training.guarded_trainer import AdversarialTrainer
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
 from vidswap.training.records import rows_of_pictures
 
@@ -118,42 +116,22 @@ class ContextSampler:
         return FacesAlone(drawn, torch.from_numpy(hulls[:, None]).float())
 
 
-class ContextTrainer(GuardedTrainer[FacesAlone]):
+class ContextTrainer(AdversarialTrainer[FacesAlone]):
     """All blocks with a discriminator each; one after the other in the grown variant."""
 
     nets_kept = ("generator", "average", "discriminators")
-    optimisers_kept = ("generator_optimiser", "discriminator_optimiser")
 
     def __init__(self, config: ContextTraining, device: torch.device) -> None:
         super().__init__(config, device)
         torch.manual_seed(config.seed)
         self.generator = ContextNet(config.net)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.discriminators = nn.ModuleList(
             ContextDiscriminator(size, config.discriminator_width) for size in SIZES
         )
-        for net in (self.generator, self.average, self.discriminators):
-            net.to(device=device)
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            same_everywhere(net)
+        self._begin(self.generator, self.discriminators)
         self.recogniser = load_dlib_resnet().to(device)
         self.recogniser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.grown = 0  # the number of the block that learns, in the grown variant
-        rates = self.adam_settings()
-        self.generator_optimiser = torch.optim.Adam(
-            self.generator.parameters(), *rates["generator_optimiser"]
-        )
-        self.discriminator_optimiser = torch.optim.Adam(
-            self.discriminators.parameters(), *rates["discriminator_optimiser"]
-        )
-
-    def adam_settings(self) -> dict[str, tuple[float, tuple[float, float]]]:
-        """Rate and betas of both optimisers."""
-        config = self.config
-        return {
-            "generator_optimiser": (config.generator_rate, config.betas),
-            "discriminator_optimiser": (config.discriminator_rate, config.betas),
-        }
 
     def images_in(self, batch: FacesAlone) -> int:
         """How many faces a batch has."""

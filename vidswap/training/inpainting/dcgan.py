@@ -30,8 +30,7 @@ from vidswap.training.data.aligned_faces import (
     read_aligned_faces,
     to_tensor,
 )
-from vidswap.training.distributed import same_everywhere
-from vidswap.training.guarded_trainer import GuardedTrainer
+from vidswap.training.guarded_trainer import AdversarialTrainer
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
 from vidswap.training.records import rows_of_pictures
 
@@ -60,39 +59,19 @@ class DcganTraining:
     seed: int = 1
 
 
-class DcganTrainer(GuardedTrainer[FacesDrawn]):
+class DcganTrainer(AdversarialTrainer[FacesDrawn]):
     """G and D of eq. 1, G in the form that has a gradient from the start."""
 
     nets_kept = ("generator", "average", "discriminator", "ranges")
-    optimisers_kept = ("generator_optimiser", "discriminator_optimiser")
 
     def __init__(self, config: DcganTraining, faces: AlignedFaces, device: torch.device) -> None:
         super().__init__(config, device)
         torch.manual_seed(config.seed)
         self.faces = faces
         self.generator = DcganGenerator(config.nets.generator_width)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.discriminator = DcganDiscriminator(config.nets.discriminator_width)
         self.ranges = SearchRanges()
-        for net in (self.generator, self.average, self.discriminator):
-            net.to(device=device)
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            same_everywhere(net)
-        rates = self.adam_settings()
-        self.generator_optimiser = torch.optim.Adam(
-            self.generator.parameters(), *rates["generator_optimiser"]
-        )
-        self.discriminator_optimiser = torch.optim.Adam(
-            self.discriminator.parameters(), *rates["discriminator_optimiser"]
-        )
-
-    def adam_settings(self) -> dict[str, tuple[float, tuple[float, float]]]:
-        """Rate and betas of both optimisers."""
-        config = self.config
-        return {
-            "generator_optimiser": (config.generator_rate, config.betas),
-            "discriminator_optimiser": (config.discriminator_rate, config.betas),
-        }
+        self._begin(self.generator, self.discriminator)
 
     def images_in(self, batch: FacesDrawn) -> int:
         """How many faces a batch has."""

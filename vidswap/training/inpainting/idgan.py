@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,7 @@ from vidswap.training.data.aligned_faces import (
     Placing,
     read_aligned_faces,
 )
-from vidswap.training.distributed import same_everywhere
-from vidswap.training.guarded_trainer import GuardedTrainer
+from vidswap.training.guarded_trainer import AdversarialTrainer
 from vidswap.training.id_targets import split_embedding
 from vidswap.training.inpainting.hole_masks import discount, drawn_hole, window_in
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
@@ -158,11 +156,10 @@ class HoleSampler:
         )
 
 
-class IdGanTrainer(GuardedTrainer[HoledFaces]):
+class IdGanTrainer(AdversarialTrainer[HoledFaces]):
     """I and its adversaries D_g and D_l; S and R stay as they are."""
 
     nets_kept = ("generator", "average", "discriminators")
-    optimisers_kept = ("generator_optimiser", "discriminator_optimiser")
 
     def __init__(
         self, config: IdGanTraining, parsing: ParsingNet, centres: Tensor, device: torch.device
@@ -171,23 +168,12 @@ class IdGanTrainer(GuardedTrainer[HoledFaces]):
         super().__init__(config, device)
         torch.manual_seed(config.seed)
         self.generator = InpaintingNet(config.net)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.discriminators = Discriminators(config.discriminator_width)
-        for net in (self.generator, self.average, self.discriminators):
-            net.to(device=device)
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            same_everywhere(net)
+        self._begin(self.generator, self.discriminators)
         self.parsing = parsing.to(device)
         self.recogniser = IdentityEncoder().to(device).requires_grad_(False)
         self.recogniser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.centres = centres.to(device)
-        rates = self.adam_settings()
-        self.generator_optimiser = torch.optim.Adam(
-            self.generator.parameters(), *rates["generator_optimiser"]
-        )
-        self.discriminator_optimiser = torch.optim.Adam(
-            self.discriminators.parameters(), *rates["discriminator_optimiser"]
-        )
 
     def adam_settings(self) -> dict[str, tuple[float, tuple[float, float]]]:
         """Rate and betas of both optimisers."""

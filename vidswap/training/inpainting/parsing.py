@@ -21,8 +21,7 @@ from vidswap.training.data.aligned_faces import (
     Placing,
     read_aligned_faces,
 )
-from vidswap.training.distributed import same_everywhere
-from vidswap.training.guarded_trainer import GuardedTrainer
+from vidswap.training.guarded_trainer import GuardedTrainer, placed
 from vidswap.training.inpainting.face_labels import face_labels, persons
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
 from vidswap.training.records import rows_of_pictures
@@ -89,10 +88,7 @@ class ParsingTrainer(GuardedTrainer[LabelledFaces]):
         torch.manual_seed(config.seed)
         self.generator = ParsingNet(config.net)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        for net in (self.generator, self.average):
-            net.to(device=device)
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            same_everywhere(net)
+        placed(device, self.generator, self.average)
         self.optimiser = torch.optim.Adam(
             self.generator.parameters(), config.generator_rate, config.betas
         )

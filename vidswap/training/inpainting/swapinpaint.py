@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,7 @@ from vidswap.training.data.aligned_faces import (
     Placing,
     read_aligned_faces,
 )
-from vidswap.training.distributed import same_everywhere
-from vidswap.training.guarded_trainer import GuardedTrainer
+from vidswap.training.guarded_trainer import AdversarialTrainer
 from vidswap.training.id_targets import split_embedding
 from vidswap.training.inpainting.content import ContentSampler, FacesWithHoles
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
@@ -113,11 +111,10 @@ class ReferenceSampler:
         return PairsWithHoles(holed, rows, torch.from_numpy(same).float())
 
 
-class SwapInpaintTrainer(GuardedTrainer[PairsWithHoles]):
+class SwapInpaintTrainer(AdversarialTrainer[PairsWithHoles]):
     """G and its discriminator; C, and dlib's net as I, do not learn."""
 
     nets_kept = ("generator", "average", "discriminator", "content")
-    optimisers_kept = ("generator_optimiser", "discriminator_optimiser")
 
     def __init__(
         self, config: SwapInpaintTraining, content: ContentNet, id_rows: Tensor,
@@ -126,34 +123,13 @@ class SwapInpaintTrainer(GuardedTrainer[PairsWithHoles]):
         super().__init__(config, device)
         torch.manual_seed(config.seed)
         self.generator = AeiNet(config.net)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.discriminator = PatchDiscriminator(config.discriminator_width, in_channels=3)
         self.content = content.requires_grad_(False)
         self.recogniser = IdentityEncoder().requires_grad_(False)
-        for net in (
-            self.generator, self.average, self.discriminator, self.content, self.recogniser,
-        ):  # fmt: skip
-            net.to(device=device)
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            same_everywhere(net)
+        self._begin(self.generator, self.discriminator, self.content, self.recogniser)
         self.embeddings = split_embedding(id_rows).embedding.to(device)
         # dlib's embeddings all point to one side: cosines say more about their mean.
         self.centre = self.embeddings.mean(dim=0)
-        rates = self.adam_settings()
-        self.generator_optimiser = torch.optim.Adam(
-            self.generator.parameters(), *rates["generator_optimiser"]
-        )
-        self.discriminator_optimiser = torch.optim.Adam(
-            self.discriminator.parameters(), *rates["discriminator_optimiser"]
-        )
-
-    def adam_settings(self) -> dict[str, tuple[float, tuple[float, float]]]:
-        """Rate and betas of both optimisers."""
-        config = self.config
-        return {
-            "generator_optimiser": (config.generator_rate, config.betas),
-            "discriminator_optimiser": (config.discriminator_rate, config.betas),
-        }
 
     def images_in(self, batch: PairsWithHoles) -> int:
         """How many faces a batch has."""
