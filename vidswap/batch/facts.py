@@ -103,7 +103,9 @@ def _files(request: SwapRequest) -> Iterator[Path]:
                 seen.add(file)
                 yield file
     if request.options.checkpoint is None:
-        yield packaged_checkpoint()
+        from vidswap.models.checkpoint_file import default_checkpoint  # imports torch
+
+        yield default_checkpoint()
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -148,13 +150,6 @@ def _paths(value: Any) -> Iterator[Path]:
     elif isinstance(value, tuple | list):
         for each in value:
             yield from _paths(each)
-
-
-def packaged_checkpoint() -> Path:
-    """The weights of a request that names none."""
-    from vidswap.models.checkpoint_file import default_checkpoint
-
-    return default_checkpoint()
 
 
 def settings_of(request: SwapRequest) -> dict[str, str]:

@@ -152,6 +152,10 @@ class Ledger:
         """Whether all that is left is claimed by runs that are alive."""
         return all(self.folder.is_claimed(job.id) for job in self._waiting)
 
+    def is_over(self, wait: bool) -> bool:
+        """Whether a run may end: nothing is left, or only others' jobs and it does not `wait`."""
+        return self.is_through or (not wait and self.waits_for_others_only())
+
     def is_settled(self, job: Job) -> bool:
         """Whether nothing is to be done for a job: it is done, has failed or was cancelled.
 

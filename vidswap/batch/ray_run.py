@@ -298,7 +298,7 @@ class _RayRun:
         self.events.skip_settled()
         while True:
             self._give_out()
-            if not self._at and (self._is_stopping() or self._is_over()):
+            if not self._at and (self._is_stopping() or self._ledger.is_over(self._options.wait)):
                 return
             for message in self._workers.messages():
                 self._take(message)
@@ -315,11 +315,6 @@ class _RayRun:
 
     def _is_stopping(self) -> bool:
         return self._failed and not self._options.keep_going
-
-    def _is_over(self) -> bool:
-        if self._ledger.is_through:
-            return True
-        return not self._options.wait and self._ledger.waits_for_others_only()
 
     def _give_out(self) -> None:
         while self._workers.free and not self._is_stopping():

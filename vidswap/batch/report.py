@@ -176,14 +176,7 @@ def _row(
 
 
 def _measure(request: SwapRequest, nets: ReportNets) -> Report:
-    swap = request.options
-    options = ReportOptions(
-        k_shot=swap.k_shot,
-        face="largest" if swap.face == "all" else swap.face,
-        source_face=swap.source_face,
-        start=swap.start,
-        end=swap.end,
-    )
+    options = ReportOptions.of_swap(request.options)
     return measure_clip(request.target, request.output, request.sources, options, nets=nets)
 
 

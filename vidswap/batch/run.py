@@ -297,7 +297,9 @@ class _Run:
             more = self._feed()
             self._give_out()
             busy = [slot for slot in self._slots if slot.at is not None]
-            if not busy and (self._is_stopping() or (not more and self._is_over())):
+            if not busy and (
+                self._is_stopping() or (not more and self.ledger.is_over(self.options.wait))
+            ):
                 break
             handles: list[Any] = [s.worker.connection for s in busy if s.worker]
             handles += [s.worker.sentinel for s in busy if s.worker]
@@ -324,11 +326,6 @@ class _Run:
 
     def _is_stopping(self) -> bool:
         return self._failed and not self.options.keep_going
-
-    def _is_over(self) -> bool:
-        if self.ledger.is_through:
-            return True
-        return not self.options.wait and self.ledger.waits_for_others_only()
 
     def _give_out(self) -> None:
         """Let every idle worker have a job, where there is one."""

@@ -23,7 +23,7 @@ import psutil
 
 from vidswap.batch.records import JobRecord, JobState, is_job_id, read_record
 from vidswap.errors import OutputNotWritableError
-from vidswap.media.output import writing_errors
+from vidswap.media.output import write_private, writing_errors
 from vidswap.runtime.private import make_private_folder, open_private
 
 HEARTBEAT = 5.0  # seconds between two signs of life of a claim
@@ -107,16 +107,7 @@ class StateFolder:
         """Put a record in the place of the last one; `safely`: so that a power loss spares it."""
         path = self._record(record.id)
         part = path.with_name(f".{record.id}.{os.getpid()}-{secrets.token_hex(4)}.part")
-        try:
-            with writing_errors(path):
-                with open_private(part) as file:
-                    file.write(record.to_bytes())
-                    if safely:
-                        file.flush()
-                        os.fsync(file.fileno())
-                part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_private(path, record.to_bytes(), part, safely=safely)
 
     def add(self, record: JobRecord) -> None:
         """Write a job's first record unless it has one, whoever writes it first."""

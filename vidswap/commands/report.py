@@ -149,13 +149,7 @@ def report_run(
     """The page of a swap that has just been made, with the faces it was made with."""
     from vidswap.report.measure import ReportOptions
 
-    options = ReportOptions(
-        k_shot=swap.k_shot,
-        face="largest" if swap.face == "all" else swap.face,
-        source_face=swap.source_face,
-        start=swap.start,
-        end=swap.end,
-    )
+    options = ReportOptions.of_swap(swap)
     (found,) = _measure(target, [swapped], sources, options, silent)
     _write_report(found, page, None, None, silent)
 

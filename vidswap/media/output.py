@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 
 from vidswap.errors import DiskFullError, OutputExistsError, OutputNotWritableError
+from vidswap.runtime.private import open_private
 
 _ROOM = 32  # bytes that work files add to a name, such as a digest and their kind
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -69,6 +70,27 @@ def writing_errors(path: Path) -> Iterator[None]:
                 f"no space left for {path}; free some or name another disk (nothing was kept)"
             ) from error
         raise OutputNotWritableError(f"{path} cannot be written: {_words(error)}") from error
+
+
+def write_private(
+    path: Path, content: bytes, part: Path | None = None, *, safely: bool = True
+) -> None:
+    """Write a file for its owner alone: after a power loss it is there whole, or as it was before.
+
+    part: the name it has until then. safely: False where a power loss may take it. Raises
+    DiskFullError and OutputNotWritableError.
+    """
+    part = part or path.with_name(f"{path.name}.part")
+    try:
+        with writing_errors(path):
+            with open_private(part) as file:
+                file.write(content)
+                if safely:
+                    file.flush()
+                    os.fsync(file.fileno())
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _words(error: OSError) -> str:

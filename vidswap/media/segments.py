@@ -22,7 +22,7 @@ from typing import IO, Self
 
 from vidswap.digest import file_sha256
 from vidswap.errors import OutputNotWritableError
-from vidswap.media.output import work_name, writing_errors
+from vidswap.media.output import work_name, write_private, writing_errors
 from vidswap.media.packet_file import PacketFile, PacketWriter, whole_packet_times
 from vidswap.media.work_manifest import (
     Manifest,
@@ -303,14 +303,8 @@ def _manifest(folder: Path) -> Manifest | None:
 
 def _write_safely(path: Path, content: bytes) -> None:
     """Write a file so that after a power loss it is there whole, or as it was before."""
-    part = path.with_name(path.name + ".part")
-    with writing_errors(path):
-        with open_private(part) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        _sync_folder(path.parent)
+    write_private(path, content)
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -49,6 +49,20 @@ def default_checkpoint() -> Path:
     return packaged if packaged.is_file() else in_checkout
 
 
+def packaged_checkpoint(name: str, model: str) -> Path:
+    """A checkpoint that comes with the package beside the default one, of a `model` in words.
+
+    Raises CheckpointError where none does.
+    """
+    path = default_checkpoint().with_name(name)
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no weights of {model} come with this version; train them with `vidswap "
+            "train inpainter` and give --checkpoint"
+        )
+    return path
+
+
 def read_checkpoint(path: Path) -> CheckpointFile:
     """Read a checkpoint. Raises CheckpointError where it is absent, damaged or none."""
     if not path.is_file():

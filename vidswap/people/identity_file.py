@@ -7,7 +7,6 @@ every shape and every value are checked before anything is built from it, and it
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,11 +27,10 @@ from vidswap.faces.detection import Face
 from vidswap.faces.mesh import N_LANDMARKS
 from vidswap.faces.pose import head_pose
 from vidswap.identity.encoder import ID_WIDTH, IDENTITY_NET, IdEmbedding, IdentityEncoder
-from vidswap.media.output import temporary_path, writing_errors
+from vidswap.media.output import temporary_path, write_private
 from vidswap.people.embedding import as_array, embed_crops
 from vidswap.people.source import ChosenShots, KnownShot, SourceIdentity, SourceShot
 from vidswap.runtime.inputs import check_readable
-from vidswap.runtime.private import open_private
 from vidswap.runtime.text import shown, word
 from vidswap.version import __version__
 
@@ -141,16 +139,7 @@ def write_identity_file(
         about["pictures"] = [shot.name[:_LONGEST_NAME] for shot in chosen.shown]
         tensors |= _picture_tensors(chosen)
     content = to_bytes(tensors, {_KEY: json.dumps(about)})
-    part = temporary_path(path)
-    try:
-        with writing_errors(path):
-            with open_private(part) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_private(path, content, temporary_path(path))
 
 
 def read_identity_file(path: Path, encoder: IdentityEncoder | None = None) -> IdentityFile:

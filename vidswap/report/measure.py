@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ from vidswap.report.nets import ReportNets
 from vidswap.report.rows import Columns, FrameMeter, SourceView, follow_flow, see_frames
 from vidswap.runtime.overlap import Overlapped
 from vidswap.runtime.stage_clock import StageClock
+
+if TYPE_CHECKING:
+    from vidswap.swap.options import SwapOptions
 
 Progress = Callable[[int, int], None]  # frames measured, and about how many there are
 
@@ -69,6 +72,17 @@ class ReportOptions:
     end: float | None = None
     limits: Mapping[str, float | None] = field(default_factory=dict)
     moments: int = 4
+
+    @classmethod
+    def of_swap(cls, swap: SwapOptions) -> ReportOptions:
+        """Those that measure a swap with the faces and the range it was made with."""
+        return cls(
+            k_shot=swap.k_shot,
+            face="largest" if swap.face == "all" else swap.face,
+            source_face=swap.source_face,
+            start=swap.start,
+            end=swap.end,
+        )
 
     def __post_init__(self) -> None:
         for name, value, least in (("k-shot", self.k_shot, 1), ("moments", self.moments, 0)):

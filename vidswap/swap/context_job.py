@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.choices import DetectorName
-from vidswap.errors import BadOptionError, CheckpointError, InputNotFoundError, NoFaceInSourceError
+from vidswap.errors import BadOptionError, InputNotFoundError, NoFaceInSourceError
 from vidswap.faces.align import CROP_SIZE, align_face, face_affine, warp_points
 from vidswap.faces.person import PersonFinder
 from vidswap.inpainting.context_gan import ContextNet
@@ -30,7 +30,7 @@ from vidswap.media.marks import COMMENT, synthetic_metadata
 from vidswap.media.output import check_output, writing_errors
 from vidswap.media.picture import check_picture_suffix, is_picture, read_picture, write_picture
 from vidswap.models.checkpoint import LoadedGenerator, load_generator
-from vidswap.models.checkpoint_file import default_checkpoint
+from vidswap.models.checkpoint_file import packaged_checkpoint
 from vidswap.nets import choose_device, load_detector
 from vidswap.people.embedding import find_faces
 from vidswap.runtime.inputs import check_readable
@@ -119,13 +119,7 @@ def load_context(options: ContextOptions) -> LoadedGenerator:
 
 def packaged_context(variant: str) -> Path:
     """The checkpoint of a variant that comes with the package. Raises CheckpointError."""
-    path = default_checkpoint().with_name(CHECKPOINTS[variant])
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no weights of the {variant} context GAN come with this version; train them "
-            "with `vidswap train inpainter` and give --checkpoint"
-        )
-    return path
+    return packaged_checkpoint(CHECKPOINTS[variant], f"the {variant} context GAN")
 
 
 class _Backgrounds:

@@ -35,7 +35,7 @@ from vidswap.faces.tracking import REMEMBER, FaceTracker, TrackedFace, TrackedFr
 from vidswap.identity.encoder import IDENTITY_NET
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
-from vidswap.media.output import writing_errors
+from vidswap.media.output import write_private, writing_errors
 from vidswap.media.picture import is_picture, open_picture
 from vidswap.media.sequence import is_pattern
 from vidswap.media.sequence_reader import SequenceReader
@@ -424,15 +424,10 @@ class _Work:
 
     def secure(self, state: SwapState) -> None:
         """Put a state on the disk with the length of the lines that it fits."""
-        part = self._folder / f"{_STATE}.part"
-        with writing_errors(part):
-            with self._lines.open("rb") as file:
-                os.fsync(file.fileno())
-            with open_private(part) as file:
-                file.write(self._length.to_bytes(8, "little") + state.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._folder / _STATE)
+        with writing_errors(self._lines), self._lines.open("rb") as file:
+            os.fsync(file.fileno())
+        content = self._length.to_bytes(8, "little") + state.to_bytes()
+        write_private(self._folder / _STATE, content)
 
     def state(self) -> SwapState | None:
         """The state to go on from, with lines cut off that came after it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from vidswap.digest import file_sha256
-from vidswap.errors import BadOptionError, CheckpointError
+from vidswap.errors import BadOptionError
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.inpainting.inpainter import Inpainter
 from vidswap.inpainting.search import LatentSearch
@@ -19,7 +19,7 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.segments import remove_finished_work
 from vidswap.media.sequence_reader import SequenceReader
-from vidswap.models.checkpoint_file import default_checkpoint
+from vidswap.models.checkpoint_file import packaged_checkpoint
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
 from vidswap.provenance.manifest import SwapFacts
@@ -200,13 +200,7 @@ def holes_of(options: InpaintOptions) -> FaceHoles | FrameHoles:
 
 def packaged(model: str) -> Path:
     """The checkpoint of a model that comes with the package. Raises CheckpointError."""
-    path = default_checkpoint().with_name(CHECKPOINTS[model])
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no weights of {model} come with this version; train them with `vidswap "
-            "train inpainter` and give --checkpoint"
-        )
-    return path
+    return packaged_checkpoint(CHECKPOINTS[model], model)
 
 
 def _prepared(nets: Nets, options: InpaintOptions, has_source: bool) -> Inpainter:
