@@ -18,8 +18,8 @@ from vidswap.identity.encoder import IdEmbedding
 from vidswap.people.embedding import FaceEmbedder
 from vidswap.swap.first_pass import find_people
 
-SIZE, FPS = (96, 72), 5
-SHOTS, SHOT = 200, 90  # shots, and frames of each
+SIZE, FPS = (96, 72), 2.5
+SHOTS, SHOT = 200, 45  # shots, and frames of each
 REPEATS = 20  # of a tenth of the film's shots
 GROWTH = 24.0  # MiB that may be added between the first tenth of the film and its end
 

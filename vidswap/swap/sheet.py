@@ -19,6 +19,7 @@ from vidswap.swap.first_pass import (
 SHEET = "sheet.html"
 MOST_FACES = 6  # of a person
 MOST_SHOTS = 400
+BRIEF = 0.5  # seconds within a shot for which a track of another one is not told
 _STRIP = 1000.0  # width of a time strip in its own units
 
 
@@ -115,7 +116,12 @@ def _doubtful(plan: CastPlan, track: TrackRecord, pictures: Pictures) -> dict[st
 
 
 def _people_in(plan: CastPlan, shot: int) -> list[str]:
-    inside = {track.person for track in plan.tracks.tracks if track.shot == shot}
+    start, end = plan.tracks.shots[shot]
+    # A track may go on from one shot into the next, through a dissolve.
+    inside = {
+        track.person for track in plan.tracks.tracks
+        if track.shot == shot or (track.start < end - BRIEF and track.end > start + BRIEF)
+    }  # fmt: skip
     return [
         PersonPlan(p).title if p not in plan.people else plan.people[p].title
         for p in plan.tracks.people
