@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from vidswap.digest import file_sha256
-from vidswap.errors import OutputNotWritableError
+from vidswap.errors import OutputInUseError
 from vidswap.media.output import work_name, write_private, writing_errors
 from vidswap.media.packet_file import PacketFile, PacketWriter, whole_packet_times
 from vidswap.media.work_manifest import (
@@ -68,7 +68,7 @@ class SegmentFolder:
     segments: those that are whole, in order. lost: how many were damaged and are made again.
     damaged: the manifest itself was, so that nothing of the earlier work is known.
 
-    Raises OutputNotWritableError where another run is at work on the same output.
+    Raises OutputInUseError where another run is at work on the same output.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SegmentFolder:
             if lock is not None:
                 lock.close()
                 self._remove_if_new()
-            raise OutputNotWritableError(
+            raise OutputInUseError(
                 f"another run is at work on {output}; wait for it, or name another output"
             )
         self._lock = lock

@@ -201,7 +201,7 @@ def _limit(reader: VideoReader, part: FrameRange) -> None:
 class RangedClip:
     """In place of `SegmentedClip` where ranges are swapped by others: joins what they have made.
 
-    Holds the output against other runs. Raises OutputNotWritableError where one is at it.
+    Holds the output against other runs. Raises OutputInUseError where one is at it.
     """
 
     output: Path
@@ -290,7 +290,7 @@ class Ranges:
         self._request, self._swapper = request, swapper
 
     def clip(self, output: Path, facts: Mapping[str, str], fresh: bool) -> RangedClip:
-        """What the ranges are joined to. Raises OutputNotWritableError."""
+        """What the ranges are joined to. Raises OutputInUseError."""
         self._clip = RangedClip(output, facts, fresh)
         return self._clip
 
