@@ -210,6 +210,23 @@ def remove_work(output: Path) -> None:
         remove_folder(folder)
 
 
+def remove_unfinished_parts(output: Path) -> None:
+    """Remove what killed processes have left of an output's parts and nobody can go on with.
+
+    Those are segments that are not whole, which may be what fills the disk, and folders without one
+    that is.
+    """
+    for folder in work_folders(output):
+        if not _IS_PART.search(folder.name) or _is_in_use(folder):
+            continue
+        manifest = _manifest(folder)
+        if not (folder / MANIFEST).exists() or (manifest is not None and not manifest.segments):
+            remove_folder(folder)
+        else:
+            for path in folder.glob("*.part"):
+                path.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class Work:
     """A work folder as it is found: is_finished says that its output is there and newer."""
@@ -349,6 +366,6 @@ def _escaped(name: str) -> str:
 
 __all__: Sequence[str] = (
     "PacketFile", "Segment", "SegmentFolder", "Work", "differences", "mark_complete",
-    "remove_finished_work", "remove_folder", "remove_work", "whole_frames", "work_folders",
-    "work_in",
+    "remove_finished_work", "remove_folder", "remove_unfinished_parts", "remove_work",
+    "whole_frames", "work_folders", "work_in",
 )  # fmt: skip

@@ -22,7 +22,13 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
 from vidswap.media.probe import expected_frames
-from vidswap.media.segments import SegmentFolder, mark_complete, remove_work, whole_frames
+from vidswap.media.segments import (
+    SegmentFolder,
+    mark_complete,
+    remove_unfinished_parts,
+    remove_work,
+    whole_frames,
+)
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
 from vidswap.people.main_person import MainPerson
@@ -217,6 +223,7 @@ class RangedClip:
 
     def __exit__(self, *_: object) -> None:
         self._folder.close()
+        remove_unfinished_parts(self.output)
 
     @property
     def frames_kept(self) -> int:
