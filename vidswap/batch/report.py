@@ -249,7 +249,7 @@ def _page_row(row: ReportRow) -> dict[str, Any]:
         "line": record.line,
         "state": row.state,
         "colour": {"pass": "pass", "fail": "fail", "failed": "fail"}.get(row.state, "unknown"),
-        "output": str(record.result.get("output", record.id)),
+        "output": record.output,
         "page": row.page,
         "words": words,
         "frames": record.frames or "",

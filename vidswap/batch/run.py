@@ -57,8 +57,10 @@ class Event:
         plain |= {"id": record.id, "line": record.line, "attempts": record.attempts}
         if self.name in ("progress", "done"):
             plain |= {"frames": record.frames, "expected": record.expected}
+        if self.name != "progress":
+            plain |= {"output": record.output}
         if self.name == "done":
-            plain |= {"seconds": round(self.took, 3), "output": record.result.get("output")}
+            plain |= {"seconds": round(self.took, 3)}
         if record.error is not None:
             error = record.error
             plain |= {"exit_code": error.exit_code, "kind": error.kind, "message": error.message}

@@ -75,14 +75,15 @@ def line_of(event: Event) -> str:
         return ""
     took = str(timedelta(seconds=round(event.took)))
     if event.name == "done":
-        output = str(record.result.get("output", record.id))
         warnings = [str(words) for words in record.result.get("warnings", ())]
         told = "".join(f"; warning: {words}" for words in warnings[:_MOST_WARNINGS])
         more = len(warnings) - _MOST_WARNINGS
         told += f"; and {more} more" if more > 0 else ""
-        return escaped(f"line {record.line}: {output}: {record.frames} frames in {took}{told}")
+        return escaped(
+            f"line {record.line}: {record.output}: {record.frames} frames in {took}{told}"
+        )
     words = {"cancelled": "cancelled", "lost": "taken over by another run"}.get(event.name, "")
     if record.error is not None and not words:
         again = "; trying again" if event.name == "again" else ""
         words = f"exit code {record.error.exit_code}: {record.error.message}{again}"
-    return escaped(f"line {record.line}: {record.id}: {words}")
+    return escaped(f"line {record.line}: {record.output}: {words}")
