@@ -162,12 +162,11 @@ class Events:
     def __init__(self, ledger: Ledger, notify: Notify) -> None:
         self._ledger, self._notify = ledger, notify
         self.skipped = 0
-        self._finished = 0  # by this run
 
     @property
     def finished(self) -> int:
         """Jobs that are, by whatever run."""
-        return self._finished + self._ledger.settled
+        return self._ledger.finished
 
     def told(self) -> str:
         """What to say of a run that is interrupted."""
@@ -196,13 +195,11 @@ class Events:
         else:
             record = self._ledger.failed(at, answer)
             name = "again" if record.state == "queued" else "failed"
-        self._finished += name != "again"
         self.tell(name, record, took, under_way)
         return name
 
     def cancel(self, at: Assignment, under_way: Sequence[JobRecord]) -> None:
         """Note that a job was given up."""
-        self._finished += 1
         self.tell("cancelled", self._ledger.cancelled(at), under_way=under_way)
 
     def tell(
