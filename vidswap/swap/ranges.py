@@ -22,7 +22,13 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
 from vidswap.media.probe import expected_frames
-from vidswap.media.segments import SegmentFolder, mark_complete, remove_work, whole_frames
+from vidswap.media.segments import (
+    SegmentFolder,
+    mark_complete,
+    remove_unfinished_parts,
+    remove_work,
+    whole_frames,
+)
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
 from vidswap.people.main_person import MainPerson
@@ -201,7 +207,7 @@ def _limit(reader: VideoReader, part: FrameRange) -> None:
 class RangedClip:
     """In place of `SegmentedClip` where ranges are swapped by others: joins what they have made.
 
-    Holds the output against other runs. Raises OutputNotWritableError where one is at it.
+    Holds the output against other runs. Raises OutputInUseError where one is at it.
     """
 
     output: Path
@@ -217,6 +223,7 @@ class RangedClip:
 
     def __exit__(self, *_: object) -> None:
         self._folder.close()
+        remove_unfinished_parts(self.output)
 
     @property
     def frames_kept(self) -> int:
@@ -290,7 +297,7 @@ class Ranges:
         self._request, self._swapper = request, swapper
 
     def clip(self, output: Path, facts: Mapping[str, str], fresh: bool) -> RangedClip:
-        """What the ranges are joined to. Raises OutputNotWritableError."""
+        """What the ranges are joined to. Raises OutputInUseError."""
         self._clip = RangedClip(output, facts, fresh)
         return self._clip
 
