@@ -351,7 +351,8 @@ class SwapJob:
         marks = marks_of(self.options, self.nets) | provenance.marks
         return VideoWriter(
             output, reader, codec=quality.codec, crf=quality.crf, bitrate=quality.bitrate,
-            metadata=marks, overwrite=self.options.overwrite,
+            preset=quality.preset, metadata=marks, overwrite=self.options.overwrite,
+            sound=self.options.sound,
         )  # fmt: skip
 
     def swap_picture(self, target: Path, output: Path) -> list[str]:
@@ -491,11 +492,8 @@ def check_inputs(sources: Sequence[Path], target: Path, output: Path, options: S
         return False
     check_clip_options(target, options)
     picture = target.is_file() and is_picture(target)
-    for flag, given in (("--layers", options.layers), ("--face-clip", options.face_clip)):
-        if picture and given is not None:
-            raise BadOptionError(
-                f"{flag} is for clips and image sequences and {target} is a picture; leave it out"
-            )
+    if picture:
+        _check_picture_options(target, options)
     _check_order(sources, target, output, picture)
     if picture:
         if is_animated(target):
@@ -505,9 +503,21 @@ def check_inputs(sources: Sequence[Path], target: Path, output: Path, options: S
         check_input(target)
         container_for(output)
         codec_for(output, options.codec)
+        options.sound.check(output)
     if is_there(output) and output.samefile(target):
         raise BadOptionError(f"{output} is the target itself; name another output")
     return picture
+
+
+def _check_picture_options(target: Path, options: SwapOptions) -> None:
+    """Refuse what pictures have not."""
+    for flag, given in (("--layers", options.layers), ("--face-clip", options.face_clip)):
+        if given is not None:
+            raise BadOptionError(
+                f"{flag} is for clips and image sequences and {target} is a picture; leave it out"
+            )
+    if not options.sound.is_copied:
+        raise BadOptionError(f"--audio-codec is for clips and {target} is a picture; leave it out")
 
 
 def _check_order(sources: Sequence[Path], target: Path, output: Path, picture: bool) -> None:
