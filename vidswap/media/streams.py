@@ -345,6 +345,17 @@ def _only_packet(source: Path, index: int) -> bytes:
             return b""
 
 
+def kinds_of(path: Path) -> list[str]:
+    """All streams of a clip but its picture, as an output that holds none of them names them."""
+    container, video = open_clip(path)
+    with container:
+        return [
+            f"{_kind(stream)} stream {stream.index} ({word(codec_name(stream))})"
+            for stream in container.streams
+            if stream is not video and not is_chapter_track(stream)
+        ]
+
+
 def is_cover(stream: Stream) -> bool:
     """Whether a stream is a still picture that belongs to the file, not the clip's own."""
     return isinstance(stream, VideoStream) and bool(stream.disposition & Disposition.attached_pic)

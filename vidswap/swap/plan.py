@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 import torch
 
 from vidswap.errors import BadOptionError, VidswapError
+from vidswap.media.animated_picture import is_animated
+from vidswap.media.animated_writer import ANIMATED_SUFFIXES
 from vidswap.media.codecs import codec_for, encoder_format
 from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
@@ -91,6 +93,11 @@ def plan_swap(
         raise BadOptionError(
             "--dry-run plans clips and pictures, not image sequences; leave it out, or look at one "
             "frame with vidswap preview"
+        )
+    if not picture and (is_animated(target) or output.suffix.lower() in ANIMATED_SUFFIXES):
+        raise BadOptionError(
+            "--dry-run plans no conversions between clips and animated pictures; leave it out, or "
+            "look at one frame with vidswap preview"
         )
     signer, key_warnings = _signer(output, options)
     clock = StageClock()
