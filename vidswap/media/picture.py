@@ -26,7 +26,7 @@ _FORMATS = (
     (b"II*\x00", "tiff"), (b"MM\x00*", "tiff"),
 )  # fmt: skip
 _CLIPS_OF_JPEG = (".mjpeg", ".mjpg")
-_WITH_ALPHA = (".png", ".webp", ".tif", ".tiff")
+_WITH_ALPHA = (".png", ".webp", ".tif", ".tiff", ".gif")
 _WITH_DEPTH = (".png", ".tif", ".tiff")
 _BITS_PER_SAMPLE = 258  # TIFF's tag
 
@@ -133,12 +133,12 @@ class Picture:
         extras = self.extras if self._keeps_profile() else replace(self.extras, icc=None)
         return encoded(suffix, samples, metadata, extras.fitting(suffix))
 
-    def image(self, suffix: str, view: npt.NDArray[np.uint8]) -> Image.Image:
-        """An image of 8 bits in which the picture looks like `view`, with its transparency."""
+    def pixels(self, suffix: str, view: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        """Samples (H, W, 3) or (H, W, 4) of which `view` is the view, with its transparency."""
         samples = self.with_view(view)
         if self.alpha is not None and suffix in _WITH_ALPHA:
             samples = np.dstack([samples, self.alpha])
-        return Image.fromarray(np.ascontiguousarray(samples))
+        return samples
 
     def _keeps_profile(self) -> bool:
         return (self.extras.icc or b"")[16:20] in (b"RGB ", b"")
