@@ -170,7 +170,11 @@ def swap_held_out(
     blended = [
         blend_crop(*of_one, mask)
         for of_one in zip(
-            faces.targets, outputs, faces.landmarks, visibility_maps(faces.targets), strict=True
+            faces.targets,
+            outputs,
+            faces.landmarks,
+            visibility_maps(faces.targets, faces.landmarks),
+            strict=True,
         )
     ]
     return blended, float(np.median(seconds))
@@ -183,10 +187,10 @@ def targets_and_views(
     on each, (256, 256, 4).
     """
     sources, targets = (
-        list(map(FaceCrop, pictures[part], meshes[part], visibility_maps(pictures[part])))
+        list(map(FaceCrop, pictures, meshes, visibility_maps(pictures, meshes)))
         for pictures, meshes in (
-            (faces.sources, faces.source_landmarks),
-            (faces.targets, faces.landmarks),
+            (faces.sources[part], faces.source_landmarks[part]),
+            (faces.targets[part], faces.landmarks[part]),
         )
     )
     shots = [[ReferenceShot.single(shot)] for shot in sources]

@@ -304,14 +304,18 @@ def spread(items: Sequence[T], most: int) -> list[T]:
 def _views(shots: Sequence[SourceShot]) -> list[FaceCrop]:
     """The shots as they are warped: crop, mesh in its pixels, and what lies before the face."""
     unknown = [shot for shot in shots if shot.known is None]
-    seen = iter(visibility_maps([shot.crop for shot in unknown]))
+    meshes = [
+        warp_points(face_affine(shot.face.landmarks), shot.face.landmarks).astype(np.float32)
+        for shot in unknown
+    ]
+    seen = visibility_maps([shot.crop for shot in unknown], meshes)
+    told = zip(meshes, seen, strict=True)
     views = []
     for shot in shots:
         if shot.known is not None:
             views.append(shot.known.measured.shot)
-            continue
-        mesh = warp_points(face_affine(shot.face.landmarks), shot.face.landmarks)
-        views.append(FaceCrop(shot.crop, mesh.astype(np.float32), next(seen), shot.fine))
+        else:
+            views.append(FaceCrop(shot.crop, *next(told), shot.fine))
     return views
 
 

@@ -152,7 +152,9 @@ def find_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[
     """Detect what lies before every face."""
     for item in items:
         with clock("occlusion"), one_core():
-            visibility = visibility_maps([face.crop for face in item.faces])
+            visibility = visibility_maps(
+                [face.crop for face in item.faces], [face.landmarks for face in item.faces]
+            )
             pairs = zip(item.faces, visibility, strict=True)
             faces = [replace(face, visibility=part) for face, part in pairs]
         yield replace(item, faces=faces)
