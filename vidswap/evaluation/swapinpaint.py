@@ -84,7 +84,7 @@ def fill_pairs(
 def source_shots(faces: HeldOutFaces, part: slice) -> list[ReferenceShot]:
     """The sources of pairs, as a generator may be shown them."""
     pictures, meshes = faces.sources[part], faces.source_landmarks[part]
-    visibilities = visibility_maps(pictures, meshes)
+    visibilities = visibility_maps(pictures)
     return [
         ReferenceShot.single(FaceCrop(*of_one))
         for of_one in zip(pictures, meshes, visibilities, strict=True)

@@ -92,7 +92,8 @@ def visibility_maps(
     """Where nothing lies before aligned faces (B, 128, 128), 0 to 1, with a pixel to spare.
 
     meshes: of each crop (S, S, 3), (478, 2) in the pixels of one of 256; with them the ends of
-    brows and lashes that touch the hair are no hair.
+    brows and lashes that touch the hair are no hair, as a target wants it; of a source a strand
+    of hair over a brow is better left out with the brow's end.
     """
     found = occlusions(crops)
     for part, points in zip(found, meshes or (), strict=meshes is not None):

@@ -304,18 +304,14 @@ def spread(items: Sequence[T], most: int) -> list[T]:
 def _views(shots: Sequence[SourceShot]) -> list[FaceCrop]:
     """The shots as they are warped: crop, mesh in its pixels, and what lies before the face."""
     unknown = [shot for shot in shots if shot.known is None]
-    meshes = [
-        warp_points(face_affine(shot.face.landmarks), shot.face.landmarks).astype(np.float32)
-        for shot in unknown
-    ]
-    seen = visibility_maps([shot.crop for shot in unknown], meshes)
-    told = zip(meshes, seen, strict=True)
+    seen = iter(visibility_maps([shot.crop for shot in unknown]))
     views = []
     for shot in shots:
         if shot.known is not None:
             views.append(shot.known.measured.shot)
-        else:
-            views.append(FaceCrop(shot.crop, *next(told), shot.fine))
+            continue
+        mesh = warp_points(face_affine(shot.face.landmarks), shot.face.landmarks)
+        views.append(FaceCrop(shot.crop, mesh.astype(np.float32), next(seen), shot.fine))
     return views
 
 

@@ -208,7 +208,7 @@ def _shot_of(
     affine = face_affine(face.landmarks)
     landmarks = warp_points(affine, face.landmarks).astype(np.float32)
     crop = align_face(frame.rgb, affine)
-    return FaceCrop(crop, landmarks, visibility_maps([crop], [landmarks])[0]), face_size(face)
+    return FaceCrop(crop, landmarks, visibility_maps([crop])[0]), face_size(face)
 
 
 def _frames(sources: Sequence[Path]) -> Iterator[Frame]:
