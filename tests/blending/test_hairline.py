@@ -25,8 +25,9 @@ def test_a_bare_forehead_stays_bare_in_the_answers_colour() -> None:
     inner = cleaned[63:73, 115:125].reshape(-1, 3).astype(int)
     assert np.abs(inner - (170, 120, 95)).max() <= 6
     outside = np.ones((256, 256), bool)
-    outside[46:92, 98:142] = False
-    np.testing.assert_array_equal(cleaned[outside], other.crop[outside])
+    outside[38:98, 90:150] = False
+    apart = np.abs(cleaned[outside].astype(int) - other.crop[outside])
+    assert apart.max() <= 1
 
 
 def test_a_fringe_of_the_target_may_be_painted() -> None:
