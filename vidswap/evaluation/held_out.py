@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
+from vidswap.blending.hairline import without_painted_hair
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.blending.reference import FusedReference, ReferenceShot, clarity, with_reference
@@ -166,11 +167,18 @@ def swap_held_out(
                 with_reference(y, view, reference_weight * clarity(sharpness(source)))
                 for y, view, source in zip(batch, views, faces.sources[part], strict=True)
             ]
-        outputs += batch
+        outputs += [
+            without_painted_hair(y, face.crop, face.landmarks)
+            for y, face in zip(batch, shown, strict=True)
+        ]
     blended = [
         blend_crop(*of_one, mask)
         for of_one in zip(
-            faces.targets, outputs, faces.landmarks, visibility_maps(faces.targets), strict=True
+            faces.targets,
+            outputs,
+            faces.landmarks,
+            visibility_maps(faces.targets, faces.landmarks),
+            strict=True,
         )
     ]
     return blended, float(np.median(seconds))
@@ -183,10 +191,18 @@ def targets_and_views(
     on each, (256, 256, 4).
     """
     sources, targets = (
-        list(map(FaceCrop, pictures[part], meshes[part], visibility_maps(pictures[part])))
-        for pictures, meshes in (
-            (faces.sources, faces.source_landmarks),
-            (faces.targets, faces.landmarks),
+        list(map(FaceCrop, pictures, meshes, visibility))
+        for pictures, meshes, visibility in (
+            (
+                faces.sources[part],
+                faces.source_landmarks[part],
+                visibility_maps(faces.sources[part]),
+            ),
+            (
+                faces.targets[part],
+                faces.landmarks[part],
+                visibility_maps(faces.targets[part], faces.landmarks[part]),
+            ),
         )
     )
     shots = [[ReferenceShot.single(shot)] for shot in sources]
