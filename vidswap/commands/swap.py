@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # What of a run shows in one frame.
 PREVIEWED = (
     "k_shot", "source_face", "face", "cast", "detector", "checkpoint", "mask", "reference",
-    "reference_weight", "shape", "colour_match", "fps", "colour_space", "device", "precision",
+    "reference_weight", "shape", "detail", "colour_match", "fps", "colour_space", "device", "precision",
     "overwrite",
 )  # fmt: skip
 

@@ -207,7 +207,8 @@ def warp_references(
 ) -> Iterator[FrameFaces]:
     """Warp each source's best shots onto the face that gets it, in the face's light.
 
-    detail: how much of what they show finer than the crop is told, 0 to 1.
+    detail: how much of what they show finer than the crop is told, 0 to 1, where a face's look
+    does not say.
     """
     before = dict(begin.references) if begin is not None else {}
     tracks: dict[int, FusedReference] = {}
@@ -221,11 +222,13 @@ def warp_references(
                     if track is None or track.shots is not shots:
                         track = FusedReference(shots, before.pop(face.track, None))
                         tracks[face.track] = track
-                    finer = detail > 0.0 and any(shot.shot.fine is not None for shot in shots)
+                    look = face.aims.look
+                    share = detail if look is None else look.detail
+                    finer = share > 0.0 and any(shot.shot.fine is not None for shot in shots)
                     fine = fine_crop(item.frame.rgb, face.affine) if finer else None
                     onto = FaceCrop(face.crop, face.landmarks, face.visibility_on_crop, fine)
                     view = track(item.index, onto)
-                    told = None if track.detail is None else np.float32(detail) * track.detail
+                    told = None if track.detail is None else np.float32(share) * track.detail
                     face = replace(face, reference=view, clarity=track.clarity, detail=told)
                 faces.append(face)
         tracks = _present(tracks, item)
