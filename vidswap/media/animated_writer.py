@@ -25,7 +25,7 @@ from vidswap.errors import BadOptionError, CodecError
 from vidswap.media.codecs import has_alpha
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
-from vidswap.media.output import check_output, temporary_path, writing_errors
+from vidswap.media.output import check_output, locked_part, temporary_path, writing_errors
 from vidswap.media.picture_file import Extras, png_chunks, saved, written_chunk
 from vidswap.media.sequence_reader import SequenceReader
 from vidswap.media.still import box_of
@@ -83,6 +83,7 @@ class AnimationWriter:
         self._file: IO[bytes] | None = None
         self._format: _Format | None = None
         self._closed = False
+        self._lock: IO[bytes] | None = None
         self._shape: tuple[int, ...] = ()
         self._left_out = 0
 
@@ -100,6 +101,7 @@ class AnimationWriter:
         with writing_errors(self.path):
             if self._format is None:
                 self._format, self._shape = self._begun(pixels), pixels.shape
+                self._lock = locked_part(self._part)
             if pixels.shape != self._shape:
                 raise CodecError(
                     f"frames of {self.path} differ in size; cut the clip where it does"
@@ -124,6 +126,8 @@ class AnimationWriter:
 
     def abort(self) -> None:
         """Give up: nothing is left of the file; does nothing after `close` or `abort`."""
+        if self._lock is not None:
+            self._lock.close()
         if self._closed:
             return
         self._closed = True

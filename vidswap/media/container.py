@@ -73,10 +73,16 @@ def open_clip(path: Path) -> tuple[InputContainer, VideoStream]:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
         container.close()
         raise NotAVideoError(f"{path} has no video in it (only {kinds}); name a video or picture")
+    streams.sort(key=_is_still_item)  # of an animated AVIF or HEIC the clip counts
     if streams[0].codec_context is None or not streams[0].width:
         container.close()
         raise NotAVideoError(f"{path} has video of a kind that no decoder here reads")
     return container, streams[0]
+
+
+def _is_still_item(stream: VideoStream) -> bool:
+    """Whether a stream is a picture that stands for a clip in a file of its family (HEIF)."""
+    return stream.frames == 1 and stream.duration is None and stream.time_base == 1
 
 
 def open_container(path: Path, hwaccel: HWAccel | None = None) -> InputContainer:

@@ -22,7 +22,7 @@ from vidswap.media.colour import ColourTags
 from vidswap.media.container import reason
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
-from vidswap.media.output import check_output, temporary_path
+from vidswap.media.output import check_output, locked_part, temporary_path
 from vidswap.media.packet_file import PacketFile, read_packets, setup_of, shown_times
 from vidswap.media.picture_encoder import PictureEncoder, Quality, encoding_errors
 from vidswap.media.plate import Plate
@@ -90,6 +90,7 @@ class VideoWriter:
         self._part = temporary_path(path)
         self._part.unlink(missing_ok=True)
         self._output = self._open_output()
+        self._lock = locked_part(self._part)
         try:
             with encoding_errors(path):
                 self._encoder = PictureEncoder(path, self._template, quality, self._output)
@@ -193,6 +194,8 @@ class VideoWriter:
 
     def _release(self) -> None:
         self._closed = True
+        if self._lock is not None:
+            self._lock.close()
         if self._copier is not None:
             self._copier.close()
 
