@@ -179,7 +179,7 @@ class VideoReader:
 
     def close(self) -> None:
         """Release the file."""
-        self._container.close()
+        self._let_go()
 
     def _open(self) -> tuple[InputContainer, VideoStream, _Decode]:
         if self.hwaccel is not None:
@@ -276,8 +276,17 @@ class VideoReader:
             self._reopen()  # a seek to the first moment may land on a later key frame
         return self._decode()
 
-    def _reopen(self) -> None:
+    def _let_go(self) -> None:
+        """Close the file, its decoder's threads at rest.
+
+        Freeing a decoder that works waits for it with Python locked, which a line that one of its
+        threads logs would wait for in turn.
+        """
+        self._stream.codec_context.flush_buffers()
         self._container.close()
+
+    def _reopen(self) -> None:
+        self._let_go()
         self._container, self._stream, self._decode_packet = self._open()
         self._discard_others()
 

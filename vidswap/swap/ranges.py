@@ -38,7 +38,7 @@ from vidswap.swap.job import memory_plan_of
 from vidswap.swap.options import SwapCounts
 from vidswap.swap.path import swap_segments
 from vidswap.swap.request import SwapRequest
-from vidswap.swap.resume import SegmentedClip, Work
+from vidswap.swap.resume import ClipWriter, SegmentedClip, Work
 from vidswap.swap.stages import SegmentEnds
 from vidswap.swap.state import fingerprint
 
@@ -254,7 +254,7 @@ class RangedClip:
             self.warnings += [w for w in result.warnings if w not in self.warnings]
             self.damage = self.damage or result.damage
 
-    def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
+    def complete(self, new_writer: Callable[[], ClipWriter], counts: SwapCounts) -> ClipWriter:
         """A writer of the output with all ranges in it, to be closed; none is coded again."""
         works = [result.work for result in self._ordered()]
         files = [
@@ -268,6 +268,7 @@ class RangedClip:
                 "all of them run the same versions"
             )
         writer = new_writer()
+        assert isinstance(writer, VideoWriter), "only its files are made of segments"
         try:
             writer.join(self.output.parent, files)
             for folder in (self._folder.path, *(work.folder for work in works)):
