@@ -109,13 +109,10 @@ def run(
         plan = plan_swap(sources, target, output, options)
         say(json.dumps(plan.to_dict(), indent=2) if as_json else describe(plan))
         return
+    from vidswap.swap.target import output_frames
     from vidswap.swap.worker import swap_video
 
     if report is not None:
-        from vidswap.media.sequence import is_pattern, is_sequence
-
-        if is_sequence(target) or is_pattern(output):
-            raise BadOptionError("--report measures clips and pictures; leave it out")
         check_outputs([report], [target, output, *sources], options.overwrite)
     with SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar:
         result = swap_video(sources, target, output, options, bar.show, _ranges_by(jobs, ray))
@@ -123,7 +120,9 @@ def run(
     if report is not None:
         # A report measures one person: with a cast, only what needs no source.
         own = sources if options.cast is None else ()
-        report_run(own, target, output, report, options, silent=quiet or as_json)
+        frames = output_frames(target, output)
+        made = output if frames is None else frames.folder / frames.pattern
+        report_run(own, target, made, report, options, silent=quiet or as_json)
     for warning in result.warnings:
         warn(warning, silent=as_json)
     if as_json:

@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
-from vidswap.errors import BadOptionError, VidswapError
+from vidswap.errors import VidswapError
 from vidswap.media.codecs import codec_for, encoder_format
 from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
@@ -21,7 +22,6 @@ from vidswap.media.picture import is_picture, open_picture
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
 from vidswap.media.probe import MediaInfo, StreamInfo, probe
-from vidswap.media.sequence import is_sequence
 from vidswap.media.timeline import timeline_of
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
@@ -56,6 +56,7 @@ from vidswap.swap.plan_trial import (
     timed_picture,
     trial_run,
 )
+from vidswap.swap.sequence_plan import frames_of_range, streams_as_frames, timed_frames
 from vidswap.swap.target import open_target, output_frames
 from vidswap.swap.worker import Worker
 
@@ -86,12 +87,8 @@ def plan_swap(
     target, output = Path(target), Path(output)
     source_paths = [Path(source) for source in sources]
     picture = check_paths(source_paths, target, output, options)
-    if is_sequence(target) or output_frames(target, output) is not None:
-        raise BadOptionError(
-            "--dry-run plans clips and pictures, not image sequences; leave it out, or look at one "
-            "frame with vidswap preview"
-        )
-    signer, key_warnings = _signer(output, options)
+    frames = output_frames(target, output)
+    signer, key_warnings = (None, []) if frames else _signer(output, options)
     clock = StageClock()
     with ExitStack() as stack:
         worker = worker or stack.enter_context(Worker())
@@ -100,7 +97,10 @@ def plan_swap(
         with clock("source"):
             source = _sources(nets, target, output, source_paths, options)
         job = _Planned(target, output, options, nets, source, signer)
-        return (job.picture if picture else job.clip)(sum(clock.seconds().values()), key_warnings)
+        prepared = sum(clock.seconds().values())
+        if frames is not None:
+            return job.frames(prepared, frames.suffix.lower())
+        return (job.picture if picture else job.clip)(prepared, key_warnings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,11 @@ class _Planned:
     ) -> None:
         self.target, self.output, self.options = target, output, options
         self.nets, self.source, self.signer = nets, source, signer
-        self.info = probe(target)
+
+    @cached_property
+    def info(self) -> MediaInfo:
+        """What a clip or a picture states."""
+        return probe(self.target)
 
     @property
     def _face(self) -> str | Path:
@@ -178,6 +182,34 @@ class _Planned:
             _target_plan(self.info, survey, reader.hwaccel), output,
             _streams(self.info, dropped, output), sampled.found(), estimate, warnings, memory,
         )  # fmt: skip
+
+    def frames(self, prepared: float, suffix: str) -> SwapPlan:
+        """The plan for an image sequence as the output."""
+        options = self.options
+        with open_target(self.target, options) as reader:
+            memory = memory_plan_of(options, reader, self.nets.device)
+            main = None
+            if options.cast is None:
+                main = main_person_for(options, self.nets, self.target, reader)
+            target, samples = frames_of_range(self.target, reader)
+            sampled = look_for_faces(samples, self.nets, self._face, main)
+            trial = timed_frames(reader, suffix, sampled, self.source.faces, self.nets, options)
+            warnings = list(reader.warnings)
+            streams, lost = streams_as_frames(self.target, reader, suffix)
+        warnings += [f"not in the output: {line}" for line in (*trial.lost, *lost)]
+        size = round(target.frames * trial.bytes)
+        seconds = prepared + target.frames * trial.seconds
+        measured = f"{trial.frames} frame{'s' * (trial.frames != 1)} swapped and written"
+        folder = next(p for p in (self.output, *self.output.absolute().parents) if p.is_dir())
+        free = shutil.disk_usage(folder).free
+        estimate = Estimate(seconds, measured, size, measured, size, free)
+        output = OutputPlan(
+            str(self.output), f"{suffix} frames", trial.samples, trial.colour,
+            "the target's own, as the format has them", "marks in the metadata of every frame; no "
+            "C2PA manifest, which frames do not get", None,
+        )  # fmt: skip
+        warnings += self._last_warnings(sampled, [], estimate)
+        return self._plan(target, output, streams, sampled.found(), estimate, warnings, memory)
 
     def picture(self, prepared: float, key_warnings: list[str]) -> SwapPlan:
         """The plan for a picture."""
