@@ -19,6 +19,7 @@ from vidswap.blending.colour import matched_colour
 from vidswap.blending.detail import fine_crop, with_detail
 from vidswap.blending.exposure import exposed, exposure_gain
 from vidswap.blending.focus import focused_like
+from vidswap.blending.hairline import without_painted_hair
 from vidswap.blending.paste import Box, MaskName, paste_face
 from vidswap.blending.reference import FusedReference, with_reference
 from vidswap.blending.reshaping import Reshaper
@@ -152,7 +153,9 @@ def find_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[
     """Detect what lies before every face."""
     for item in items:
         with clock("occlusion"), one_core():
-            visibility = visibility_maps([face.crop for face in item.faces])
+            visibility = visibility_maps(
+                [face.crop for face in item.faces], [face.landmarks for face in item.faces]
+            )
             pairs = zip(item.faces, visibility, strict=True)
             faces = [replace(face, visibility=part) for face, part in pairs]
         yield replace(item, faces=faces)
@@ -270,7 +273,8 @@ def compose(
     """Lay the reference over the generator's answer, as far as its mask counts; `weight` in [0, 1].
 
     The photographs show the skin, the lips and the eyes of the source better than a net repaints
-    them; what they do not show is the net's. composes: the run's generator has done so itself.
+    them; what they do not show is the net's, but for hair that it paints where the target has
+    none. composes: the run's generator has laid it over itself.
     """
 
     def weight_of(face: AlignedFace) -> float:
@@ -281,16 +285,14 @@ def compose(
         return (weight if look is None else look.reference_weight) * face.clarity
 
     for item in items:
-        weights = [weight_of(face) for face in item.faces]
-        if any(weights):
-            with clock("compose"):
-                swapped = [
-                    y if face.reference is None or each == 0 else
-                    with_reference(y, face.reference, each)
-                    for face, y, each in zip(item.faces, item.swapped, weights, strict=True)
-                ]  # fmt: skip
-            item = replace(item, swapped=swapped)
-        yield item
+        with clock("compose"):
+            swapped = []
+            for face, y in zip(item.faces, item.swapped, strict=True):
+                each = weight_of(face)
+                if face.reference is not None and each > 0:
+                    y = with_reference(y, face.reference, each)
+                swapped.append(without_painted_hair(y, face.crop, face.landmarks))
+        yield replace(item, swapped=swapped)
 
 
 def match_colour(
