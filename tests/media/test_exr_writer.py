@@ -74,6 +74,18 @@ def test_a_file_of_one_part_is_read_too(tmp_path: Path) -> None:
     assert [set(part) for part in read(path)] == [set("RGBA")]
 
 
+def test_channels_of_a_smaller_box_are_zero_beyond_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.exr"
+    whole, small = parts(noisy=False)
+    write_exr(path, [ExrPart("rgba", whole.halves, inset=small)], SIZE, BT709, {})
+    (found,) = read(path)
+    assert set(found) == {*"RGBA", "face.R", "uv.R"}
+    wanted = np.zeros(SIZE[::-1], np.float32)
+    wanted[9 : 9 + 33, 5 : 5 + 17] = small.floats["uv.R"]
+    np.testing.assert_array_equal(found["uv.R"], wanted)
+    np.testing.assert_array_equal(found["G"], whole.halves["G"])
+
+
 def test_halves_are_the_nearest_ones() -> None:
     halves = np.arange(0x7BFF, dtype=np.uint16).view(np.float16).astype(np.float64)
     between = ((halves[:-1] + halves[1:]) / 2).astype(np.float32)

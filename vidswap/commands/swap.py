@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,13 +111,10 @@ def run(
         say(json.dumps(plan.to_dict(), indent=2) if as_json else describe(plan))
         return
     from vidswap.swap.request import SwapRequest
+    from vidswap.swap.target import output_frames
     from vidswap.swap.worker import Worker
 
     if report is not None:
-        from vidswap.media.sequence import is_pattern, is_sequence
-
-        if is_sequence(target) or is_pattern(output):
-            raise BadOptionError("--report measures clips and pictures; leave it out")
         check_outputs([report], [target, output, *sources], options.overwrite)
     request = SwapRequest.of(sources, target, output, options)
     with (
@@ -126,6 +124,8 @@ def run(
         result = worker.run(request, bar.show)
     _log_result(result)
     if report is not None:
+        if (frames := output_frames(target, output)) is not None:
+            request = replace(request, output=frames.folder / frames.pattern)
         report_run(request, report, worker.plan, silent=quiet or as_json)
     for warning in result.warnings:
         warn(warning, silent=as_json)

@@ -36,13 +36,14 @@ class ExrPart:
     """Channels (H, W) by name and where their upper left pixel lies in the picture (x, y).
 
     halves: written in 16 bits, those of float32 rounded to nearest and not beyond 65504. floats:
-    float32, as they are.
+    float32, as they are. inset: further channels of a smaller box in this one, zero beyond it.
     """
 
     name: str
     halves: Mapping[str, Values]
     floats: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     corner: tuple[int, int] = (0, 0)
+    inset: ExrPart | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -56,6 +57,8 @@ class _Channel(NamedTuple):
     kind: int
     samples: npt.NDArray[Any]  # bits of halves or of floats, whole numbers
     rounds: bool  # floats that are to be halves
+    left: int  # in the part's window
+    top: int
 
 
 def write_exr(
@@ -110,11 +113,16 @@ def _compressor() -> Callable[[npt.NDArray[np.uint8]], bytes]:
 def _channels(part: ExrPart) -> list[_Channel]:
     """Sorted by name, as their samples lie in the file."""
     found = []
+    if part.inset is not None:
+        dx, dy = (n - own for n, own in zip(part.inset.corner, part.corner, strict=True))
+        for channel in _channels(part.inset):
+            found.append(channel._replace(left=channel.left + dx, top=channel.top + dy))
     for name, values in part.halves.items():
         rounds = values.dtype == np.float32
-        found.append(_Channel(name, _HALF, values.view(np.uint32 if rounds else np.uint16), rounds))
+        bits = values.view(np.uint32 if rounds else np.uint16)
+        found.append(_Channel(name, _HALF, bits, rounds, 0, 0))
     for name, values in part.floats.items():
-        found.append(_Channel(name, _FLOAT, values.view(np.uint32), False))
+        found.append(_Channel(name, _FLOAT, values.view(np.uint32), False, 0, 0))
     return sorted(found, key=lambda channel: channel.name.encode())
 
 
@@ -162,10 +170,13 @@ def _chunks(
     starts = np.cumsum([0, *widths])
     for row in range(0, rows, _ROWS):
         below = min(row + _ROWS, rows)
-        split = np.empty((2, (below - row) * int(starts[-1]) // 2), np.uint8)
+        step = int(starts[-1]) // 2
+        split = np.zeros((2, (below - row) * step), np.uint8)
         for channel, (start, _) in zip(channels, pairwise(starts), strict=True):
             put = _put_rounded if channel.rounds else _put[channel.kind]
-            put(channel.samples[row:below], split, int(start) // 2, int(starts[-1]) // 2)
+            own = channel.samples[max(0, row - channel.top) : max(0, below - channel.top)]
+            place = int(start) // 2 + max(0, channel.top - row) * step
+            put(own, split, place + channel.left * channel.kind, step)
         steps = _steps(split.reshape(-1))
         packed = compress(steps)
         # A chunk that is not smaller is stored as it is.

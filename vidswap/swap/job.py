@@ -46,20 +46,11 @@ from vidswap.media.picture import (
 )
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
-from vidswap.media.sampling import middles
 from vidswap.media.sequence import SequenceName, is_pattern, is_sequence
 from vidswap.media.sequence_reader import SequenceReader
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
-from vidswap.people.main_person import (
-    FEWEST,
-    MOST,
-    SECONDS_EACH,
-    MainPerson,
-    main_person,
-    main_person_of,
-    seen_faces,
-)
+from vidswap.people.main_person import MainPerson, main_person_of, main_person_of_sequence
 from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.provenance.record import (
     MANIFEST_MARK,
@@ -462,10 +453,7 @@ def main_person_for(
         return None
     embedder = SourceReader.of(nets)
     if isinstance(reader, SequenceReader):
-        seconds = float(len(reader.numbers) * reader.time_base)
-        count = int(min(max(FEWEST, seconds / SECONDS_EACH), MOST))
-        wanted = (reader.numbers[place] for place in middles(len(reader.numbers), count))
-        return main_person(seen_faces(reader.frame(number), embedder) for number in wanted)
+        return main_person_of_sequence(reader, embedder)
     return main_person_of(target, embedder, reader.beginning, reader.stop, options.hwaccel)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,9 +159,10 @@ class LayerFiles:
     def _write_exr(self, path: Path, layers: FrameLayers) -> None:
         part = temporary_path(path)
         try:
-            parts = [_whole(layers)]
+            final, others = _final(layers), _cropped(layers)
+            parts = [ExrPart("rgba", final, inset=others)]
             if self._kind == "exr":
-                parts = [ExrPart("rgba", _final(layers)), _cropped(layers)]
+                parts = [ExrPart("rgba", final), others]
             height, width = layers.final.shape[:2]
             write_exr(part, parts, (width, height), layers.chromaticities, self._marks)
             part.replace(path)
@@ -205,21 +205,6 @@ def _cropped(layers: FrameLayers) -> ExrPart:
     halves = {**colours, "matte.A": faces.matte, "occlusion.A": faces.occlusion}
     floats = {"uv.R": faces.uv[..., 0], "uv.G": faces.uv[..., 1], "id.R": faces.identity}
     return ExrPart("layers", halves, floats, (faces.box[0], faces.box[1]))
-
-
-def _whole(layers: FrameLayers) -> ExrPart:
-    """All channels of the whole frame."""
-    part = _cropped(layers)
-    (left, top), (rows, columns) = part.corner, part.shape
-
-    def whole(channel: NDArray[Any]) -> NDArray[np.float32]:
-        filled = np.zeros(layers.final.shape[:2], np.float32)
-        filled[top : top + rows, left : left + columns] = channel
-        return filled
-
-    halves = {name: whole(channel) for name, channel in part.halves.items()}
-    floats = {name: whole(channel) for name, channel in part.floats.items()}
-    return ExrPart("rgba", {**_final(layers), **halves}, floats)
 
 
 def _pictures(layers: FrameLayers) -> dict[str, NDArray[np.uint16]]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +24,6 @@ from vidswap.media.picture import is_picture, open_picture
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
 from vidswap.media.probe import MediaInfo, StreamInfo, probe
-from vidswap.media.sequence import is_sequence
 from vidswap.media.sound import Recoded
 from vidswap.media.timeline import timeline_of
 from vidswap.nets import Nets
@@ -59,6 +59,7 @@ from vidswap.swap.plan_trial import (
     timed_picture,
     trial_run,
 )
+from vidswap.swap.sequence_plan import frames_of_range, streams_as_frames, timed_frames
 from vidswap.swap.target import open_target, output_frames
 from vidswap.swap.worker import Worker
 
@@ -89,17 +90,14 @@ def plan_swap(
     target, output = Path(target), Path(output)
     source_paths = [Path(source) for source in sources]
     picture = check_paths(source_paths, target, output, options)
-    if is_sequence(target) or output_frames(target, output) is not None:
-        raise BadOptionError(
-            "--dry-run plans clips and pictures, not image sequences; leave it out, or look at one "
-            "frame with vidswap preview"
-        )
-    if not picture and (is_animated(target) or output.suffix.lower() in ANIMATED_SUFFIXES):
+    frames = output_frames(target, output)
+    is_moving = frames is None and not picture
+    if is_moving and (is_animated(target) or output.suffix.lower() in ANIMATED_SUFFIXES):
         raise BadOptionError(
             "--dry-run plans no conversions between clips and animated pictures; leave it out, or "
             "look at one frame with vidswap preview"
         )
-    signer, key_warnings = _signer(output, options)
+    signer, key_warnings = (None, []) if frames else _signer(output, options)
     clock = StageClock()
     with ExitStack() as stack:
         worker = worker or stack.enter_context(Worker())
@@ -108,7 +106,10 @@ def plan_swap(
         with clock("source"):
             source = _sources(nets, target, output, source_paths, options)
         job = _Planned(target, output, options, nets, source, signer)
-        return (job.picture if picture else job.clip)(sum(clock.seconds().values()), key_warnings)
+        prepared = sum(clock.seconds().values())
+        if frames is not None:
+            return job.frames(prepared, frames.suffix.lower())
+        return (job.picture if picture else job.clip)(prepared, key_warnings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +155,11 @@ class _Planned:
     ) -> None:
         self.target, self.output, self.options = target, output, options
         self.nets, self.source, self.signer = nets, source, signer
-        self.info = probe(target)
+
+    @cached_property
+    def info(self) -> MediaInfo:
+        """What a clip or a picture states."""
+        return probe(self.target)
 
     @property
     def _face(self) -> str | Path:
@@ -187,6 +192,34 @@ class _Planned:
             _streams(self.info, dropped, recoded, output), sampled.found(), estimate, warnings,
             memory,
         )  # fmt: skip
+
+    def frames(self, prepared: float, suffix: str) -> SwapPlan:
+        """The plan for an image sequence as the output."""
+        options = self.options
+        with open_target(self.target, options) as reader:
+            memory = memory_plan_of(options, reader, self.nets.device)
+            main = None
+            if options.cast is None:
+                main = main_person_for(options, self.nets, self.target, reader)
+            target, samples = frames_of_range(self.target, reader)
+            sampled = look_for_faces(samples, self.nets, self._face, main)
+            trial = timed_frames(reader, suffix, sampled, self.source.faces, self.nets, options)
+            warnings = list(reader.warnings)
+            streams, lost = streams_as_frames(self.target, reader, suffix)
+        warnings += [f"not in the output: {line}" for line in (*trial.lost, *lost)]
+        size = round(target.frames * trial.bytes)
+        seconds = prepared + target.frames * trial.seconds
+        measured = f"{trial.frames} frame{'s' * (trial.frames != 1)} swapped and written"
+        folder = next(p for p in (self.output, *self.output.absolute().parents) if p.is_dir())
+        free = shutil.disk_usage(folder).free
+        estimate = Estimate(seconds, measured, size, measured, size, free)
+        output = OutputPlan(
+            str(self.output), f"{suffix} frames", trial.samples, trial.colour,
+            "the target's own, as the format has them", "marks in the metadata of every frame; no "
+            "C2PA manifest, which frames do not get", None,
+        )  # fmt: skip
+        warnings += self._last_warnings(sampled, [], estimate)
+        return self._plan(target, output, streams, sampled.found(), estimate, warnings, memory)
 
     def picture(self, prepared: float, key_warnings: list[str]) -> SwapPlan:
         """The plan for a picture."""
