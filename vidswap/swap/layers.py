@@ -15,7 +15,6 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.exposure import exposed
 from vidswap.blending.paste import Box, crop_box, on_frame
 from vidswap.choices import MaskName
 from vidswap.faces.align import CROP_SIZE
@@ -137,7 +136,7 @@ def _face_layers(
         if weights.any():
             weight = np.asarray(on_frame(weights, face.affine, own), np.float32)
         matte[part] = 1.0 - (1.0 - matte[part]) * (1.0 - weight)
-        seen = on_frame(exposed(generated, 1.0 / face.exposure), face.affine, own)
+        seen = on_frame(face.exposure.given_back(generated), face.affine, own)
         light = still.space.light(still.space.codes(np.ascontiguousarray(seen)))
         raw[part] = np.dstack([light, np.ones_like(inside)]) * inside[..., None] + raw[part] * (
             1.0 - inside[..., None]
