@@ -431,7 +431,7 @@ class SwapJob:
     def _swap_animation_to_clip(self, target: Path, output: Path) -> list[str]:
         """Swap all frames of an animated picture into a clip."""
         with TemporaryDirectory(prefix="vidswap-") as folder:
-            clip = Path(folder) / "animation"
+            clip = Path(folder) / target.stem
             with renamed(clip, target):
                 with self.clock("decode"):
                     write_as_clip(Animation.of(target), clip)
