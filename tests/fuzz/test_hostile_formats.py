@@ -21,7 +21,8 @@ from vidswap.media.animated_writer import AnimatedClip
 from vidswap.media.colour_space import BT709
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
-from vidswap.media.exr import written_exr, written_parts
+from vidswap.media.exr import written_exr
+from vidswap.media.exr_writer import ExrPart, write_exr
 from vidswap.media.picture import open_picture, write_picture
 from vidswap.media.probe import probe
 from vidswap.media.sequence_picture import (
@@ -104,9 +105,10 @@ def stills(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     light = (pixels / 255.0).astype(np.float16)
     pytest.importorskip("OpenEXR")
     written_exr(folder / "a.exr", {"RGB": light}, BT709, {"comment": "x"})
-    layers = {"face.RGBA": np.dstack([light, light[..., :1]])[4:20, 5:30]}
-    written_parts(folder / "b.exr", {"RGBA": np.dstack([light, light[..., :1]])}, layers, (5, 4),
-                  BT709, {"comment": "x"})  # fmt: skip
+    whole = {name: np.ascontiguousarray(light[..., n % 3]) for n, name in enumerate("RGBA")}
+    face = {f"face.{name}": np.ascontiguousarray(v[4:20, 5:30]) for name, v in whole.items()}
+    parts = [ExrPart("rgba", whole), ExrPart("layers", face, corner=(5, 4))]
+    write_exr(folder / "b.exr", parts, (40, 30), BT709, {"comment": "x"})
     ffmpeg(
         "-f", "lavfi", "-i", "testsrc=s=40x30", "-frames:v", "1", "-pix_fmt", "gbrp10be",
         "-y", folder / "a.dpx",

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 # What of a run shows in one frame.
 PREVIEWED = (
     "k_shot", "source_face", "face", "cast", "detector", "checkpoint", "mask", "reference",
-    "reference_weight", "shape", "colour_match", "fps", "colour_space", "device", "precision",
-    "overwrite",
+    "reference_weight", "shape", "detail", "colour_match", "fps", "colour_space", "device",
+    "precision", "overwrite",
 )  # fmt: skip
 
 MOST_SPANS = 4  # of a person that the summary tells
@@ -109,7 +109,8 @@ def run(
         plan = plan_swap(sources, target, output, options)
         say(json.dumps(plan.to_dict(), indent=2) if as_json else describe(plan))
         return
-    from vidswap.swap.worker import swap_video
+    from vidswap.swap.request import SwapRequest
+    from vidswap.swap.worker import Worker
 
     if report is not None:
         from vidswap.media.sequence import is_pattern, is_sequence
@@ -117,13 +118,15 @@ def run(
         if is_sequence(target) or is_pattern(output):
             raise BadOptionError("--report measures clips and pictures; leave it out")
         check_outputs([report], [target, output, *sources], options.overwrite)
-    with SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar:
-        result = swap_video(sources, target, output, options, bar.show, _ranges_by(jobs, ray))
+    request = SwapRequest.of(sources, target, output, options)
+    with (
+        Worker(_ranges_by(jobs, ray)) as worker,
+        SwapBar(target, options.start, options.end, silent=quiet or as_json) as bar,
+    ):
+        result = worker.run(request, bar.show)
     _log_result(result)
     if report is not None:
-        # A report measures one person: with a cast, only what needs no source.
-        own = sources if options.cast is None else ()
-        report_run(own, target, output, report, options, silent=quiet or as_json)
+        report_run(request, report, worker.plan, silent=quiet or as_json)
     for warning in result.warnings:
         warn(warning, silent=as_json)
     if as_json:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -241,6 +242,23 @@ def load_cast(
         identities[group] = reader.read(group, options.k_shot, options.source_face, MOST_SHOTS)
     checkpoints = [s["checkpoint"] for s in plan.all_settings() if "checkpoint" in s]
     return Cast(plan, identities, load_generators(checkpoints, nets), tuple(notes))
+
+
+def plan_of(target: Path, sources: Sequence[Path], options: SwapOptions) -> CastPlan | None:
+    """The plan that a swap with `--cast` follows, None without one; for "auto" it is made again.
+
+    Raises CastError.
+    """
+    if options.cast is None:
+        return None
+    if options.cast == AUTO:
+        with tempfile.TemporaryDirectory(prefix="vidswap-cast-") as folder:
+            whole = replace(options, start=None, end=None)
+            tracks = find_people(target, Path(folder) / "cast", whole)
+        return CastPlan(Path(AUTO), tracks, automatic_people(tracks, sources)[0])
+    plan = read_plan(Path(str(options.cast)), look_options())
+    check_target(plan.tracks, target_digest(target)[1], target)
+    return plan
 
 
 def auto_folder(output: Path) -> Path:

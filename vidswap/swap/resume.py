@@ -52,7 +52,7 @@ class SegmentedClip:
     found. Leaving the `with` block keeps whole segments; `discard` removes them. `part` is as of
     `SegmentFolder`.
 
-    Raises OutputNotWritableError where another run is at work on the output.
+    Raises OutputInUseError where another run is at work on the output.
     """
 
     def __init__(

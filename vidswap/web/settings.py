@@ -20,9 +20,9 @@ Widget = Literal["choice", "switch", "slider", "number", "file", "codec", "face"
 
 # The options that a page may set; the others have their defaults.
 OFFERED = (
-    "mask", "reference", "reference_weight", "shape", "colour_match", "temporal_smoothing",
-    "checkpoint", "cast", "face", "source_face", "k_shot", "start", "end", "codec", "crf",
-    "match_bitrate", "audio_codec", "overwrite",
+    "mask", "reference", "reference_weight", "shape", "detail", "colour_match",
+    "temporal_smoothing", "checkpoint", "cast", "face", "source_face", "k_shot", "start", "end",
+    "codec", "crf", "match_bitrate", "audio_codec", "overwrite",
 )  # fmt: skip
 # Those that show in one frame by themselves, and those that show in its coded form.
 SEEN = frozenset(OFFERED) - {
