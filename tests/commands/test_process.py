@@ -54,11 +54,13 @@ def test_freed_memory_is_used_again_unless_the_user_tuned_the_allocator() -> Non
 
 
 def test_no_other_module_sets_variables_or_threads_at_its_import() -> None:
-    for folder in ("vidswap", "pipelines"):
-        for path in (REPOSITORY / folder).rglob("*.py"):
-            if path.name != "process.py":
-                text = path.read_text(encoding="utf-8")
-                assert "environ.setdefault" not in text and "setNumThreads" not in text, path
+    setters = ("environ.setdefault", "setNumThreads")
+    for path in (REPOSITORY / "vidswap").rglob("*.py"):
+        if path.name != "process.py":
+            assert not any(name in path.read_text(encoding="utf-8") for name in setters), path
+    for path in (REPOSITORY / "pipelines").rglob("*.py"):  # a benchmark may, when it is called
+        lines = [s for s in path.read_text(encoding="utf-8").splitlines() if s[:1].strip()]
+        assert not any(name in line for name in setters for line in lines), path
 
 
 def test_an_interrupt_amid_an_import_is_raised_once_the_import_has_ended(

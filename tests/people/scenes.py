@@ -12,26 +12,32 @@ import cv2
 import numpy as np
 
 from tests.media.clips import make_clip
-from vidswap.animation.clip import find_face, load_portrait
+from vidswap.animation.clip import find_face, load_portrait, portrait_names
 from vidswap.animation.motion import talking
 from vidswap.animation.portrait import animate
+from vidswap.media.picture import read_picture
 
 FPS = 25
 SIZE = (480, 240)  # width, height
 TALK = 30  # frames that are animated, played forwards and backwards
 TILE = 200  # pixels, side of a person's picture
+MORE = Path(__file__).resolve().parents[3] / "shared" / "demo"  # portraits, not always there
 LEFT, MIDDLE, RIGHT = 20.0, 140.0, 260.0  # where a person's picture begins
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A person in a frame: name, left side of the picture, and how far mixed in, 0 to 1."""
+    """A person in a frame.
+
+    left, top, size: of the picture of them, in pixels. share: how far it is mixed in, 0 to 1.
+    """
 
     name: str
     left: float
     share: float = 1.0
     mirrored: bool = False
     top: float = 20.0
+    size: int = TILE
 
 
 Scene = Callable[[int], Sequence[Shown]]
@@ -39,8 +45,10 @@ Scene = Callable[[int], Sequence[Shown]]
 
 @cache
 def tiles(name: str, frames: int = TALK) -> np.ndarray:
-    """A portrait that talks, (frames, TILE, TILE, 3)."""
-    photo = load_portrait(name)
+    """A portrait that talks, (frames, TILE, TILE, 3): a packaged one, or one beside the project."""
+    photo = (
+        load_portrait(name) if name in portrait_names() else read_picture(MORE / f"{name}.jpg").rgb
+    )
     times = (index / FPS for index in range(frames))
     return np.stack(list(animate(photo, find_face(photo), times, talking, (TILE, TILE))))
 
@@ -52,10 +60,13 @@ def frame_of(shown: Sequence[Shown], index: int, size: tuple[int, int] = SIZE) -
     for one in shown:
         tile = tiles(one.name)[TALK - 1 - abs(index % (2 * TALK - 2) - TALK + 1)]
         tile = tile[:, ::-1] if one.mirrored else tile
+        if one.size < TILE:  # without the aliasing of a warp that makes things small
+            tile = cv2.resize(tile, (one.size, one.size), interpolation=cv2.INTER_AREA)
         matrix = np.float32([[1, 0, one.left], [0, 1, one.top]])
         laid = cv2.warpAffine(tile, matrix, size).astype(np.float32)
-        mask = np.zeros((TILE, TILE), np.float32)
-        cv2.ellipse(mask, (TILE // 2, TILE // 2), (TILE * 2 // 5, TILE // 2), 0, 0, 360, 1.0, -1)
+        side = len(tile)
+        mask = np.zeros((side, side), np.float32)
+        cv2.ellipse(mask, (side // 2, side // 2), (side * 2 // 5, side // 2), 0, 0, 360, 1.0, -1)
         mask = cv2.GaussianBlur(cv2.warpAffine(mask, matrix, size), (0, 0), 2)[..., None]
         picture += one.share * mask * (laid - picture)
     return np.clip(picture, 0, 255).astype(np.uint8)

@@ -208,6 +208,7 @@ class Ledger:
         """Note how far a job is, now and then."""
         if not assignment.has_begun:
             assignment.has_begun, assignment.began = True, time.monotonic()
+            assignment.record = replace(assignment.record, started=time.time())
         if not expected:
             return
         assignment.record = replace(assignment.record, frames=frames, expected=expected)

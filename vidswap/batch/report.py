@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,8 @@ from vidswap.media.output import writing_errors
 from vidswap.metrics.measure import keeps
 from vidswap.metrics.record import Report
 from vidswap.metrics.registry import metric_names
+from vidswap.report.cast import CastReport, measure_cast
+from vidswap.report.cast_page import write_cast_page
 from vidswap.report.html import render, write_text
 from vidswap.report.measure import ReportOptions, load_report_nets, measure_clip
 from vidswap.report.nets import ReportNets
@@ -24,6 +27,7 @@ from vidswap.report.page import write_page
 from vidswap.report.tables import parse_limit, plain
 from vidswap.report.verdict import broken_limits, verdict_of
 from vidswap.runtime.inputs import read_bounded
+from vidswap.swap.cast import plan_of
 from vidswap.swap.request import SwapRequest
 from vidswap.version import __version__
 
@@ -162,22 +166,46 @@ def _row(
     measured = _kept(kept, sha256) if own.exists() else None
     if measured is None:
         try:
-            report = _measure(record.swap(), loaded())
+            measured, write = _measure(record.swap(), loaded())
         except VidswapError as error:
             words = (f"not measured: {error}",) if fail_on else ()
             return ReportRow(job, problem=str(error), broken=words)
-        measured = _measured(report)
         with writing_errors(folder):
             folder.mkdir(exist_ok=True)
-        write_page(report, own)
+        write(own)
         write_text(_as_kept(measured, sha256), kept)
     link = f"{quote(folder.name)}/{quote(own.name)}"
     return ReportRow(job, measured, link, broken=tuple(_broken(measured, fail_on)))
 
 
-def _measure(request: SwapRequest, nets: ReportNets) -> Report:
+def _measure(request: SwapRequest, nets: ReportNets) -> tuple[Measured, Callable[[Path], None]]:
+    """How good a swap is, and what writes its page."""
     options = ReportOptions.of_swap(request.options)
-    return measure_clip(request.target, request.output, request.sources, options, nets=nets)
+    target, output, sources = request.target, request.output, request.sources
+    plan = plan_of(target, sources, request.options)
+    if plan is not None:
+        cast = measure_cast(target, output, plan, options, nets=nets)
+        return _measured_cast(cast), partial(write_cast_page, cast)
+    report = measure_clip(target, output, sources, options, nets=nets)
+    return _measured(report), partial(write_page, report)
+
+
+def _measured_cast(cast: CastReport) -> Measured:
+    """A cast is as good as its worst person, in each figure."""
+    own = [_measured(person.report) for person in cast.people]
+    figures = {}
+    for figure in cast.people[0].report.figures:
+        values = [measured.figures[figure.name] for measured in own]
+        known = [value for value in values if value is not None]
+        worst = min if figure.better == "higher" else max
+        figures[figure.name] = worst(known) if len(known) == len(values) else None
+    told = [(person.label, found) for person, found in zip(cast.people, own, strict=True)]
+    return Measured(
+        cast.state, cast.sentence,
+        "; ".join(f"{label}: {found.headline}" for label, found in told) + ".",
+        max(found.used for found in own), figures,
+        tuple(f"{label}: {words}" for label, found in told for words in found.broken),
+    )  # fmt: skip
 
 
 def _measured(report: Report) -> Measured:

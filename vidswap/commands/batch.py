@@ -13,7 +13,7 @@ import click
 
 from vidswap.commands.batch_progress import BatchBar
 from vidswap.commands.command import OTHER, PATH, CommandGroup, option_in
-from vidswap.commands.messages import say
+from vidswap.commands.messages import say, say_line
 from vidswap.commands.options import SizeType, options_from
 from vidswap.commands.settings import settings_option
 from vidswap.errors import BadOptionError, JobsFailedError, OutputExistsError
@@ -269,7 +269,7 @@ def retry(manifest: Path, jobs: tuple[str, ...]) -> None:
     from vidswap.batch.status import retry_jobs
 
     queued = retry_jobs(manifest, jobs)
-    say(f"{len(queued)} jobs queued; do them with vidswap batch run {manifest}")
+    say_line(f"{len(queued)} jobs queued; do them with vidswap batch run {manifest}")
 
 
 @batch.command("cancel", modules=("vidswap.batch.status",))

@@ -44,6 +44,8 @@ class BatchBar(Bar):
             return
         if self._silent:
             return
+        if event.name == "skipped":  # what an earlier run did is not this one's speed
+            self.opened(event.total, initial=event.finished)
         self._go_to(event.share * event.total, event.total, event.finished)
         line = line_of(event)
         if line:

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -21,7 +21,10 @@ from vidswap.swap.options import SwapOptions
 
 if TYPE_CHECKING:
     from vidswap.metrics.record import Report
+    from vidswap.people.plan import CastPlan
+    from vidswap.report.cast import CastReport
     from vidswap.report.measure import ReportOptions
+    from vidswap.swap.request import SwapRequest
 
 STDOUT = Path("-")
 VERDICT = "verdict"  # of --fail-on: every limit of the verdict
@@ -39,6 +42,7 @@ _verdict, _option = option_in("Verdict"), option_in(OTHER)
 @_clip("--swapped", type=PATH, help="Clip after the swap.")
 @_clip("--compare", is_flag=True, help="Rank CLIPS, which are swaps of one target.")
 @_clip("--source", type=PATH, metavar="PATH", multiple=True, help="Source of the swap. Repeatable.")
+@_clip("--cast", type=PATH, metavar="FOLDER", help="Measure everybody whom this cast swaps.")
 @options_from(
     SwapOptions,
     ("k_shot", "source_face", "face", "start", "end"),
@@ -100,6 +104,7 @@ def report(
     swapped: Path | None,
     compare: bool,
     source: tuple[Path, ...],
+    cast: Path | None,
     output: Path | None,
     json_file: Path | None,
     csv_file: Path | None,
@@ -112,10 +117,11 @@ def report(
     """Measure the quality of a swap, or rank several.
 
     Print the verdict; write an HTML page, JSON or CSV on request. Exit with 1 if a limit of
-    --fail-on is broken.
+    --fail-on is broken, by anybody of a cast.
 
     \b
     vidswap report --target T --swapped A --source S -o report.html
+    vidswap report --target T --swapped A --cast FOLDER -o report.html
     vidswap report --target T --compare A B C
     """
     from vidswap.report.measure import ReportOptions
@@ -125,32 +131,53 @@ def report(
     check_outputs([p for p in outputs if p is not None], [target, *swaps, *source], overwrite)
     _check_expressions(fail_on)
     options = ReportOptions(limits=_limits(limits), **settings)
-    reports = _measure(target, swaps, source, options, quiet)
     silent = quiet or json_file == STDOUT
+    if cast is not None:
+        plan = _plan(cast, target, source, compare)
+        found = _measure_cast(target, swaps[0], plan, options, quiet)
+        _write_cast(found, output, json_file, csv_file, silent)
+        _leave(_broken_by([(p.label, p.report) for p in found.people], fail_on))
+    reports = _measure(target, swaps, source, options, quiet)
     if compare:
         _write_comparison(reports, output, json_file, csv_file, silent)
     else:
         _write_report(reports[0], output, json_file, csv_file, silent)
-    broken = _broken(reports, fail_on)
+    names = [Path(found.swapped).name if len(reports) > 1 else "" for found in reports]
+    _leave(_broken_by(list(zip(names, reports, strict=True)), fail_on))
+
+
+def _leave(broken: Sequence[str]) -> NoReturn:
+    """Say what is broken, and exit with 1 if anything is."""
     for line in broken:
         click.echo(f"vidswap: {escaped(line)}", err=True)
     sys.exit(BROKEN if broken else 0)
 
 
+def _plan(folder: Path, target: Path, source: Sequence[Path], compare: bool) -> CastPlan:
+    """The plan of --cast, which is the target's."""
+    from vidswap.swap.cast import plan_of
+
+    if source or compare:
+        raise BadOptionError(
+            "--cast names everybody's sources, of one swap; leave --source and --compare out"
+        )
+    plan = plan_of(target, (), SwapOptions(cast=folder))
+    assert plan is not None
+    return plan
+
+
 def report_run(
-    sources: Sequence[Path],
-    target: Path,
-    swapped: Path,
-    page: Path,
-    swap: SwapOptions,
-    *,
-    silent: bool,
+    request: SwapRequest, page: Path, plan: CastPlan | None = None, *, silent: bool
 ) -> None:
-    """The page of a swap that has just been made, with the faces it was made with."""
+    """The page of a swap that has just been made, of everybody whom its plan swapped."""
     from vidswap.report.measure import ReportOptions
 
-    options = ReportOptions.of_swap(swap)
-    (found,) = _measure(target, [swapped], sources, options, silent)
+    options = ReportOptions.of_swap(request.options)
+    if plan is not None:
+        cast = _measure_cast(request.target, request.output, plan, options, silent)
+        _write_cast(cast, page, None, None, silent)
+        return
+    (found,) = _measure(request.target, [request.output], request.sources, options, silent)
     _write_report(found, page, None, None, silent)
 
 
@@ -283,6 +310,43 @@ def _write_comparison(
         say(page.describe_comparison(found))
 
 
+def _measure_cast(
+    target: Path, swapped: Path, plan: CastPlan, options: ReportOptions, quiet: bool
+) -> CastReport:
+    from vidswap.media.container import check_input
+    from vidswap.report.cast import measure_cast
+
+    for path in (target, swapped):
+        check_input(path)
+    with ReportBar(None, quiet) as bar:
+        return measure_cast(target, swapped, plan, options, bar.show)
+
+
+def _write_cast(
+    found: CastReport,
+    output: Path | None,
+    json_file: Path | None,
+    csv_file: Path | None,
+    silent: bool,
+) -> None:
+    from vidswap.report.cast import cast_to_csv, cast_to_json, describe_cast
+    from vidswap.report.cast_page import write_cast_page
+    from vidswap.report.html import write_text
+
+    if output is not None:
+        write_cast_page(found, output)
+    _write_values(lambda: cast_to_json(found), json_file)
+    if csv_file is not None:
+        write_text(cast_to_csv(found), csv_file)
+    for warning in found.warnings:
+        warn(warning)
+    for person in found.people:
+        for warning in person.report.warnings:
+            warn(f"{person.title}: {warning}")
+    if not silent:
+        say(describe_cast(found))
+
+
 def _write_values(values: Callable[[], dict[str, Any]], path: Path | None) -> None:
     from vidswap.report.html import write_text
 
@@ -295,18 +359,17 @@ def _write_values(values: Callable[[], dict[str, Any]], path: Path | None) -> No
         write_text(text + "\n", path)
 
 
-def _broken(reports: Sequence[Report], fail_on: Sequence[str]) -> list[str]:
-    """What is broken, a line each, named by swap where there are several."""
+def _broken_by(reports: Sequence[tuple[str, Report]], fail_on: Sequence[str]) -> list[str]:
+    """What is broken, a line each, with the name of the swap where it has one."""
     from vidswap.report.tables import check_limits
     from vidswap.report.verdict import broken_limits
 
     lines = []
-    for found in reports:
+    for name, found in reports:
         own = [str(b) for b in check_limits(found, [e for e in fail_on if e != VERDICT])]
         if VERDICT in fail_on:
             own += [line for line in broken_limits(found) if line not in own]
-        name = f"{Path(found.swapped).name}: " if len(reports) > 1 else ""
-        lines += [name + line for line in own]
+        lines += [f"{name}: {line}" if name else line for line in own]
     return lines
 
 

@@ -68,7 +68,7 @@ class CutDetector:
         last, self._last = self._last, glance
         if last is None:
             return False
-        change = _structure_change(last.blurred, glance.blurred)
+        change = structure_change(last.blurred, glance.blurred)
         threshold = max(MIN_CHANGE, MOTION_FACTOR * max(self._motion, default=0.0))
         if (
             change > threshold
@@ -82,8 +82,16 @@ class CutDetector:
         return False
 
 
+def sampling_step(height: int, width: int) -> int:
+    """Of a frame of this size a detector looks at every so many-th pixel, from half of it on.
+
+    It says the same of those pixels alone.
+    """
+    return max(1, min(height, width) // SAMPLED_SIDE)
+
+
 def _glance(rgb: Image) -> _Glance:
-    step = max(1, min(rgb.shape[:2]) // SAMPLED_SIDE)
+    step = sampling_step(*rgb.shape[:2])
     sampled = np.ascontiguousarray(rgb[step // 2 :: step, step // 2 :: step])
     thumbnail = cv2.resize(sampled, THUMBNAIL, interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -98,7 +106,7 @@ def _glance(rgb: Image) -> _Glance:
     )
 
 
-def _structure_change(one: FloatArray, other: FloatArray) -> float:
+def structure_change(one: FloatArray, other: FloatArray) -> float:
     """One minus the correlation of two grey pictures: 0 for the same up to brightness, to 2."""
     a, b = one - one.mean(), other - other.mean()
     norm = float(np.sqrt((a**2).sum() * (b**2).sum()))
@@ -110,17 +118,27 @@ def _colour_change(one: _Glance, other: _Glance) -> float:
 
 
 def _change_after_shift(one: _Glance, other: _Glance) -> float:
-    """The structure change where two frames overlap once the camera's likeliest shift is undone."""
-    window = cv2.createHanningWindow(THUMBNAIL, cv2.CV_32F)
-    # phaseCorrelate may write into its arguments.
-    (x, y), _ = cv2.phaseCorrelate(one.grey.copy(), other.grey.copy(), window)
-    dx, dy = round(x), round(y)
-    height, width = one.grey.shape
+    (dx, dy), (height, width) = likeliest_shift(one.grey, other.grey), one.grey.shape
     if abs(dx) > width // 2 or abs(dy) > height // 2:
-        return _structure_change(one.blurred, other.blurred)
-    a = one.blurred[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)]
-    b = other.blurred[max(0, dy) : height - max(0, -dy), max(0, dx) : width - max(0, -dx)]
-    return _structure_change(a, b)
+        dx = dy = 0
+    return change_after(dx, dy, one.blurred, other.blurred)
+
+
+def likeliest_shift(one: FloatArray, other: FloatArray) -> tuple[int, int]:
+    """By how many pixels (x, y) the camera seems to have moved between two grey pictures."""
+    height, width = one.shape
+    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
+    # phaseCorrelate may write into its arguments.
+    (x, y), _ = cv2.phaseCorrelate(one.copy(), other.copy(), window)
+    return round(x), round(y)
+
+
+def change_after(dx: int, dy: int, one: FloatArray, other: FloatArray) -> float:
+    """The structure change where two grey pictures overlap once a shift is undone."""
+    height, width = one.shape
+    a = one[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)]
+    b = other[max(0, dy) : height - max(0, -dy), max(0, dx) : width - max(0, -dx)]
+    return structure_change(a, b)
 
 
 def _change_after_exposure(one: _Glance, other: _Glance) -> float:
@@ -129,8 +147,8 @@ def _change_after_exposure(one: _Glance, other: _Glance) -> float:
     What a flash burns out in one frame is burnt out in the other as well by this mapping.
     """
     return min(
-        _structure_change(_with_tones_of(one.blurred, other.blurred), other.blurred),
-        _structure_change(one.blurred, _with_tones_of(other.blurred, one.blurred)),
+        structure_change(_with_tones_of(one.blurred, other.blurred), other.blurred),
+        structure_change(one.blurred, _with_tones_of(other.blurred, one.blurred)),
     )
 
 

@@ -1,11 +1,12 @@
-"""The face a report measures: tracked through the target, cropped from both clips."""
+"""The faces a report measures: tracked through the target, cropped from both clips."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +60,56 @@ class PairedFace:
 
 @dataclass(frozen=True, eq=False)
 class MeasuredFrame:
-    """What is kept of a pair of frames to measure: nothing of their full size."""
+    """What is kept of a pair of frames to measure: nothing of their full size.
+
+    person: whose face it is, the number of one of those that are measured.
+    """
 
     index: int
     seconds: float
     face: PairedFace | None
     area: AreaPictures | None
+    person: int = 0
+
+
+class FaceChoice(Protocol):
+    """Says which of a frame's faces are measured; `count` persons are."""
+
+    count: int
+
+    def of_frame(
+        self, pair: FramePair, faces: Sequence[TrackedFace]
+    ) -> Sequence[TrackedFace | None]:
+        """The face of each person in a frame, None for who is not there."""
+        ...
+
+
+class OneFace:
+    """The first face that a chooser takes."""
+
+    count = 1
+
+    def __init__(self, chooser: FaceChooser) -> None:
+        self._chooser = chooser
+
+    def of_frame(
+        self, pair: FramePair, faces: Sequence[TrackedFace]
+    ) -> Sequence[TrackedFace | None]:
+        chosen = self._chooser.choose(pair.target, faces)
+        return [chosen[0] if chosen else None]
+
+
+@dataclass(eq=False)
+class Followed:
+    """How a person's face was followed.
+
+    tracks: the tracks that were measured and the times in seconds at which they began to be.
+    flow_ended: when the face left the flow's area, None if it never did.
+    """
+
+    tracks: list[tuple[int, float]] = field(default_factory=list)
+    flow_ended: float | None = None
+    flow_area: FlowArea = field(default_factory=FlowArea)
 
 
 def chooser_of(
@@ -81,27 +126,23 @@ def chooser_of(
 
 
 class FaceWatch:
-    """Follows the chosen face through pairs of frames; iterate once.
+    """Follows the chosen faces through pairs of frames; iterate once, over frames by persons.
 
-    Once iterated: `tracks`, the times in seconds at which another person's face began to be
-    measured; `crowded`, the frames with several faces; `flow_ended`, when the face left the
-    flow's area (None if it never did).
+    Once iterated: `followed`, of each person; `crowded`, the frames with several faces.
     """
 
     def __init__(
         self,
         pairs: Iterable[FramePair],
         reader: SourceReader,
-        chooser: FaceChooser,
+        choice: FaceChoice,
         clock: StageClock,
         heads: bool = False,
     ) -> None:
-        self._pairs, self._reader, self._chooser = pairs, reader, chooser
+        self._pairs, self._reader, self._choice = pairs, reader, choice
         self._clock, self._heads = clock, heads
-        self._flow_area = FlowArea()
-        self.tracks: list[tuple[int, float]] = []
+        self.followed = [Followed() for _ in range(choice.count)]
         self.crowded = 0
-        self.flow_ended: float | None = None
 
     def __iter__(self) -> Iterator[MeasuredFrame]:
         tracker = FaceTracker(
@@ -114,24 +155,25 @@ class FaceWatch:
             with self._clock("track"):
                 answers = tracker.update(pair.index, pair.target, pair.seconds)
             for found in answers:
-                yield self._frame(waiting.popleft(), found.faces)
+                yield from self._frame(waiting.popleft(), found.faces)
         with self._clock("track"):
             answers = tracker.flush()
         for found in answers:
-            yield self._frame(waiting.popleft(), found.faces)
+            yield from self._frame(waiting.popleft(), found.faces)
 
-    def _frame(self, pair: FramePair, faces: list[TrackedFace]) -> MeasuredFrame:
+    def _frame(self, pair: FramePair, faces: list[TrackedFace]) -> Iterator[MeasuredFrame]:
         self.crowded += len(faces) > 1
-        chosen = self._chooser.choose(pair.target, faces)
-        face = chosen[0] if chosen else None
-        if face is not None and face.track_id not in [track for track, _ in self.tracks]:
-            self.tracks.append((face.track_id, pair.seconds))
-        return MeasuredFrame(
-            pair.index,
-            pair.seconds,
-            self._paired(pair, face) if face is not None else None,
-            self._area(pair, face),
-        )
+        for person, face in enumerate(self._choice.of_frame(pair, faces)):
+            followed = self.followed[person]
+            if face is not None and face.track_id not in [track for track, _ in followed.tracks]:
+                followed.tracks.append((face.track_id, pair.seconds))
+            yield MeasuredFrame(
+                pair.index,
+                pair.seconds,
+                self._paired(pair, face) if face is not None else None,
+                self._area(pair, face, followed),
+                person,
+            )
 
     def _paired(self, pair: FramePair, tracked: TrackedFace) -> PairedFace:
         with self._clock("landmarks"):
@@ -145,12 +187,14 @@ class FaceWatch:
             heads = self._upright(pair, tracked.face) if self._heads else None
         return PairedFace(tracked.track_id, *meshes, crops, outline, heads)
 
-    def _area(self, pair: FramePair, tracked: TrackedFace | None) -> AreaPictures | None:
+    def _area(
+        self, pair: FramePair, tracked: TrackedFace | None, followed: Followed
+    ) -> AreaPictures | None:
         """The flow's area, until the face has left it (AP-GAN, IV.C)."""
-        self._flow_area.look(None if tracked is None else tracked.face.box)
-        if self._flow_area.left and self.flow_ended is None:
-            self.flow_ended = pair.seconds
-        affine = self._flow_area.affine
+        followed.flow_area.look(None if tracked is None else tracked.face.box)
+        if followed.flow_area.left and followed.flow_ended is None:
+            followed.flow_ended = pair.seconds
+        affine = followed.flow_area.affine
         if affine is None or tracked is None:
             return None
         with self._clock("crops"):

@@ -50,6 +50,7 @@ class _Clip:
 
     def __init__(self, path: Path, start: float | None, end: float | None) -> None:
         self.path = path
+        self.begins = 0.0  # second of the whole clip at which the first frame is; once it is read
         self.reader: VideoReader | None = None
         stated = probe(path)
         self.size = (stated.width, stated.height)
@@ -85,7 +86,8 @@ class PairedClips:
     Raises BadOptionError for clips of different aspect ratios, and what opening them raises.
 
     Attributes: `size` (width, height) and `rate` of the target, `expected`, about how many pairs
-    there will be; once iterated `pairs`, `missing` (frames of the target, while both clips ran),
+    there will be; from the first pair on `begins`, its second of the whole target; once iterated
+    `pairs`, `missing` (frames of the target, while both clips ran),
     and `warnings`, in words.
     """
 
@@ -111,6 +113,7 @@ class PairedClips:
             self._stack.close()
             raise
         self.pairs = self.missing = 0
+        self.begins = 0.0
         self._shift = _ShiftFinder()
 
     def __enter__(self) -> Self:
@@ -139,6 +142,7 @@ class PairedClips:
                 other = np.asarray(scaled, np.uint8)
             self.pairs += 1
             self._shift.add(one, other)
+            self.begins = self._target.begins
             yield FramePair(index, seconds, one, other)
         self._conclude()
 
@@ -224,7 +228,9 @@ def _from_zero(clip: _Clip) -> Iterator[tuple[float, Picture]]:
     """Time from the first frame, and pixels, of every frame."""
     beginning: float | None = None
     for frame in clip:
-        beginning = frame.seconds if beginning is None else beginning
+        if beginning is None:
+            beginning = frame.seconds
+            clip.begins = beginning - float(clip.reader.zero) if clip.reader is not None else 0.0
         yield frame.seconds - beginning, frame.rgb
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from vidswap.nets import one_core
 from vidswap.people.main_person import MainPerson, main_person_of
 from vidswap.people.source import pictures_in
 from vidswap.provenance.verify import Verification, verify_file
-from vidswap.report.faces import FaceWatch, chooser_of
+from vidswap.report.faces import FaceChoice, FaceWatch, Followed, OneFace, chooser_of
 from vidswap.report.figures import ClipFacts, add_derived, curves_of, figures_of
 from vidswap.report.frames import PairedClips
 from vidswap.report.moments import MomentKeeper
@@ -107,53 +107,108 @@ def measure_clip(
     what reading the files and nets raises.
     """
     options, clock = options or ReportOptions(), StageClock()
-    metrics = with_limits(options.limits)
-    claim = _claim(swapped)
-    start = options.start if options.start is not None else _recorded_start(claim)
     with ExitStack() as stack:
-        clips = stack.enter_context(PairedClips(target, swapped, start, options.end, clock))
+        pair = stack.enter_context(ClipPair(target, swapped, options, clock))
         if nets is None:
             nets = stack.enter_context(closing(load_report_nets(options)))
         with clock("source"):
-            view, notes = _source_view(source, options, nets)
+            view, notes = source_view(source, options, nets)
         with clock("people"):
-            main = _main_person(target, options, start, nets)
-        watch = FaceWatch(
-            clips,
-            nets.reader,
-            chooser_of(options.face, nets.reader, main),
-            clock,
-            heads=nets.pose is not None,
+            main = _main_person(target, options, pair.start, nets)
+        choice = OneFace(chooser_of(options.face, nets.reader, main))
+        watch, (measured,) = measure_faces(pair, choice, [view], nets, progress)
+    report = pair.report(measured, source, nets)
+    warnings = (
+        *pair.clips.warnings,
+        *notes,
+        *_watched(measured.meter.columns, watch.crowded),
+        *_followed(watch.followed[0]),
+    )
+    return replace(report, warnings=warnings)
+
+
+class ClipPair:
+    """Two clips opened to be measured, and what the swapped one claims; close it, or use `with`."""
+
+    def __init__(
+        self, target: Path, swapped: Path, options: ReportOptions, clock: StageClock
+    ) -> None:
+        self.target, self.swapped, self.options, self.clock = target, swapped, options, clock
+        self.metrics = with_limits(options.limits)
+        self.claim = _claim(swapped)
+        given = options.start
+        self.start = given if given is not None else _recorded_start(self.claim)
+        self.clips = PairedClips(target, swapped, self.start, options.end, clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clips.close()
+
+    def report(
+        self,
+        measured: MeasuredPerson,
+        source: Sequence[Path],
+        nets: ReportNets,
+    ) -> Report:
+        """What was measured of a person whose face is that of `source`; adds derived curves."""
+        meter, clips = measured.meter, self.clips
+        columns = meter.columns
+        with self.clock("figures and intervals"):
+            facts = ClipFacts(_clip_values(meter, clips), clips.rate, meter.has_source)
+            figures = figures_of(self.metrics, columns, facts, nets.names)
+        seconds = columns.get("seconds")
+        return Report(
+            target=str(self.target),
+            swapped=str(self.swapped),
+            source=", ".join(str(path) for path in source) or None,
+            frames=clips.pairs,
+            frames_with_face=int((columns.get("has_face") > 0).sum()),
+            seconds=float(seconds[-1] - seconds[0]) + 1.0 / clips.rate if len(seconds) else 0.0,
+            size=clips.size,
+            figures=figures,
+            curves=curves_of(self.metrics, columns),
+            moments=measured.keeper.moments(),
+            settings=_settings(self.options, self.start, nets, self.clock),
+            provenance=self.claim,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredPerson:
+    """The curves of a person, and the frames worth seeing."""
+
+    meter: FrameMeter
+    keeper: MomentKeeper
+
+
+def measure_faces(
+    pair: ClipPair,
+    choice: FaceChoice,
+    views: Sequence[SourceView | None],
+    nets: ReportNets,
+    progress: Progress | None = None,
+) -> tuple[FaceWatch, list[MeasuredPerson]]:
+    """Measure every person of `choice`, whose sources are `views`, in one pass over both clips."""
+    clips, clock = pair.clips, pair.clock
+    watch = FaceWatch(clips, nets.reader, choice, clock, heads=nets.pose is not None)
+    people = [
+        MeasuredPerson(FrameMeter(nets, view, clock), MomentKeeper(pair.options.moments))
+        for view in views
+    ]
+    with ExitStack() as stack:
         stack.enter_context(one_core())
         frames = stack.enter_context(Overlapped(watch, QUEUE_DEPTH, "faces"))
         seen = stack.enter_context(Overlapped(see_frames(frames, nets, clock), QUEUE_DEPTH, "nets"))
         flowed = stack.enter_context(Overlapped(follow_flow(seen, clock), QUEUE_DEPTH, "flow"))
-        meter, keeper = FrameMeter(nets, view, clock), MomentKeeper(options.moments)
         for item in flowed:
-            keeper.add(item.frame, meter.measure(item), item.step)
-            if progress is not None:
-                progress(meter.columns.count, max(meter.columns.count, clips.expected))
-    columns = meter.columns
-    with clock("figures and intervals"):
-        facts = ClipFacts(_clip_values(meter, clips), clips.rate, view is not None)
-        figures = figures_of(metrics, columns, facts, nets.names)
-    seconds = columns.get("seconds")
-    return Report(
-        target=str(target),
-        swapped=str(swapped),
-        source=", ".join(str(path) for path in source) or None,
-        frames=clips.pairs,
-        frames_with_face=int((columns.get("has_face") > 0).sum()),
-        seconds=float(seconds[-1] - seconds[0]) + 1.0 / clips.rate if len(seconds) else 0.0,
-        size=clips.size,
-        figures=figures,
-        curves=curves_of(metrics, columns),
-        moments=keeper.moments(),
-        warnings=(*clips.warnings, *notes, *_watched(watch, columns)),
-        settings=_settings(options, start, nets, clock),
-        provenance=claim,
-    )
+            person = people[item.frame.person]
+            person.keeper.add(item.frame, person.meter.measure(item), item.step)
+            if progress is not None and person is people[-1]:
+                done = person.meter.columns.count
+                progress(done, max(done, clips.expected))
+    return watch, people
 
 
 def _clip_values(meter: FrameMeter, clips: PairedClips) -> dict[str, float]:
@@ -185,7 +240,7 @@ def load_report_nets(options: ReportOptions) -> ReportNets:
     return ReportNets.load(options.id_model, options.vgg, options.pose_model)
 
 
-def _source_view(
+def source_view(
     source: Sequence[Path], options: ReportOptions, nets: ReportNets
 ) -> tuple[SourceView | None, list[str]]:
     """The source's embeddings by the judge, and warnings about it; None without a source."""
@@ -225,29 +280,43 @@ def _gallery(folder: Path, nets: ReportNets) -> NDArray[np.float32]:
     return np.concatenate([nets.embed([crop]) for crop in crops])
 
 
-def _watched(watch: FaceWatch, columns: Columns) -> Iterator[str]:
-    """Warnings about the face that was followed."""
+def _watched(columns: Columns, crowded: int) -> Iterator[str]:
+    """Warnings about the face that was measured; crowded: frames with several faces."""
     n_faces = int((columns.get("has_face") > 0).sum())
     if columns.count == 0:
         yield "the clips have no frame in common; nothing was measured"
     elif n_faces == 0:
         yield "no face was found in the target: only whole clips could be compared"
-    elif "swap_strength" in columns and "unswapped_frames" not in columns:
-        another = ", or another person's face" if watch.crowded else ""
+    elif is_unchanged(columns):
+        another = ", or another person's face" if crowded else ""
         yield f"the face never changes by more than a codec does: nothing was swapped{another}"
     if 0 < n_faces < columns.count:
         yield f"{columns.count - n_faces} of {columns.count} frames show no face to measure"
-    if watch.crowded:
+    if crowded:
         yield (
-            f"{watch.crowded} frames of the target show several faces; one is measured: "
+            f"{crowded} frames of the target show several faces; one is measured: "
             "choose it with --face PICTURE of that person"
         )
-    if len(watch.tracks) > 1:
-        times = ", ".join(f"{seconds:.2f} s" for _, seconds in watch.tracks[1:])
+
+
+def is_unchanged(columns: Columns) -> bool:
+    """Whether the face that was measured is the target's own throughout; once it is reported."""
+    return "swap_strength" in columns and "unswapped_frames" not in columns
+
+
+def _followed(followed: Followed) -> Iterator[str]:
+    """Warnings about how the one face was followed."""
+    if len(followed.tracks) > 1:
+        times = ", ".join(f"{seconds:.2f} s" for _, seconds in followed.tracks[1:])
         yield f"the face that is measured changes at {times}: cuts, or another person"
-    if watch.flow_ended is not None:
+    yield from flow_ended(followed)
+
+
+def flow_ended(followed: Followed) -> Iterator[str]:
+    """Up to when the flow was measured, where that was not to the end."""
+    if followed.flow_ended is not None:
         yield (
-            f"the flow is measured up to {watch.flow_ended:.2f} s, when the face left its area "
+            f"the flow is measured up to {followed.flow_ended:.2f} s, when the face left its area "
             "(AP-GAN, IV.C)"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -129,13 +130,14 @@ def _see_batch(
 
 
 def follow_flow(frames: Iterable[SeenFrame], clock: StageClock) -> Iterator[SeenFrame]:
-    """Measure the flow of every frame whose area is watched."""
-    meter = FlowMeter()
+    """Measure the flow of every frame whose area is watched, of each person on their own."""
+    meters: defaultdict[int, FlowMeter] = defaultdict(FlowMeter)
     for seen in frames:
         area = seen.frame.area
         if area is not None:
             with clock("flow"):
-                seen = replace(seen, step=meter.add(*area.pictures))
+                step = meters[seen.frame.person].add(*area.pictures)
+            seen = replace(seen, step=step)
         yield seen
 
 
@@ -144,6 +146,7 @@ class FrameMeter:
 
     def __init__(self, nets: ReportNets, source: SourceView | None, clock: StageClock) -> None:
         self._nets, self._source, self._clock = nets, source, clock
+        self.has_source = source is not None
         self._jitter = JitterMeter()
         self._track: int | None = None
         self.columns = Columns()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -243,6 +244,23 @@ def load_cast(
     return Cast(plan, identities, load_generators(checkpoints, nets), tuple(notes))
 
 
+def plan_of(target: Path, sources: Sequence[Path], options: SwapOptions) -> CastPlan | None:
+    """The plan that a swap with `--cast` follows, None without one; for "auto" it is made again.
+
+    Raises CastError.
+    """
+    if options.cast is None:
+        return None
+    if options.cast == AUTO:
+        with tempfile.TemporaryDirectory(prefix="vidswap-cast-") as folder:
+            whole = replace(options, start=None, end=None)
+            tracks = find_people(target, Path(folder) / "cast", whole)
+        return CastPlan(Path(AUTO), tracks, automatic_people(tracks, sources)[0])
+    plan = read_plan(Path(str(options.cast)), look_options())
+    check_target(plan.tracks, target_digest(target)[1], target)
+    return plan
+
+
 def auto_folder(output: Path) -> Path:
     """Where the first pass of `--cast auto` is kept until the output is complete."""
     return output.with_name(f".{work_name(output, output.name)}.cast")
@@ -256,7 +274,7 @@ def left_casts(folder: Path) -> list[Path]:
     found = []
     for path in sorted(folder.glob(".*.cast")):
         inside = [] if path.is_symlink() or not path.is_dir() else list(path.iterdir())
-        times = [p.stat().st_mtime for p in (path, *inside, *(path / WORK).glob("*"))]
+        times = [p.lstat().st_mtime for p in (path, *inside, *(path / WORK).glob("*"))]
         is_old = time.time() - max(times, default=0.0) > _MAY_BE_IN_USE
         if inside and is_old and all(p.name in OWN_NAMES for p in inside):
             found.append(path)

@@ -13,9 +13,11 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from PIL import Image
 from vidswap.errors import CastError, OutputExistsError, OutputNotWritableError
 from vidswap.faces.align import align_face, face_affine
 from vidswap.faces.cuts import CutDetector
+from vidswap.faces.dissolves import DissolveFinder, Grey
 from vidswap.faces.identity_watch import NEAR
 from vidswap.faces.pose import head_pose
 from vidswap.faces.quality import MIN_SHARPNESS, sharpness
@@ -65,6 +68,7 @@ Progress = Callable[[int, int], None]  # frames done, and about how many there a
 
 WORK = ".work"
 _LINES, _STATE, _FACTS = "found.jsonl", "state", "facts.json"
+_MAY_GO_ON = 3600.0  # seconds since the last change, within which a pass may be at its work
 _SAFE_EVERY = 10.0  # seconds of work that a break costs at most, about
 QUEUE = 4  # decoded frames that wait
 
@@ -74,6 +78,9 @@ SHOT_THUMBNAIL = 192  # pixels, width
 FACES_KEPT = 2  # pictures of a track
 OFF = 0.06  # of a face's size by which a box between two others may be off
 LONGEST_STRAIGHT = 25  # boxes between two that are kept
+
+SETTLED = 0.2  # seconds after a dissolve at which the new shot is pictured
+MIXED = 0.12  # seconds by which a dissolve may reach beyond what was found of it
 
 MOST_PICTURED = 200  # people
 BEST_TRACKS = 6  # of a person
@@ -96,12 +103,18 @@ class Pictures:
 
 
 class NotedCuts(CutDetector):
-    """A cut detector that remembers what it said last."""
+    """A cut detector that remembers what it said and saw last.
+
+    grey: the small picture, None of a frame with nothing to see.
+    """
 
     was_cut = False
+    grey: Grey | None = None
 
     def is_cut(self, rgb: NDArray[np.uint8]) -> bool:
+        before = self._last
         self.was_cut = super().is_cut(rgb)
+        self.grey = None if self._last is before or self._last is None else self._last.grey
         return self.was_cut
 
 
@@ -115,7 +128,8 @@ class Collector:
         self._zero = zero  # the clip's beginning on its own clock
         self._open: dict[int, dict[str, Any]] = {}
         self._present: tuple[int, ...] = ()
-        self.together: dict[tuple[int, int], float] = {}
+        self.together: dict[tuple[int, int], tuple[float, float]] = {}  # first and last time
+        self.picture_due: float | None = None  # when a shot has settled after a dissolve
         self.shot_starts: list[float] = []
         self.shot_picture: NDArray[np.uint8] | None = None
         self._pictured = -1
@@ -125,16 +139,18 @@ class Collector:
         return {
             "open": self._open,
             "present": list(self._present),
-            "together": [[a, b, at] for (a, b), at in self.together.items()],
+            "together": [[a, b, *times] for (a, b), times in self.together.items()],
             "shots": list(self.shot_starts),
             "pictured": self._pictured,
+            "due": self.picture_due,
             "last": self.last,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._open = dict(state["open"])
         self._present = tuple(state["present"])
-        self.together = {(a, b): at for a, b, at in state["together"]}
+        self.together = {(a, b): (first, last) for a, b, first, last in state["together"]}
+        self.picture_due = state["due"]
         self.shot_starts = list(state["shots"])
         self._pictured, self.last = state["pictured"], state["last"]
 
@@ -144,21 +160,29 @@ class Collector:
         if begins_shot:
             yield from self.end(all_tracks=True)
             self.shot_starts.append(now)
-        self.last = now
+        before, self.last = self.last, now
         yield from self._picture_of_shot(frame)
         crowded = _crowded(found.faces)
         for face, near in zip(found.faces, crowded, strict=True):
             self._add(frame, face, near)
         present = tuple(sorted(face.track_id for face in found.faces))
         if present != self._present:
+            self._note_together(before)
             self._present = present
-            for n, a in enumerate(present):
-                for b in present[n + 1 :]:
-                    self.together.setdefault((a, b), now)
+            self._note_together(now)
         yield from self.end(all_tracks=False)
+
+    def _note_together(self, now: float) -> None:
+        """Those present were seen together up to now."""
+        for n, a in enumerate(self._present):
+            for b in self._present[n + 1 :]:
+                first, _ = self.together.get((a, b), (now, now))
+                self.together[(a, b)] = first, now
 
     def end(self, all_tracks: bool) -> Iterator[dict[str, Any]]:
         """Lines of the tracks that are over: all, or those that cannot come back."""
+        if all_tracks:
+            self._note_together(self.last)
         late = self.last - REMEMBER - 1.0
         for track in [n for n, t in self._open.items() if all_tracks or t["end"] < late]:
             yield _line_of(track, self._open.pop(track))
@@ -168,14 +192,16 @@ class Collector:
         shot = len(self.shot_starts) - 1
         settled = self.last - self.shot_starts[-1] >= LOOK_EVERY
         wanted = 2 * shot + settled
-        if wanted > self._pictured:
+        is_due = self.picture_due is not None and self.last >= self.picture_due
+        if wanted > self._pictured or is_due:
             self._pictured = wanted
+            self.picture_due = None
             height = max(1, round(SHOT_THUMBNAIL * frame.rgb.shape[0] / frame.rgb.shape[1]))
             small = cv2.resize(
                 frame.rgb, (SHOT_THUMBNAIL, min(height, 4 * SHOT_THUMBNAIL)),
                 interpolation=cv2.INTER_AREA,
             )  # fmt: skip
-            yield {"shot": shot, "jpeg": _base64(_jpeg(np.asarray(small, np.uint8)))}
+            yield {"at": self.last, "jpeg": _base64(_jpeg(np.asarray(small, np.uint8)))}
 
     def _add(self, frame: Frame, face: TrackedFace, near: bool) -> None:
         now = self.last
@@ -262,13 +288,24 @@ def find_people(
         )
         tracks = _tracks_of(facts_of_clip, facts, clip, work, threshold)
     write_tracks(tracks, folder / TRACKS)
-    write_pictures(work.pictures(pictured(tracks)), folder)
+    write_pictures(work.pictures(pictured(tracks), tracks.shots), folder)
     plan = folder / PLAN
     if overwrite or not plan.exists():
         with writing_errors(plan):
             plan.write_text(begin_plan(tracks), encoding="utf-8")
     shutil.rmtree(folder / WORK, ignore_errors=True)
     return tracks
+
+
+def left_pass(folder: Path) -> list[Path]:
+    """The work of a pass that ended early, in a cast folder; one of the last hour may go on."""
+    work = folder / WORK
+    inside = [] if work.is_symlink() or not work.is_dir() else list(work.iterdir())
+    own = {name + end for name in (_LINES, _STATE, _FACTS) for end in ("", ".part")}
+    if not inside or any(path.name not in own for path in inside):
+        return []
+    last = max(path.lstat().st_mtime for path in (work, *inside))
+    return [work] if time.time() - last > _MAY_GO_ON else []
 
 
 def pictured(tracks: Tracks) -> set[int]:
@@ -317,7 +354,8 @@ class _Passed:
     frames: int
     seconds: float
     shots: tuple[tuple[float, float], ...]
-    together: Mapping[tuple[int, int], float]
+    together: Mapping[tuple[int, int], tuple[float, float]]
+    dissolves: tuple[tuple[float, float], ...]
 
 
 def _pass_over(
@@ -330,7 +368,8 @@ def _pass_over(
     expected: int,
 ) -> _Passed:
     """Follow all faces; lines of what was found go to the work folder."""
-    cuts, collector = NotedCuts(), Collector(float(reader.zero) if reader else 0.0)
+    zero = float(reader.zero) if reader else 0.0
+    cuts, dissolves, collector = NotedCuts(), DissolveFinder(), Collector(zero)
     tracker = FaceTracker(
         embedder.detector, embedder.landmark_finder, cuts=cuts,
         identity=FaceSampler(embedder.encoder),
@@ -345,9 +384,12 @@ def _pass_over(
             waiting = [(next(stream), bool(cut)) for cut in begin.chosen["cuts"]]
             tracker.restore(begin.following, [frame.rgb for frame, _ in waiting])
             collector.restore(begin.chosen["collected"])
+            dissolves.restore(begin.chosen["dissolves"])
             index, given = begin.next_index, begin.counts.frames
         for frame in stream:
             found = tracker.update(index, frame.rgb, frame.seconds)
+            if dissolves.add(cuts.grey, frame.seconds - zero, cuts.was_cut):
+                collector.picture_due = dissolves.found[-1][1] + SETTLED
             waiting.append((frame, cuts.was_cut or index == 0))
             index, size = index + 1, (frame.rgb.shape[1], frame.rgb.shape[0])
             given += _collect(found, waiting, collector, work)
@@ -358,16 +400,18 @@ def _pass_over(
                     index,
                     tuple((held.pts, fingerprint(held)) for held, _ in waiting),
                     tracker.state(),
-                    {"cuts": [cut for _, cut in waiting], "collected": collector.state()},
+                    {"cuts": [cut for _, cut in waiting], "collected": collector.state(),
+                     "dissolves": dissolves.state()},
                     counts=SwapCounts(frames=given),
-                )
+                )  # fmt: skip
                 work.secure(state)
                 safe = time.monotonic()
         given += _collect(tracker.flush(), waiting, collector, work)
         work.add(collector.end(all_tracks=True))
     ends = [*collector.shot_starts[1:], collector.last]
     shots = tuple(zip(collector.shot_starts, ends, strict=True))
-    return _Passed(size, given, collector.last, shots, collector.together)
+    found_dissolves = tuple(dissolves.found)
+    return _Passed(size, given, collector.last, shots, collector.together, found_dissolves)
 
 
 def _collect(
@@ -451,13 +495,16 @@ class _Work:
             for line in file:
                 yield json.loads(line)
 
-    def pictures(self, wanted: Collection[int]) -> Pictures:
+    def pictures(
+        self, wanted: Collection[int], of_shots: Sequence[tuple[float, float]]
+    ) -> Pictures:
         """Those of all shots and of the wanted tracks: of a long film all would be too many."""
         faces: dict[int, tuple[bytes, ...]] = {}
         shots: dict[int, bytes] = {}
+        starts = [start for start, _ in of_shots]
         for line in self.found():
-            if "shot" in line and "jpeg" in line:
-                shots[line["shot"]] = line["jpeg"].encode()
+            if "jpeg" in line:
+                shots[max(0, bisect_right(starts, line["at"]) - 1)] = line["jpeg"].encode()
             elif line["id"] in wanted:
                 faces[line["id"]] = tuple(jpeg.encode() for jpeg in line["faces"])
         return Pictures(faces, shots)
@@ -473,8 +520,8 @@ def _is_collected(chosen: Any, n_held: int) -> bool:
     """Whether a state's own part is a collector's; its kinds were checked with the state."""
     try:
         collected, cuts = chosen["collected"], chosen["cuts"]
-        collector = Collector()
-        collector.restore(collected)
+        Collector().restore(collected)
+        DissolveFinder().restore(chosen["dissolves"])
         keys = {"shot", "start", "end", "frames", "near", "boxes", "straight", "looks", "faces",
                 "identity", "certainty"}  # fmt: skip
         return len(cuts) == n_held and all(
@@ -499,9 +546,38 @@ def _tracks_of(
     records.sort(key=lambda record: (record.start, record.id))
     nets = {"detector": facts["detector"], "identity": facts["identity"]}
     ids = {record.id for record in records}
-    together = {pair: at for pair, at in passed.together.items() if set(pair) <= ids}
-    tracks = Tracks(clip, nets, __version__, passed.shots, tuple(records), together)
+    together = {
+        pair: first for pair, (first, last) in passed.together.items()
+        if set(pair) <= ids and not _only_mixed(first, last, passed.dissolves)
+    }  # fmt: skip
+    shots = parted(passed.shots, passed.dissolves)
+    if len(shots) > len(passed.shots):
+        records = [replace(record, shot=_shot_of(record, shots)) for record in records]
+    tracks = Tracks(clip, nets, __version__, shots, tuple(records), together)
     return with_people(tracks, threshold)
+
+
+def _only_mixed(first: float, last: float, dissolves: Sequence[tuple[float, float]]) -> bool:
+    """Whether a dissolve alone shows two faces together: one is the old shot's, one the new's."""
+    return any(begin - MIXED <= first and last <= end + MIXED for begin, end in dissolves)
+
+
+def parted(
+    shots: Sequence[tuple[float, float]], dissolves: Sequence[tuple[float, float]]
+) -> tuple[tuple[float, float], ...]:
+    """Shots, in seconds, parted also in the middle of every dissolve."""
+    found = []
+    for start, end in shots:
+        middles = [(begin + over) / 2 for begin, over in dissolves]
+        bounds = [start, *(at for at in middles if start + MIXED < at < end - MIXED), end]
+        found += list(pairwise(bounds))
+    return tuple(found)
+
+
+def _shot_of(track: TrackRecord, shots: Sequence[tuple[float, float]]) -> int:
+    """The shot in which a track is seen longest: one may go on through a dissolve."""
+    inside = [min(track.end, end) - max(track.start, start) for start, end in shots]
+    return int(np.argmax(inside))
 
 
 def with_people(tracks: Tracks, threshold: float = ONE_PERSON) -> Tracks:

@@ -19,6 +19,7 @@ from vidswap.blending.colour import matched_colour
 from vidswap.blending.detail import fine_crop, with_detail
 from vidswap.blending.exposure import exposed, exposure_gain
 from vidswap.blending.focus import focused_like
+from vidswap.blending.hairline import without_painted_hair
 from vidswap.blending.paste import Box, MaskName, paste_face
 from vidswap.blending.reference import FusedReference, with_reference
 from vidswap.blending.reshaping import Reshaper
@@ -152,7 +153,9 @@ def find_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[
     """Detect what lies before every face."""
     for item in items:
         with clock("occlusion"), one_core():
-            visibility = visibility_maps([face.crop for face in item.faces])
+            visibility = visibility_maps(
+                [face.crop for face in item.faces], [face.landmarks for face in item.faces]
+            )
             pairs = zip(item.faces, visibility, strict=True)
             faces = [replace(face, visibility=part) for face, part in pairs]
         yield replace(item, faces=faces)
@@ -204,7 +207,8 @@ def warp_references(
 ) -> Iterator[FrameFaces]:
     """Warp each source's best shots onto the face that gets it, in the face's light.
 
-    detail: how much of what they show finer than the crop is told, 0 to 1.
+    detail: how much of what they show finer than the crop is told, 0 to 1, where a face's look
+    does not say.
     """
     before = dict(begin.references) if begin is not None else {}
     tracks: dict[int, FusedReference] = {}
@@ -218,11 +222,13 @@ def warp_references(
                     if track is None or track.shots is not shots:
                         track = FusedReference(shots, before.pop(face.track, None))
                         tracks[face.track] = track
-                    finer = detail > 0.0 and any(shot.shot.fine is not None for shot in shots)
+                    look = face.aims.look
+                    share = detail if look is None else look.detail
+                    finer = share > 0.0 and any(shot.shot.fine is not None for shot in shots)
                     fine = fine_crop(item.frame.rgb, face.affine) if finer else None
                     onto = FaceCrop(face.crop, face.landmarks, face.visibility_on_crop, fine)
                     view = track(item.index, onto)
-                    told = None if track.detail is None else np.float32(detail) * track.detail
+                    told = None if track.detail is None else np.float32(share) * track.detail
                     face = replace(face, reference=view, clarity=track.clarity, detail=told)
                 faces.append(face)
         tracks = _present(tracks, item)
@@ -267,7 +273,8 @@ def compose(
     """Lay the reference over the generator's answer, as far as its mask counts; `weight` in [0, 1].
 
     The photographs show the skin, the lips and the eyes of the source better than a net repaints
-    them; what they do not show is the net's. composes: the run's generator has done so itself.
+    them; what they do not show is the net's, but for hair that it paints where the target has
+    none. composes: the run's generator has laid it over itself.
     """
 
     def weight_of(face: AlignedFace) -> float:
@@ -278,16 +285,14 @@ def compose(
         return (weight if look is None else look.reference_weight) * face.clarity
 
     for item in items:
-        weights = [weight_of(face) for face in item.faces]
-        if any(weights):
-            with clock("compose"):
-                swapped = [
-                    y if face.reference is None or each == 0 else
-                    with_reference(y, face.reference, each)
-                    for face, y, each in zip(item.faces, item.swapped, weights, strict=True)
-                ]  # fmt: skip
-            item = replace(item, swapped=swapped)
-        yield item
+        with clock("compose"):
+            swapped = []
+            for face, y in zip(item.faces, item.swapped, strict=True):
+                each = weight_of(face)
+                if face.reference is not None and each > 0:
+                    y = with_reference(y, face.reference, each)
+                swapped.append(without_painted_hair(y, face.crop, face.landmarks))
+        yield replace(item, swapped=swapped)
 
 
 def match_colour(

@@ -14,6 +14,7 @@ from vidswap.digest import file_sha256
 from vidswap.errors import BadOptionError
 from vidswap.media.segments import remove_finished_work
 from vidswap.nets import Nets, load_nets
+from vidswap.people.plan import CastPlan
 from vidswap.people.source import SourceIdentity
 from vidswap.provenance.manifest import SwapFacts
 from vidswap.provenance.record import Provenance, files_used, recorded_settings, signing_key
@@ -43,6 +44,7 @@ class Worker:
         self._ranges_by = ranges_by
         self._nets: Nets | None = None
         self._wanted: object = None
+        self.plan: CastPlan | None = None  # that the last request's cast followed
 
     def run(
         self,
@@ -73,6 +75,7 @@ class Worker:
                 read_source(nets, sources, options) if options.cast is None
                 else load_cast(nets, target, output, sources, options)
             )  # fmt: skip
+        self.plan = source.plan if isinstance(source, Cast) else None
         files = source.files if isinstance(source, Cast) else files_used(sources, source.used)
         with clock("hash"):
             shown, digest = target_digest(target)

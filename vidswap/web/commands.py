@@ -140,16 +140,16 @@ def swapping(say: Listen, is_cancelled: Callable[[], bool]) -> Commands:
         from contextlib import closing
 
         from vidswap.media.picture import is_picture
+        from vidswap.report.cast import measure_cast
+        from vidswap.report.cast_page import cast_html
         from vidswap.report.measure import ReportOptions, load_report_nets, measure_clip
         from vidswap.report.page import page_html
+        from vidswap.swap.cast import plan_of
 
         if is_picture(request.target):
             raise NotAVideoError("a report measures clips; compare a picture with the slider")
-        swap = request.options
-        options = ReportOptions(
-            k_shot=swap.k_shot, face="largest" if swap.face == "all" else swap.face,
-            source_face=swap.source_face, start=swap.start, end=swap.end,
-        )  # fmt: skip
+        options = ReportOptions.of_swap(request.options)
+        plan = plan_of(request.target, request.sources, request.options)
 
         def progress(done: int, expected: int) -> None:
             if is_cancelled():
@@ -157,6 +157,10 @@ def swapping(say: Listen, is_cancelled: Callable[[], bool]) -> Commands:
             say({"frames": done, "expected": expected})
 
         with closing(load_report_nets(options)) as nets:
+            if plan is not None:
+                return cast_html(
+                    measure_cast(request.target, request.output, plan, options, progress, nets)
+                )
             found = measure_clip(
                 request.target, request.output, request.sources, options, progress, nets
             )
