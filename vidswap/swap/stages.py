@@ -31,7 +31,7 @@ from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.occlusion import visibility_maps
 from vidswap.faces.tracking import FaceTracker, TrackedFace
 from vidswap.media.frame import Frame
-from vidswap.nets import Nets, one_core
+from vidswap.nets import Nets, half_the_cores, one_core
 from vidswap.people.embedding import FaceSampler
 from vidswap.runtime.memory import ShrinkingBatches
 from vidswap.runtime.stage_clock import StageClock
@@ -258,7 +258,7 @@ def _generate_batch(
     items: list[FrameFaces], nets: Nets, batches: ShrinkingBatches, clock: StageClock
 ) -> list[FrameFaces]:
     faces = [face for item in items for face in item.faces]
-    with clock("generate"):
+    with clock("generate"), half_the_cores():
         swapped = batches(faces, lambda part: swap_faces(part, nets))
     results, used = [], 0
     for item in items:
