@@ -10,6 +10,12 @@ LayerFormat = Literal["exr", "exr-flat", "png"]
 RegionName = Literal["eyes", "mouth", "nose", "lower-face", "face", "glasses", "centre"]
 ContextVariantName = Literal["cascaded", "progan"]
 InpaintModelName = Literal["idgan", "latent", "swapinpaint"]
+SoundCodecName = Literal[
+    "copy", "aac", "opus", "mp3", "ac3", "eac3", "alac", "flac", "pcm_s16le", "pcm_s24le",
+    "pcm_f32le",
+]  # fmt: skip
+
+COPY_SOUND: SoundCodecName = "copy"
 
 # Earlier names of choices, still taken: name then, name now.
 FORMER_DETECTORS = {"mediapipe": "blazeface"}

@@ -173,3 +173,10 @@ class JobCancelledError(VidswapError):
     """A job was cancelled."""
 
     exit_code = 44
+
+
+class OutputInUseError(OutputNotWritableError):
+    """Another run is at work on the output."""
+
+    exit_code = 45
+    worth_a_retry = True

@@ -53,6 +53,7 @@ _MEANINGS = {
     42: "a job's worker process was killed",
     43: "a job took longer than --timeout-per-job",
     44: "a job was cancelled",
+    45: "another run is at work on the output",
 }
 _OF_VERIFY = {
     30: "verify: the file was changed after signing",

@@ -163,3 +163,27 @@ def test_absolute_paths_are_for_hosts_with_another_working_folder(
     (job,) = plan.jobs
     assert job.request.target == target_clip
     assert job.request.output == target_clip.parent / "o.mp4"
+
+
+def test_a_shot_list_makes_a_job_of_each_row(
+    tmp_path: Path, source_picture: Path, target_clip: Path
+) -> None:
+    shutil.copyfile(target_clip, tmp_path / "film.mp4")
+    shots = tmp_path / "edit.csv"
+    shots.write_text(
+        f"in,out,source,mask\n0,0.2,{source_picture},outline\n00:00:00:05,00:00:00:10,,\n"
+    )
+    wanted = ("batch", "plan", "--shots", shots, "--targets", tmp_path / "film.mp4", "-o",
+              f"{tmp_path}/out/{{target}}.{{n:02d}}{{ext}}")  # fmt: skip
+    refused = vidswap(*wanted)
+    assert refused.exit_code == 2 and "line 3 has no source" in refused.output
+    planned = vidswap(*wanted, source_picture)
+    assert planned.exit_code == 0, planned.output
+    one, two = (json.loads(line) for line in planned.output.splitlines())
+    assert one["options"] == {"start": 0.0, "end": 0.2, "mask": "outline"}
+    assert one["output"].endswith("film.01.mp4") and one["sources"] == [str(source_picture)]
+    assert two["options"] == {"start": 0.18, "end": 0.38}  # 25 frames a second, by the clip
+    shots.write_text("in,out,person,source\n0,1,p1,keep\n")
+    refused = vidswap(*wanted)
+    assert refused.exit_code == 2 and "vidswap people CAST --shots LIST" in refused.output
+    assert vidswap("batch", "plan", *wanted[4:]).exit_code == 2

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,10 @@ import pytest
 
 from tests.batch.fakes import fakes, manifest_of, times_done
 from tests.batch.test_film import fake_ranges, works
+from tests.media.clips import decoded_planes, frame_times, make_clip
+from tests.photographs import astronaut, grace_hopper
+from tests.swap_fixtures import moved
+from vidswap.batch.manifest import written_jsonl
 from vidswap.batch.ray_film import RayRangeWorkers
 from vidswap.batch.ray_run import LOCAL, RayOptions, run_batch_on_ray
 from vidswap.batch.run import BatchOptions, Event, run_batch
@@ -19,7 +25,11 @@ from vidswap.batch.state import state_folder_of
 from vidswap.batch.status import cancel_jobs, status_of
 from vidswap.batch.storage import Storage
 from vidswap.errors import BadOptionError, DiskFullError
-from vidswap.swap.ranges import RangeResult
+from vidswap.swap import ranges
+from vidswap.swap.options import SwapOptions
+from vidswap.swap.ranges import RangeProgress, RangeResult, RangeWork
+from vidswap.swap.request import SwapRequest
+from vidswap.swap.worker import swap_video
 
 ray = pytest.importorskip("ray")
 
@@ -130,3 +140,131 @@ def test_the_ranges_of_a_clip_are_swapped_by_the_cluster(tmp_path: Path, cluster
     assert {n: result.counts.frames for n, result in results.items()} == {0: 20, 1: 1, 2: 30}
     with pytest.raises(DiskFullError):
         list(swapper(works(tmp_path, [20, 3])))
+
+
+def two_shots(path: Path, frames: int, shift: int = 0) -> Path:
+    """Two people in turns, 30 frames each; `shift` makes clips differ."""
+    photos = (grace_hopper(), astronaut()[:300, 100:340])
+    return make_clip(
+        path, size=(192, 144), frames=frames, sound=["aac"], options={"crf": "12"},
+        picture=lambda n, width, height: moved(
+            photos[(n // 30 + shift) % 2], n % 30 + shift, width, height
+        ),
+    )  # fmt: skip
+
+
+def assert_same_clips(one: Path, other: Path) -> None:
+    assert frame_times(one) == frame_times(other)
+    for a, b in zip(decoded_planes(one), decoded_planes(other), strict=True):
+        assert all((x == y).all() for x, y in zip(a, b, strict=True))
+
+
+@pytest.fixture
+def real_options(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> SwapOptions:
+    """Options whose outputs are the same bits from run to run."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it for a worker of one CPU
+    return SwapOptions(
+        checkpoint=untrained, segment_frames=20, codec="ffv1", no_provenance="a test"
+    )
+
+
+def real_manifest(folder: Path, clips: list[Path], source: Path, options: SwapOptions) -> Path:
+    requests = [
+        SwapRequest.of([source], clip, folder / "out" / f"{clip.stem}.mkv", options)
+        for clip in clips
+    ]
+    path = folder / "jobs.jsonl"
+    path.write_text("".join(f"{line}\n" for line in written_jsonl(requests)))
+    return path
+
+
+def test_real_swaps_are_those_of_a_local_run_though_a_node_dies(
+    tmp_path: Path, cluster: Any, source_picture: Path, real_options: SwapOptions
+) -> None:
+    clips = [two_shots(tmp_path / f"{n}.mp4", 50, shift=n) for n in range(4)]
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    local = run_batch(
+        real_manifest(here, clips, source_picture, real_options), BatchOptions(jobs=2)
+    )
+    assert local.counts["done"] == 4
+    node = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    manifest, at_work = real_manifest(there, clips, source_picture, real_options), set[str]()
+    removed, finished = list[str](), list[str]()
+
+    def watch(event: Event) -> None:
+        if event.record is None:
+            return
+        if event.name == "done":
+            finished.append(event.record.id)
+        if event.name == "progress":
+            at_work.add(event.record.id)
+        if not removed and len(at_work - set(finished)) == 2:  # both nodes are at a clip
+            removed.append(event.record.id)
+            cluster.remove_node(node, allow_graceful=False)
+
+    result = run_batch_on_ray(manifest, RAY, BatchOptions(), watch)
+    assert removed and result.counts["done"] == 4 and len(set(finished)) == len(finished) == 4
+    begun = []
+    for job in status_of(manifest):
+        log = job.log.read_text()
+        begun.append(log.count(": begin "))
+        assert log.count(": done\n") == 1
+    assert sorted(begun) == [1, 1, 1, 2]  # the dead node's clip was begun anew
+    for clip in clips:
+        name = f"{clip.stem}.mkv"
+        assert_same_clips(here / "out" / name, there / "out" / name)
+    assert len(list((there / "out").iterdir())) == 4  # and no work left
+
+
+def test_a_real_swap_comes_from_a_store_and_goes_back(
+    tmp_path: Path, cluster: Any, source_picture: Path, target_clip: Path,
+    real_options: SwapOptions,
+) -> None:  # fmt: skip
+    store, weights = tmp_path / "store", real_options.checkpoint
+    assert weights is not None
+    (store / "in").mkdir(parents=True)
+    for file in (source_picture, target_clip, weights):
+        shutil.copy(file, store / "in" / file.name)
+    options = replace(real_options, checkpoint=Path("in") / weights.name)
+    request = SwapRequest.of(
+        [Path("in") / source_picture.name], Path("in") / target_clip.name,
+        Path("out") / f"{target_clip.stem}.mkv", options,
+    )  # fmt: skip
+    manifest = tmp_path / "jobs.jsonl"
+    manifest.write_text("".join(f"{line}\n" for line in written_jsonl([request])))
+    on_ray = RayOptions(address=LOCAL, storage=Storage(store.as_uri()))
+    assert run_batch_on_ray(manifest, on_ray).counts["done"] == 1
+    assert [store / path for path in (store / "out").iterdir()] == [store / request.output]
+    (tmp_path / "here").mkdir()
+    here = real_manifest(tmp_path / "here", [target_clip], source_picture, real_options)
+    assert run_batch(here).counts["done"] == 1
+    assert_same_clips(store / request.output, here.parent / request.output)
+    assert run_batch_on_ray(manifest, on_ray).skipped == 1
+
+
+def test_one_clip_by_a_cluster_is_that_of_one_worker_though_a_node_dies(
+    tmp_path: Path, cluster: Any, source_picture: Path, real_options: SwapOptions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(ranges, "shortest_range", lambda frames: 1)
+    clip = two_shots(tmp_path / "clip.mp4", 180)
+    node = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    workers, removed = RayRangeWorkers(RAY), list[int]()
+
+    def killing(found: Iterator[RangeWork]) -> Iterator[RangeProgress | RangeResult]:
+        for event in workers(found):
+            yield event
+            if not removed and isinstance(event, RangeResult):
+                removed.append(event.number)
+                cluster.remove_node(node, allow_graceful=False)
+
+    one, many = tmp_path / "one.mkv", tmp_path / "many.mkv"
+    swap_video([source_picture], clip, one, real_options)
+    result = swap_video([source_picture], clip, many, real_options, ranges_by=killing)
+    assert removed and result.frames == 180
+    assert_same_clips(one, many)
+    assert sorted(path.name for path in tmp_path.glob("*")) == ["clip.mp4", "many.mkv", "one.mkv"]

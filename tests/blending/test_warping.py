@@ -15,6 +15,7 @@ from vidswap.blending.warping import (
     FaceCrop,
     displacement,
     reference_view,
+    smile_beyond,
     warped_onto,
 )
 from vidswap.faces import mesh
@@ -138,6 +139,32 @@ def test_a_reference_has_open_eyes_for_open_ones_and_none_for_a_blink() -> None:
     assert max(shown(over, opened(frame, 0.3))) < 30
     assert max(shown(opened(over, 0.1), frame)) < 30
     assert all(60 < seen < 200 for seen in shown(over, opened(frame, 0.6)))
+
+
+def narrowed(shot: FaceCrop, share: float) -> FaceCrop:
+    """The mouth so much of its width."""
+    landmarks = shot.landmarks.copy()
+    lips = [*mesh.OUTER_LIPS, *mesh.INNER_LIPS]
+    middle = landmarks[lips, 0].mean()
+    landmarks[lips, 0] = middle + share * (landmarks[lips, 0] - middle)
+    return replace(shot, landmarks=landmarks)
+
+
+def test_the_folds_of_a_smile_are_not_shown_beside_a_mouth_that_does_not_smile() -> None:
+    smiling, frame = face((200, 150, 120), 90), face((210, 160, 130), 60)
+    pursed = narrowed(frame, 0.6)
+    shown = reference_view(smiling, frame)[..., 3].astype(float)
+    hidden = reference_view(smiling, pursed)[..., 3].astype(float)
+    assert (smile_beyond(smiling, frame), smile_beyond(smiling, pursed)) == (0.0, 1.0)
+    assert smile_beyond(pursed, smiling) == 0.0  # a wider smile than the photograph's
+    for corner in (mesh.RIGHT_MOUTH_CORNER, mesh.LEFT_MOUTH_CORNER):
+        x, y = np.rint(pursed.landmarks[corner]).astype(int)
+        x += 7 * np.sign(x - 128)
+        assert shown[y, x] > 200 and hidden[y, x] < 80
+    lip = np.rint(pursed.landmarks[[0, 13]].mean(axis=0)).astype(int)  # the lips stay
+    assert abs(hidden[lip[1], lip[0]] - shown[lip[1], lip[0]]) < 40
+    half_way = narrowed(frame, 0.82)
+    assert 0.0 < smile_beyond(smiling, half_way) < 1.0
 
 
 def test_hair_over_the_brow_is_not_shown_and_a_beard_is() -> None:

@@ -37,7 +37,8 @@ OTHERS: dict[str, Any] = {
     "reference": False,
     "colour_match": 0.1, "reference_weight": 0.25, "shape": 0.5, "detail": 0.5,
     "temporal_smoothing": 0.2, "start": 1.0, "end": 2.0, "codec": "ffv1", "crf": 30,
-    "preset": "medium", "match_bitrate": True, "device": "cuda",
+    "preset": "medium", "match_bitrate": True, "audio_codec": "aac", "audio_bitrate": 64,
+    "device": "cuda",
     "precision": "fp16", "batch_size": 2, "hwaccel": "cuda", "max_memory": 10**9,
     "max_vram": 10**9, "sign_key": Path("key.pem"), "sign_cert": Path("cert.pem"),
     "fps": 30.0, "first_frame": 1001, "colour_space": "linear",
@@ -67,7 +68,7 @@ RECORDED = (
         "only_faces",
         "face_clip",
     }
-) | {"no_provenance"}
+) | {"no_provenance", "audio_codec", "audio_bitrate"}
 
 
 def command(*names: str) -> click.Command:

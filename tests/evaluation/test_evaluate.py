@@ -115,7 +115,7 @@ def run(*arguments: object) -> Result:
 def test_untouched_targets_keep_everything_and_swap_nobody(
     faces: HeldOutFaces, judge: Judge, reader: SourceReader
 ) -> None:
-    quality, each = measure_held_out(faces, faces.targets, judge, reader, 0.1)
+    quality, each, _ = measure_held_out(faces, faces.targets, judge, reader, 0.1)
     assert quality.nearer_to_source == 0 and quality.cosine_to_target == pytest.approx(1)
     assert quality.cosine_to_source == pytest.approx(quality.target_to_source)
     assert quality.pose_degrees == quality.expression_percent == quality.face_lost == 0
@@ -128,7 +128,7 @@ def test_untouched_targets_keep_everything_and_swap_nobody(
 def test_the_sources_themselves_are_found_and_keep_nothing(
     faces: HeldOutFaces, judge: Judge, reader: SourceReader
 ) -> None:
-    quality, _ = measure_held_out(faces, faces.sources, judge, reader, 0.1)
+    quality, *_ = measure_held_out(faces, faces.sources, judge, reader, 0.1)
     assert quality.nearer_to_source == quality.retrieval_top1 == 1
     assert quality.cosine_to_source == pytest.approx(1)
     assert quality.ssim < 0.7 and quality.pose_degrees > 0.5
@@ -139,7 +139,7 @@ def test_a_smear_without_a_face_is_counted_as_lost(
     faces: HeldOutFaces, judge: Judge, reader: SourceReader
 ) -> None:
     grey = [np.full_like(target, 128) for target in faces.targets]
-    quality, each = measure_held_out(faces, [*grey[:1], *faces.targets[1:]], judge, reader, 0.1)
+    quality, each, _ = measure_held_out(faces, [*grey[:1], *faces.targets[1:]], judge, reader, 0.1)
     assert quality.face_lost == 0.25
     assert math.isnan(each["pose_degrees"][0]) and quality.pose_degrees == 0
 
@@ -152,11 +152,11 @@ def test_another_picture_of_the_person_stands_for_the_source_in_the_fairer_galle
         faces.sources, faces.targets, faces.landmarks, faces.source_landmarks, faces.mesh_index,
         darker, np.array([0], np.intp), False,
     )  # fmt: skip
-    quality, each = measure_held_out(album, faces.sources, judge, reader, 0.1)
+    quality, each, _ = measure_held_out(album, faces.sources, judge, reader, 0.1)
     assert quality.with_other == 1 and quality.retrieval_other_top5 == 1
     known = [not math.isnan(v) for v in each["retrieval_other_top1"]]
     assert known == [True, False, False, False]
-    without, _ = measure_held_out(faces, faces.sources, judge, reader, 0.1)
+    without, *_ = measure_held_out(faces, faces.sources, judge, reader, 0.1)
     assert math.isnan(without.retrieval_other_top1) and math.isnan(without.judge_top1)
 
 
@@ -167,7 +167,7 @@ def test_pairs_with_glasses_on_either_face_are_left_out(
     assert set(worn) == {False, True}  # the one photograph shows glasses, the other does not
     either = worn | with_glasses(faces.targets, faces.landmarks)
     assert 0 < either.sum() < 4
-    quality, each = measure_held_out(faces, faces.sources, judge, reader, 0.1)
+    quality, each, _ = measure_held_out(faces, faces.sources, judge, reader, 0.1)
     assert quality.without_glasses == 4 - either.sum() and quality.nearer_without_glasses == 1.0
     assert np.isnan(each["nearer_without_glasses"]).tolist() == either.tolist()
 

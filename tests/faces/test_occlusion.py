@@ -11,7 +11,13 @@ from vidswap.blending.mask import face_mask
 from vidswap.faces import mesh
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.blazeface_detector import AttentionMeshFinder, BlazeFaceDetector
-from vidswap.faces.occlusion import GLASSES, OTHER, occlusions, visibility_maps
+from vidswap.faces.occlusion import (
+    GLASSES,
+    OTHER,
+    occlusions,
+    visibility_maps,
+    without_brows,
+)
 from vidswap.faces.skin import uncovered_part
 from vidswap.training.augmentation import add_occluder
 
@@ -104,3 +110,24 @@ def test_what_is_clear_leaves_a_margin_around_what_is_not(aligned: dict[str, Ali
     assert visibility[sure].max() == 0.0
     assert visibility[0][cv2.dilate(sure[0].astype(np.uint8), np.ones((3, 3))) > 0].max() == 0.0
     assert visibility_maps([]).shape == (0, 128, 128)
+
+
+def test_the_end_of_a_brow_that_touches_the_hair_is_no_hair(aligned: dict[str, Aligned]) -> None:
+    landmarks = aligned["bare"][1]
+    columns, rows = np.meshgrid(np.arange(128), np.arange(128))
+    tail = landmarks[70] / 2.0
+    beside = (columns < tail[0] + 3).astype(np.float32)  # hair down to the end of the right brow
+    at = round(tail[1]), round(tail[0]) + 2
+    assert beside[at] == 1.0
+    assert without_brows(beside, landmarks)[at] < 0.1
+    away = np.hypot(columns - tail[0], rows - tail[1]) > 40
+    np.testing.assert_array_equal(without_brows(beside, landmarks)[away], beside[away])
+
+
+def test_a_fringe_and_a_hand_over_a_brow_stay_before_it(aligned: dict[str, Aligned]) -> None:
+    landmarks = aligned["bare"][1]
+    rows = np.mgrid[:128, :128][0]
+    fringe = (rows < landmarks[159, 1] / 2.0).astype(np.float32)  # down to the upper lid
+    np.testing.assert_array_equal(without_brows(fringe, landmarks), fringe)
+    hand = np.ones((128, 128), np.float32)
+    np.testing.assert_array_equal(without_brows(hand, landmarks), hand)

@@ -9,7 +9,6 @@ from PIL import Image
 from vidswap.errors import CodecError, NotAVideoError
 from vidswap.media import probe, read_marks, synthetic_metadata
 from vidswap.media.animated_picture import Animation, check_animated_suffix, is_animated
-from vidswap.media.picture import write_whole
 
 from .clips import moving_picture
 
@@ -44,12 +43,14 @@ def read(path: Path) -> tuple[list[np.ndarray], list[float], int]:
 
 def inverted(source: Path, out: Path) -> None:
     """Write an animation whose frames are inverted in a box, as a swap changes them."""
-    animation, images = Animation.of(source), []
+    animation = Animation.of(source)
+    writer = animation.writer(out, MARKS, overwrite=False)
     for picture in animation.pictures():
-        view = picture.frame.rgb.copy()
+        frame, view = picture.frame, picture.frame.rgb.copy()
         view[10:20, 12:30] = 255 - view[10:20, 12:30]
-        images.append(picture.image(out.suffix, view))
-    write_whole(out, animation.encoded(out.suffix, images, MARKS))
+        pixels = picture.pixels(out.suffix, view)
+        writer.write(pixels, frame.pts, frame.pts + frame.duration)
+    writer.close()
 
 
 @pytest.mark.parametrize("alpha", [False, True])
@@ -103,7 +104,7 @@ def test_stills_are_not_animated(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".tif"])
 def test_a_name_that_holds_one_frame_is_refused(tmp_path: Path, suffix: str) -> None:
     animated(tmp_path / "in.webp")
-    with pytest.raises(CodecError, match=r"animated \(5 frames\).*\.webp or \.png"):
+    with pytest.raises(CodecError, match=r"animated \(5 frames\).*\.webp, \.png, \.gif, \.mp4"):
         check_animated_suffix(tmp_path / "in.webp", tmp_path / f"out{suffix}")
     assert probe(tmp_path / "in.webp").frames == 5
 

@@ -194,6 +194,8 @@ def test_loops_beyond_those_of_webp_are_cut(tmp_path: Path) -> None:
     source = tmp_path / "a.png"
     frames[0].save(source, save_all=True, append_images=frames[1:], duration=50, loop=2**32 - 1)
     animation = Animation.of(source)
-    images = [p.image(".webp", p.frame.rgb) for p in animation.pictures()]
-    (tmp_path / "a.webp").write_bytes(animation.encoded(".webp", images, {}))
+    writer = animation.writer(tmp_path / "a.webp", {}, overwrite=False)
+    for picture in animation.pictures():
+        writer.write(picture.frame.rgb, picture.frame.pts, picture.frame.pts + 50)
+    writer.close()
     assert Animation.of(tmp_path / "a.webp").loops == 65_535

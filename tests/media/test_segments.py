@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from vidswap.commands.main import main
-from vidswap.errors import DiskFullError, OutputNotWritableError
+from vidswap.errors import DiskFullError, OutputInUseError, OutputNotWritableError
 from vidswap.media import VideoReader, VideoWriter, packet_file
 from vidswap.media.decoder import VideoReader as Reader
 from vidswap.media.packet_file import PacketFile, PacketWriter, reordering, shown_times
@@ -233,7 +233,7 @@ def test_two_runs_are_not_let_at_one_output(tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     with (
         SegmentFolder(output, FACTS),
-        pytest.raises(OutputNotWritableError, match="another run is at work on"),
+        pytest.raises(OutputInUseError, match="another run is at work on"),
     ):
         SegmentFolder(output, FACTS)
 
@@ -242,7 +242,7 @@ def test_nor_with_other_facts_nor_to_remove_what_the_other_does(tmp_path: Path) 
     output = tmp_path / "out.mp4"
     with SegmentFolder(output, FACTS) as folder:
         for fresh in (False, True):
-            with pytest.raises(OutputNotWritableError, match="another run is at work on"):
+            with pytest.raises(OutputInUseError, match="another run is at work on"):
                 SegmentFolder(output, {**FACTS, "crf": "30"}, fresh=fresh)
         remove_work(output)
         assert work_folders(output) == [folder.path]

@@ -1,5 +1,6 @@
 """What a picture has beyond 8-bit sRGB pixels: alpha, depth, profile, metadata; HEIC and AVIF."""
 
+import contextlib
 import io
 import sys
 from pathlib import Path
@@ -12,10 +13,18 @@ import tifffile
 from PIL import Image, ImageCms
 
 from vidswap.errors import MissingLibraryError, NotAVideoError
-from vidswap.media import is_picture, read_marks, read_picture, synthetic_metadata, write_picture
-from vidswap.media.picture import open_picture
+from vidswap.media import (
+    VideoReader,
+    is_picture,
+    read_marks,
+    read_picture,
+    synthetic_metadata,
+    write_picture,
+)  # fmt: skip
+from vidswap.media.picture import open_picture, picture_format
 
-from .clips import moving_picture
+from .clips import ffmpeg, moving_picture
+from .heic import grid_heic
 
 MARKS = synthetic_metadata("1.2.3", "ab" * 32, {"alpha": 0.08})
 BOX = np.s_[10:20, 12:30]
@@ -275,3 +284,63 @@ def test_heic_with_its_library_is_opened_by_it(
     with pytest.raises(NotAVideoError, match=r"phone\.heic is not a picture that can be read"):
         read_picture(tmp_path / "phone.heic")
     assert registered
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_heic_of_tiles_is_read_whole_and_upright(tmp_path: Path, turns: int) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    pixels = moving_picture(0, 300, 200)  # not whole tiles
+    (tmp_path / "phone.heic").write_bytes(grid_heic(pixels, heif, quarter_turns=turns))
+    view = read_picture(tmp_path / "phone.heic").rgb
+    assert view.shape == np.rot90(pixels, turns).shape
+    assert np.abs(view.astype(int) - np.rot90(pixels, turns)).mean() < 2
+    assert open_picture(tmp_path / "phone.heic").lost(tmp_path / "out.png") == []
+
+
+def test_a_heic_of_tiles_that_lacks_one_is_refused_or_read(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    content = grid_heic(moving_picture(0, 192, 128), heif)
+    for size in (len(content) - 40, len(content) // 2, 400, 100):
+        (tmp_path / "cut.heic").write_bytes(content[:size])
+        with contextlib.suppress(NotAVideoError):
+            assert read_picture(tmp_path / "cut.heic").rgb.shape == (128, 192, 3)
+
+
+def test_an_avif_under_the_common_brand_is_read_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = moving_picture(0, 64, 48)
+    Image.fromarray(pixels).save(tmp_path / "in.avif", quality=95)
+    content = (tmp_path / "in.avif").read_bytes()
+    (tmp_path / "in.avif").write_bytes(content.replace(b"ftypavif", b"ftypmif1", 1))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert picture_format(tmp_path / "in.avif") == "avif"
+    assert np.abs(read_picture(tmp_path / "in.avif").rgb.astype(int) - pixels).mean() < 3
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif"])
+def test_bits_that_are_not_read_are_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"in{suffix}"
+    if suffix == ".heic":
+        heif = pytest.importorskip("pillow_heif")
+        samples = np.repeat(moving_picture(0, 64, 48).astype("<u2") * 257, 1)
+        heif.from_bytes(mode="RGB;16", size=(64, 48), data=samples.tobytes()).save(path, quality=90)
+    else:
+        ffmpeg(
+            "-f", "lavfi", "-i", "testsrc=s=64x48", "-frames:v", "1", "-pix_fmt", "yuv420p10le",
+            "-c:v", "libaom-av1", "-still-picture", "1", "-cpu-used", "8", "-y", path,
+        )  # fmt: skip
+    assert any("10 bits a sample" in line for line in open_picture(path).lost(tmp_path / "a.png"))
+
+
+def test_an_animated_avif_is_a_clip(tmp_path: Path) -> None:
+    frames = [Image.fromarray(moving_picture(n, 64, 48)) for n in range(4)]
+    frames[0].save(
+        tmp_path / "in.avif", save_all=True, append_images=frames[1:], duration=100, quality=95
+    )
+    assert not is_picture(tmp_path / "in.avif")
+    with VideoReader(tmp_path / "in.avif") as reader:
+        got = list(reader)
+    assert [round(frame.seconds * 1000) for frame in got] == [0, 100, 200, 300]
+    for frame, wanted in zip(got, frames, strict=True):
+        assert np.abs(frame.rgb.astype(int) - np.asarray(wanted)).mean() < 4

@@ -296,6 +296,10 @@ def test_the_command_finds_assigns_and_tells(clip: Path, tmp_path: Path) -> None
     facts = json.loads(runner.invoke(main, ["people", str(folder), "--json"]).output)
     assert [person["id"] for person in facts["people"]] == ["p1", "p2"]
     assert (folder / SHEET).read_text().count("data:image/jpeg") >= 5
+    (tmp_path / "edit.csv").write_text("in,out,person,source\n00:00:00:04,0.4,p1,alice.jpg\n")
+    told = runner.invoke(main, ["people", str(folder), "--shots", str(tmp_path / "edit.csv")])
+    assert told.exit_code == 0 and "1 shot added to" in told.output
+    assert 'person = "p1"' in (folder / PLAN).read_text()
     for wrong, code in (
         ([str(folder), "--assign", "p2"], 2), ([str(folder), "--assign", "p9=keep"], 22),
         ([str(folder), "--assign", "p1=absent.jpg"], InputNotFoundError.exit_code),

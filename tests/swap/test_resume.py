@@ -24,7 +24,7 @@ import pytest
 from tests.media.clips import decoded_planes, frame_times, make_clip, sound_packets
 from tests.photographs import astronaut, grace_hopper
 from tests.swap_fixtures import moved
-from vidswap.errors import DiskFullError, OutputNotWritableError
+from vidswap.errors import DiskFullError, OutputInUseError
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.segments import SegmentFolder, work_folders
 from vidswap.swap import job as swap
@@ -290,7 +290,7 @@ def test_a_second_run_on_the_same_output_is_refused(
     facts = json.loads((folder / "manifest.json").read_bytes())["facts"]
     with (
         SegmentFolder(out, facts),
-        pytest.raises(OutputNotWritableError, match="another run is at work"),
+        pytest.raises(OutputInUseError, match="another run is at work"),
     ):
         swap_video([source_picture], clip, out, options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.marks import read_marks
 from vidswap.media.probe import probe
 from vidswap.media.sequence_picture import read_sequence_picture
+from vidswap.report.frames import PairedClips
 from vidswap.swap.options import SwapCounts, SwapOptions, SwapResult
 from vidswap.swap.worker import swap_video
 
@@ -225,12 +227,31 @@ def test_info_and_preview_of_a_sequence(
     assert cv2.imread(str(out)).shape == (SIZE[1], 2 * SIZE[0], 3)
 
 
-@pytest.mark.parametrize("more", [["--dry-run"], ["--report", "r.html"]])
-def test_what_is_not_for_sequences_says_so(
-    tmp_path: Path, deep: Path, source_picture: Path, untrained: Path, more: list[str]
+def test_a_dry_run_says_what_becomes_of_frames_and_writes_none(
+    tmp_path: Path, deep: Path, source_picture: Path, untrained: Path
 ) -> None:
-    words = ["run", source_picture, deep, "-o", tmp_path / "out", "--checkpoint", untrained, *more]
+    words = ["run", source_picture, deep, "-o", tmp_path / "a.%04d.jpg", "--dry-run",
+             "--json", "--checkpoint", untrained]  # fmt: skip
     result = CliRunner().invoke(main, list(map(str, words)))
-    assert result.exit_code == 2
-    assert more[0] in result.stderr
-    assert not (tmp_path / "out").exists()
+    assert result.exit_code == 0, result.output
+    plan = json.loads(result.output)
+    assert plan["target"]["frames"] == len(list(deep.iterdir()))
+    assert (plan["target"]["width"], plan["target"]["height"]) == SIZE
+    assert plan["output"]["encoder"] == ".jpg frames" and plan["output"]["signed_by"] is None
+    assert plan["faces"]["chosen"] > 0 and plan["estimate"]["bytes"] > 0
+    assert any("16 bits a sample (.jpg files have 8)" in line for line in plan["warnings"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_are_measured_beside_the_targets(
+    tmp_path: Path, deep: Path, source_picture: Path, untrained: Path
+) -> None:
+    page, out = tmp_path / "r.html", tmp_path / "out"
+    words = ["run", source_picture, deep, "-o", out, "--report", page, "--checkpoint", untrained]
+    result = CliRunner().invoke(main, list(map(str, words)))
+    assert result.exit_code == 0, result.output
+    assert "data:image" in page.read_text()
+    with PairedClips(deep, out) as pairs:
+        seen = list(pairs)
+    assert pairs.missing == 0 and len(seen) == len(list(deep.iterdir()))
+    assert any((pair.target != pair.swapped).any() for pair in seen)

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.media.clips import make_clip
+from tests.photographs import astronaut, grace_hopper
 from tests.swap_fixtures import CLIP_FRAMES
 from vidswap.errors import BadOptionError, NoFaceInSourceError
 from vidswap.media.decoder import VideoReader
@@ -25,8 +27,19 @@ from vidswap.swap.worker import Worker
 from vidswap.web.frames import Target, as_png, thumbnail
 from vidswap.web.layers import LAYERS
 from vidswap.web.looking import LEAD, Looker
+from vidswap.web.settings import SEEN
 
 AT = 5
+HOPPER = 140, 80, 250  # left, top and width of her face
+# Of each setting of the page another value. A test of their own have checkpoint and cast.
+CHANGES: dict[str, dict[str, object]] = {
+    "mask": {"mask": "square"}, "reference": {"reference": False},
+    "reference_weight": {"reference_weight": 0.3}, "shape": {"shape": 0.0},
+    "detail": {"detail": 0.0}, "colour_match": {"colour_match": 0.1},
+    "temporal_smoothing": {"temporal_smoothing": 0.0}, "face": {"face": "all"},
+    "source_face": {"source_face": "largest"}, "k_shot": {"k_shot": 2},
+}  # fmt: skip
+SAME_HERE = ("face", "source_face", "k_shot")  # of one person in one photograph
 
 
 def quiet(words: str) -> None:
@@ -73,6 +86,58 @@ def test_looking_closely_at_frames_gives_the_pixels_of_the_run(
     assert any(
         not np.array_equal(one, frame.rgb) for one, frame in zip(looked, frames, strict=True)
     )
+
+
+@pytest.fixture(scope="module")
+def close_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A source and a clip whose faces are larger than the generator's crop, and finer."""
+    folder = tmp_path_factory.mktemp("close-up")
+    grain = np.random.default_rng(0).normal(0, 9, (560, 480, 1))
+
+    def enlarged(photo: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
+        part = photo[top : top + side * 7 // 6, left : left + side]
+        large = cv2.resize(part, (480, 560), interpolation=cv2.INTER_CUBIC)
+        return np.clip(large + grain, 0, 255).astype(np.uint8)
+
+    source, clip = folder / "source.png", folder / "clip.mkv"
+    cv2.imwrite(str(source), enlarged(astronaut(), 140, 10, 170)[:, :, ::-1])
+    make_clip(
+        clip, picture=lambda n, *_: np.roll(enlarged(grace_hopper(), *HOPPER), 2 * n, axis=1),
+        size=(480, 560), frames=3, codec="ffv1",
+    )  # fmt: skip
+    return source, clip
+
+
+@pytest.mark.parametrize("name", ["default", *CHANGES])
+def test_the_frame_of_the_page_is_the_frame_of_the_run(
+    worker: Worker, untrained: Path, close_up: tuple[Path, Path], tmp_path: Path, name: str
+) -> None:
+    source, clip = close_up
+    options = SwapOptions(
+        checkpoint=untrained, precision="fp32", temporal_smoothing=0.5, no_provenance="a test"
+    )
+    changed = replace(options, **CHANGES.get(name, {}))  # type: ignore[arg-type]
+    request = SwapRequest.of([source], clip, tmp_path / "f.%04d.png", changed)
+    looker = Looker(worker)
+    told = looker.look(request, 2, lead=True, encoded=False, tell=quiet)
+    worker.run(request)
+    lead = 0 if changed.temporal_smoothing == 0 else 2
+    if lead == 0:  # then the page shows the frame as a run that begins with it
+        at = replace(changed, start=2 / 25)
+        worker.run(SwapRequest.of([source], clip, tmp_path / "g.%04d.png", at))
+    of_the_run = tmp_path / (f"f.{3:04d}.png" if lead else f"g.{1:04d}.png")
+    seen = pixels(looker.layer(told["id"], "after"))
+    assert np.array_equal(seen, pixels(of_the_run.read_bytes())[..., :3])
+    if name != "default":
+        plain = looker.look(
+            replace(request, options=options), 2, lead=True, encoded=False, tell=quiet
+        )
+        differs = not np.array_equal(seen, pixels(looker.layer(plain["id"], "after")))
+        assert differs == (name not in SAME_HERE)
+
+
+def test_every_setting_that_the_page_shows_is_tried() -> None:
+    assert set(CHANGES) | {"checkpoint", "cast"} == SEEN
 
 
 def test_a_look_has_layers_that_lie_where_the_face_is(

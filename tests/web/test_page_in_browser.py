@@ -81,6 +81,7 @@ def test_what_is_no_picture_is_named_in_a_sentence(browser: Browser, home: Path)
     browser.wait_for(is_shown("error"))
     words = text(browser, "error")
     assert "no decoder here reads" in words and words.endswith(".")
+    assert "/" not in words  # where the page keeps a dropped file is nothing to its user
     browser.click("#sources button")
     browser.wait_for("document.querySelectorAll('#sources li').length === 0")
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from vidswap.batch.manifest import Job, collisions
 from vidswap.errors import BadOptionError, InputNotFoundError, VidswapError
+from vidswap.people.shot_list import Shot
 from vidswap.runtime.text import shown
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.request import SwapRequest
@@ -149,6 +150,50 @@ def plan_jobs(
             request = SwapRequest((), target, made, replace(options, cast=own[0]))
         else:
             request = SwapRequest(own, target, made, options)
+        jobs.append(Job(number, _absolute(request) if absolute else request))
+    return BatchPlan(tuple(jobs), tuple(sorted([*collisions(jobs), *impossible(jobs)])))
+
+
+def plan_shots(
+    shots: Sequence[Shot],
+    sources: Sequence[Path],
+    targets: Sequence[str],
+    output: str,
+    options: SwapOptions | None = None,
+    *,
+    absolute: bool = False,
+) -> BatchPlan:
+    """A job per shot of a list: its range of its target, with its source and settings.
+
+    A row that names no source gets `sources`; one that names no target needs a single one in
+    `targets`. Raises BadOptionError, InputNotFoundError.
+    """
+    found = targets_of(targets)
+    by_name = {name: target for target in found for name in (target.stem, target.name, str(target))}
+    from vidswap.media.sequence import is_sequence
+
+    options = options or SwapOptions()
+    jobs = []
+    for number, shot in enumerate(shots, 1):
+        if shot.person:
+            raise BadOptionError(
+                f"line {shot.line} is about {shown(shot.person)}, and a job swaps one person; "
+                "write the list into a cast (vidswap people CAST --shots LIST), and plan that with "
+                "--pair cast"
+            )
+        target = by_name.get(shot.target) if shot.target else found[0]
+        if target is None or (not shot.target and len(found) > 1):
+            raise BadOptionError(
+                f"line {shot.line}: target {shown(shot.target)} is not one of --targets; name one "
+                f"of {', '.join(t.name for t in found[:8])}"
+            )
+        own = tuple(sources) if shot.sources is None else shot.sources
+        if not own:
+            raise BadOptionError(f"line {shot.line} has no source; name one there, or SOURCES")
+        # The frame rate of the list's time codes is no option of a clip.
+        fps = options.fps if is_sequence(target) else None
+        settings = replace(options, fps=fps, start=shot.start, end=shot.end, **shot.settings)
+        request = SwapRequest(own, target, output_of(output, own, target, number), settings)
         jobs.append(Job(number, _absolute(request) if absolute else request))
     return BatchPlan(tuple(jobs), tuple(sorted([*collisions(jobs), *impossible(jobs)])))
 

@@ -30,6 +30,11 @@ STRETCHED = (0.1, 0.3)
 # which on they are; and the opening below which the source's own count as shut.
 EYES_AS_OPEN = (0.45, 0.75)
 SHUT = 0.1
+# How many times as wide as the target's a source's mouth is, up to which the folds beside a smile
+# are shown, and from which on they are not; and where they are, in distances of the eyes: so far
+# beyond the corners, and so large.
+SMILE = (1.1, 1.35)
+FOLDS_BEYOND, FOLDS = 0.1, 0.2
 LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
 _PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -147,7 +152,10 @@ def warped_part(
     part = covered_part(frame.landmarks, REFERENCE_REACH, half)
     part *= skin * _unstretched(field_)
     eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks, half)
-    part *= 1.0 - np.maximum(between_lips(frame.landmarks, half), eyes)
+    hidden = np.maximum(between_lips(frame.landmarks, half), eyes)
+    if (smile := smile_beyond(face, frame)) > 0.0:
+        hidden = np.maximum(hidden, smile * beside_mouth(frame.landmarks, half))
+    part *= 1.0 - hidden
     if frame.visibility is not None:
         part *= frame.visibility
     return warped, part * np.float32(alike), skin, field_
@@ -209,6 +217,36 @@ def eyes_alike(face: FaceCrop, frame: FaceCrop) -> float:
     shut, wide = EYES_AS_OPEN
     alike = np.clip((wanted / max(own, 1e-3) - shut) / (wide - shut), 0.0, 1.0)
     return float(alike * np.clip((own - SHUT) / SHUT, 0.0, 1.0))
+
+
+def smile_beyond(face: FaceCrop, frame: FaceCrop) -> float:
+    """How far, 0 to 1, `face` smiles where `frame` does not, so that its folds do not belong."""
+    own, wanted = (_mouth_width(shot.landmarks) for shot in (face, frame))
+    least, most = SMILE
+    return float(np.clip((own / max(wanted, 1e-3) - least) / (most - least), 0.0, 1.0))
+
+
+def _mouth_width(landmarks: Points) -> float:
+    """In distances of the outer corners of the eyes."""
+    mouth = landmarks[mesh.LEFT_MOUTH_CORNER] - landmarks[mesh.RIGHT_MOUTH_CORNER]
+    eyes = landmarks[mesh.LEFT_EYE_CORNERS[0]] - landmarks[mesh.RIGHT_EYE_CORNERS[0]]
+    return float(np.linalg.norm(mouth) / max(float(np.linalg.norm(eyes)), 1.0))
+
+
+def beside_mouth(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:
+    """Where a smile folds the skin beside the lips (size, size), 0 to 1."""
+    ends = landmarks[[mesh.RIGHT_MOUTH_CORNER, mesh.LEFT_MOUTH_CORNER]]
+    eyes = landmarks[mesh.LEFT_EYE_CORNERS[0]] - landmarks[mesh.RIGHT_EYE_CORNERS[0]]
+    unit = float(np.linalg.norm(eyes))
+    outwards = ends - ends[::-1]
+    outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1.0)
+    folds = np.zeros((size, size), np.float32)
+    for centre in sixteenths(ends + FOLDS_BEYOND * unit * outwards, size):
+        radius = round(16.0 * FOLDS * unit * size / SIZE)
+        cv2.circle(folds, centre.tolist(), radius, 1.0, -1, cv2.LINE_8, 4)
+    lips = sixteenths(landmarks[list(mesh.OUTER_LIPS)], size)
+    cv2.fillPoly(folds, [lips], 0.0, cv2.LINE_8, 4)
+    return _softened(folds, 3.0)
 
 
 def within_lids(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import click
 
 from vidswap.commands.batch_progress import BatchBar
 from vidswap.commands.command import OTHER, PATH, CommandGroup, option_in
-from vidswap.commands.messages import say
+from vidswap.commands.messages import say, say_line
 from vidswap.commands.options import SizeType, options_from
 from vidswap.commands.settings import settings_option
 from vidswap.errors import BadOptionError, JobsFailedError, OutputExistsError
@@ -22,6 +23,7 @@ from vidswap.swap.options import SwapOptions
 
 if TYPE_CHECKING:
     from vidswap.batch.run import BatchResult
+    from vidswap.people.shot_list import Shot
 
 _WATCH_SECONDS = 2.0
 
@@ -41,7 +43,7 @@ def batch() -> None:
 
 
 @batch.command("plan", modules=("vidswap.batch.plan",))
-@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.argument("sources", nargs=-1, type=PATH)
 @_jobs(
     "--targets",
     multiple=True,
@@ -56,6 +58,12 @@ def batch() -> None:
     show_default=True,
     help="Which sources go onto which targets: all onto all; first onto first; by equal name; or "
     "cast folders by equal name.",
+)
+@_jobs(
+    "--shots",
+    type=PATH,
+    metavar="LIST",
+    help="A job per row of LIST (.csv, or .edl of CMX 3600): in, out, source, target, settings.",
 )
 @_jobs(
     "-o",
@@ -75,6 +83,7 @@ def plan(
     sources: tuple[Path, ...],
     targets: tuple[str, ...],
     pair: Any,
+    shots: Path | None,
     output: str,
     as_csv: bool,
     absolute: bool,
@@ -89,10 +98,16 @@ def plan(
     be, and print nothing then.
     """
     from vidswap.batch.manifest import raise_if_any, written_csv, written_jsonl
-    from vidswap.batch.plan import plan_jobs
+    from vidswap.batch.plan import plan_jobs, plan_shots
 
     options = SwapOptions(**settings)
-    found = plan_jobs(sources, targets, output, pair, options, absolute=absolute)
+    if shots is not None:
+        listed = _shots(shots, options, targets)
+        found = plan_shots(listed, sources, targets, output, options, absolute=absolute)
+    elif sources:
+        found = plan_jobs(sources, targets, output, pair, options, absolute=absolute)
+    else:
+        raise BadOptionError("give SOURCES, or --shots LIST, whose rows name them")
     jobs, errors = found.jobs, found.errors
     if skip_existing:
         jobs = tuple(job for job in jobs if not job.request.output.exists())
@@ -110,6 +125,19 @@ def plan(
     written = written_csv if as_csv else written_jsonl
     for line in written(job.request for job in jobs):
         click.echo(line)
+
+
+def _shots(path: Path, options: SwapOptions, targets: Sequence[str]) -> Sequence[Shot]:
+    """The shots of a list; by default time codes count the first target's own frames."""
+    from vidswap.batch.plan import targets_of
+    from vidswap.media.probe import probe
+    from vidswap.people.shot_list import read_shots
+    from vidswap.swap.look import look_options
+
+    fps = options.fps
+    if fps is None and (found := targets_of(targets)) and found[0].is_file():
+        fps = probe(found[0]).fps or None
+    return read_shots(path, look_options(), fps)
 
 
 @batch.command("run", modules=("vidswap.batch.run",))
@@ -269,7 +297,7 @@ def retry(manifest: Path, jobs: tuple[str, ...]) -> None:
     from vidswap.batch.status import retry_jobs
 
     queued = retry_jobs(manifest, jobs)
-    say(f"{len(queued)} jobs queued; do them with vidswap batch run {manifest}")
+    say_line(f"{len(queued)} jobs queued; do them with vidswap batch run {manifest}")
 
 
 @batch.command("cancel", modules=("vidswap.batch.status",))
@@ -377,7 +405,7 @@ def watch(
         template=template, settle=settle,
     )  # fmt: skip
     options = BatchOptions(jobs=jobs, gpus=_gpus(gpus), retries=retries)
-    with BatchBar(None, silent=quiet or as_json, events=as_json) as bar:
+    with BatchBar(None, silent=quiet or as_json, events=as_json, row="clip") as bar:
         result = watch_folder(watched, options, bar.show, once=once)
     if as_json:
         click.echo(json.dumps(result.to_dict()))

@@ -68,6 +68,11 @@ def say(text: str) -> None:
     click.echo(printable(text))
 
 
+def say_line(text: str) -> None:
+    """Print one line on stdout, whatever names are in it."""
+    click.echo(escaped(text))
+
+
 def log_failure(error: BaseException) -> None:
     """Put an error that the user is told in the log file as well, with its traceback."""
     words = " ".join(f"{type(error).__name__}: {error}".split())

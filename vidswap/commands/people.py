@@ -77,6 +77,12 @@ def identity(
 @click.argument("assignments", nargs=-1, metavar="[pN=SOURCE]...")
 @_output_file(help="Folder for the cast.", metavar="FOLDER")
 @_output("--assign", is_flag=True, help="Write sources of people into the plan: p1=a.vsid p2=b/.")
+@_output(
+    "--shots",
+    type=PATH,
+    metavar="LIST",
+    help="Write the shots of LIST (.csv, or .edl of CMX 3600) into the plan.",
+)
 @_output("--csv", "csv_file", type=PATH, help="Write the appearances of everybody as CSV.")
 @options_from(SwapOptions, ("detector", "hwaccel", "fps", "colour_space", "overwrite", "resume"))
 @_output("--json", "as_json", is_flag=True, help="Print the people as JSON.")
@@ -86,6 +92,7 @@ def people(
     assignments: tuple[str, ...],
     output: Path | None,
     assign: bool,
+    shots: Path | None,
     csv_file: Path | None,
     as_json: bool,
     quiet: bool,
@@ -100,6 +107,7 @@ def people(
     \b
     vidswap people film.mp4 -o cast/
     vidswap people cast/ --assign p1=alice.vsid p2=bob/
+    vidswap people cast/ --shots edit.edl
     """
     from vidswap.people.plan import PLAN, TRACKS, read_plan
     from vidswap.swap.first_pass import find_people
@@ -128,7 +136,12 @@ def people(
                 progress=bar.show,
             )  # fmt: skip
     plan = read_plan(folder, look_options())
-    if assign or not is_cast:
+    if shots is not None:
+        added = _add_shots(plan, shots, options.fps)
+        plan = read_plan(folder, look_options())
+        if not quiet and not as_json:
+            say(f"{shots}: {added} {'shot' if added == 1 else 'shots'} added to {folder / PLAN}")
+    if assign or shots is not None or not is_cast:
         write_sheet(plan)
     if csv_file is not None:
         _write_csv(plan, csv_file, options.overwrite)
@@ -155,6 +168,18 @@ def _assign(folder: Path, assignments: Sequence[str]) -> None:
             given = _from(folder, Path(given))
         changes[person] = {"source": given}
     edit_plan(folder, changes)
+
+
+def _add_shots(plan: CastPlan, path: Path, fps: float | None) -> int:
+    """Write the shots of a list into the plan; by default the clip's own frames are counted."""
+    from vidswap.people.shot_list import read_shots, write_shots
+    from vidswap.swap.look import look_options
+
+    clip = plan.tracks.clip
+    if fps is None and clip.frames > 1 and clip.seconds > 0:
+        fps = (clip.frames - 1) / clip.seconds
+    settings = look_options()
+    return write_shots(plan.folder, read_shots(path, settings, fps), settings)
 
 
 def _from(folder: Path, path: Path) -> str:

@@ -68,9 +68,12 @@ class ProgressLines:
 
     def line(self, seconds: float) -> str:
         """What is shown `seconds` after the beginning."""
-        rate = (self.n - self._initial) / seconds
-        words = [f"{self.n:g} / {self.total:g} {self._unit}s" if self.total else
-                 f"{self.n:g} {self._unit}s", f"{rate:.1f} {self._unit}s/s"]  # fmt: skip
+        rate, done = (self.n - self._initial) / seconds, f"{self.n:.1f}".removesuffix(".0")
+        words = [f"{done} / {self.total} {self._unit}s" if self.total else f"{done} {self._unit}s"]
+        if rate >= 1:
+            words.append(f"{rate:.1f} {self._unit}s/s")
+        elif rate > 0:
+            words.append(f"{1 / rate:.1f} s/{self._unit}")
         if self.total and rate > 0:
             left = timedelta(seconds=round(max(0.0, self.total - self.n) / rate))
             words.append(f"{left} left")

@@ -250,10 +250,11 @@ def _measure(
     from contextlib import closing
 
     from vidswap.media.container import check_input
+    from vidswap.media.sequence import is_pattern
     from vidswap.report.measure import load_report_nets, measure_clip
 
     for path in (target, *swaps, *source):
-        if not path.is_dir():
+        if not path.is_dir() and not is_pattern(path):
             check_input(path)
     with closing(load_report_nets(options)) as nets:
         reports = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from vidswap.commands.command import PATH, Command, option_in
-from vidswap.commands.messages import say, warn
+from vidswap.commands.messages import say, say_line, warn
 from vidswap.commands.options import options_from
 from vidswap.commands.progress import CountBar, SwapBar, TuneBar
 from vidswap.commands.report import check_outputs, report_run
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 # What of a run shows in one frame.
 PREVIEWED = (
     "k_shot", "source_face", "face", "cast", "detector", "checkpoint", "mask", "reference",
-    "reference_weight", "shape", "colour_match", "fps", "colour_space", "device", "precision",
-    "overwrite",
+    "reference_weight", "shape", "detail", "colour_match", "fps", "colour_space", "device",
+    "precision", "overwrite",
 )  # fmt: skip
 
 MOST_SPANS = 4  # of a person that the summary tells
@@ -110,13 +111,10 @@ def run(
         say(json.dumps(plan.to_dict(), indent=2) if as_json else describe(plan))
         return
     from vidswap.swap.request import SwapRequest
+    from vidswap.swap.target import output_frames
     from vidswap.swap.worker import Worker
 
     if report is not None:
-        from vidswap.media.sequence import is_pattern, is_sequence
-
-        if is_sequence(target) or is_pattern(output):
-            raise BadOptionError("--report measures clips and pictures; leave it out")
         check_outputs([report], [target, output, *sources], options.overwrite)
     request = SwapRequest.of(sources, target, output, options)
     with (
@@ -126,6 +124,8 @@ def run(
         result = worker.run(request, bar.show)
     _log_result(result)
     if report is not None:
+        if (frames := output_frames(target, output)) is not None:
+            request = replace(request, output=frames.folder / frames.pattern)
         report_run(request, report, worker.plan, silent=quiet or as_json)
     for warning in result.warnings:
         warn(warning, silent=as_json)
@@ -184,12 +184,12 @@ def _summary(result: SwapResult) -> str:
         f"({rate:.1f} frames/s), peak memory {result.peak_memory_mib:.0f} MiB",
         f"source: {len(result.source_frames_used)} frame(s) used",
     ]
-    lines += [escaped(line) for line in people_lines(result)]
+    lines += people_lines(result)
     if result.frames_kept:
         lines.append(f"resumed after {result.frames_kept} frames of an earlier run")
     left_out = result.source_frames_left_out
-    lines += [escaped(f"  left out {name}: {reason}") for name, reason in left_out]
-    return "\n".join(lines)
+    lines += [f"  left out {name}: {reason}" for name, reason in left_out]
+    return "\n".join(map(escaped, lines))
 
 
 def people_lines(result: SwapResult) -> list[str]:
@@ -244,11 +244,11 @@ def preview(
             raise BadOptionError("--at shows one frame, and --cast a frame of each shot; give one")
         shown, left_out = preview_cast(sources, target, output, SwapOptions(**settings))
         more = f"; {left_out} more are not shown" if left_out else ""
-        say(f"{output}: {shown} appearance(s), before and after{more}")
+        say_line(f"{output}: {shown} appearance(s), before and after{more}")
         return
     _required(context, sources=sources, target=target, output=output)
     seconds = preview_frame(sources, target, output, at, SwapOptions(**settings))
-    say(f"{output}: {target} at {seconds:.2f} s, before and after")
+    say_line(f"{output}: {target} at {seconds:.2f} s, before and after")
 
 
 @click.command(cls=Command, modules=("vidswap.swap.inpaint_job",))
@@ -295,7 +295,7 @@ def inpaint(
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     elif not quiet:
-        say(
+        say_line(
             f"{result.output}: {result.frames} frames, {result.faces_filled} faces filled by "
             f"{result.model}, {result.frames_without_face} frames without, {result.seconds:.1f} s, "
             f"peak memory {result.peak_memory_mib:.0f} MiB"
@@ -326,7 +326,7 @@ def context(
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     elif not quiet:
-        say(
+        say_line(
             f"{result.output}: {result.pictures} pictures of {result.faces} faces, "
             f"{result.variant}, {result.seconds:.1f} s"
         )
@@ -365,9 +365,11 @@ def tune(
         click.echo(json.dumps(result.to_dict(), indent=2))
     elif not quiet:
         stopped = ", interrupted" if result.interrupted else ""
-        say(
+        say_line(
             f"{result.output}: {result.images} images in {result.minutes:.1f} min{stopped}, from "
-            f"{result.source_shots} faces of the source and {result.target_shots} of the target\n"
+            f"{result.source_shots} faces of the source and {result.target_shots} of the target"
+        )
+        say_line(
             f"use it: vidswap run {' '.join(map(str, sources))} {target} -o OUTPUT "
             f"--checkpoint {result.output}"
         )

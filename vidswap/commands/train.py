@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from vidswap.commands.command import OTHER, PATH, CommandGroup, option_in
+from vidswap.commands.messages import say_line
 
 _run, _training = option_in("Run"), option_in("Training")
 _output, _option = option_in("Output"), option_in(OTHER)
@@ -86,7 +87,7 @@ def train_apgan(config: str, quiet: bool, **settings: Any) -> None:
     settings = {name: value for name, value in settings.items() if value is not None}
     result = train(TrainJob(config=read_config(config), **settings), show)
     if not quiet and os.environ.get("RANK", "0") == "0":
-        click.echo(
+        say_line(
             f"{settings['run']}: {result.images} images in {result.steps} steps, "
             f"{result.seconds / 60:.1f} min, stepped back {result.steps_back} times"
         )
@@ -124,7 +125,7 @@ def train_inpainter_command(quiet: bool, **settings: Any) -> None:
     settings = {name: value for name, value in settings.items() if value is not None}
     result = train_inpainter(InpaintJob(**settings), show)
     if not quiet and os.environ.get("RANK", "0") == "0":
-        click.echo(
+        say_line(
             f"{settings['run']}: {result.images} images in {result.steps} steps, "
             f"{result.seconds / 60:.1f} min, stepped back {result.steps_back} times"
         )
@@ -144,7 +145,7 @@ def train_export(run: Path, output: Path) -> None:
     images = export_inpainter(run, output)
     if images is None:
         images = export_generator(run, output)
-    click.echo(f"{output}: {images} images")
+    say_line(f"{output}: {images} images")
 
 
 @train.command("pack", modules=("vidswap.training.parts",))
@@ -162,7 +163,7 @@ def train_pack(output: Path, **settings: Any) -> None:
 
     for pack in pack_training(output=output, **settings):
         size = sum(path.stat().st_size for path in pack.rglob("*") if path.is_file())
-        click.echo(f"{pack}: {size / 2**20:.1f} MiB")
+        say_line(f"{pack}: {size / 2**20:.1f} MiB")
 
 
 @train.command("export-state", modules=("vidswap.training.parts",))
@@ -174,7 +175,7 @@ def train_export_state(run: Path, output: Path, part_mib: float) -> None:
     from vidswap.training.parts import export_state
 
     for path in export_state(run, output, part_mib):
-        click.echo(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
+        say_line(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
 
 
 @train.command("import-state", modules=("vidswap.training.parts",))
@@ -184,7 +185,7 @@ def train_import_state(parts: Path, run: Path) -> None:
     """Replace the state of a run by the weights in PARTS."""
     from vidswap.training.parts import import_state
 
-    click.echo(f"{run}: {import_state(parts, run)} images")
+    say_line(f"{run}: {import_state(parts, run)} images")
 
 
 @click.group(cls=CommandGroup)

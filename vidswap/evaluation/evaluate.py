@@ -155,9 +155,10 @@ def _held_out(
     """The report's part on held-out faces: measures, and each pair's own values; and the sheet."""
     swaps, seconds = swap_held_out(faces, nets, swap.mask, shape=swap.shape)
     reader = SourceReader.of(nets)
-    quality, each = measure_held_out(faces, swaps, judge, reader, seconds)
+    quality, each, kinds = measure_held_out(faces, swaps, judge, reader, seconds)
     triples = list(zip(faces.sources, faces.targets, swaps, strict=True))
-    return {"measures": asdict(quality), "each": each}, held_out_sheet(triples)
+    part = {"measures": asdict(quality), "each": each, "kinds": kinds}
+    return part, held_out_sheet(triples)
 
 
 def _clips(

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
+from vidswap.blending.hairline import without_painted_hair
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.blending.reference import FusedReference, ReferenceShot, clarity, with_reference
@@ -20,6 +21,7 @@ from vidswap.blending.reshaping import Reshaper
 from vidswap.blending.warping import FaceCrop
 from vidswap.choices import DEFAULT_REFERENCE_WEIGHT, DEFAULT_SHAPE
 from vidswap.evaluation.clips import meshes_alike
+from vidswap.evaluation.difficulty import kinds_of_pairs
 from vidswap.evaluation.judge import Crops, Judge
 from vidswap.evaluation.pairs import held_out_pairs
 from vidswap.faces.boundary_map import draw_boundary_map
@@ -28,10 +30,12 @@ from vidswap.faces.mesh import FACE_OVAL
 from vidswap.faces.occlusion import GLASSES, occlusions, visibility_maps
 from vidswap.faces.quality import sharpness
 from vidswap.identity.encoder import IdentityEncoder
+from vidswap.metrics.faults import face_regions, sharpness_ratio
 from vidswap.metrics.fid import frechet_distance
 from vidswap.metrics.geometry import expression_percent, pose_degrees
 from vidswap.metrics.identity import nearer_to_source, paired_cosines, retrieval_ranks
 from vidswap.metrics.image import ssim
+from vidswap.metrics.skin import blotches
 from vidswap.metrics.summaries import mean_of_known
 from vidswap.nets import Nets
 from vidswap.people.embedding import embed_crops
@@ -109,6 +113,8 @@ class HeldOutQuality:
     face_lost: float
     ssim: float
     ssim_outside: float
+    sharpness_ratio: float
+    blotches: float
     fid: float
     fid_of_sources: float
     judge_top1: float
@@ -166,11 +172,18 @@ def swap_held_out(
                 with_reference(y, view, reference_weight * clarity(sharpness(source)))
                 for y, view, source in zip(batch, views, faces.sources[part], strict=True)
             ]
-        outputs += batch
+        outputs += [
+            without_painted_hair(y, face.crop, face.landmarks)
+            for y, face in zip(batch, shown, strict=True)
+        ]
     blended = [
         blend_crop(*of_one, mask)
         for of_one in zip(
-            faces.targets, outputs, faces.landmarks, visibility_maps(faces.targets), strict=True
+            faces.targets,
+            outputs,
+            faces.landmarks,
+            visibility_maps(faces.targets, faces.landmarks),
+            strict=True,
         )
     ]
     return blended, float(np.median(seconds))
@@ -183,10 +196,18 @@ def targets_and_views(
     on each, (256, 256, 4).
     """
     sources, targets = (
-        list(map(FaceCrop, pictures[part], meshes[part], visibility_maps(pictures[part])))
-        for pictures, meshes in (
-            (faces.sources, faces.source_landmarks),
-            (faces.targets, faces.landmarks),
+        list(map(FaceCrop, pictures, meshes, visibility))
+        for pictures, meshes, visibility in (
+            (
+                faces.sources[part],
+                faces.source_landmarks[part],
+                visibility_maps(faces.sources[part]),
+            ),
+            (
+                faces.targets[part],
+                faces.landmarks[part],
+                visibility_maps(faces.targets[part], faces.landmarks[part]),
+            ),
         )
     )
     shots = [[ReferenceShot.single(shot)] for shot in sources]
@@ -242,8 +263,10 @@ def measure_held_out(
     judge: Judge,
     reader: SourceReader,
     seconds_per_image: float,
-) -> tuple[HeldOutQuality, dict[str, list[float]]]:
-    """The means, and each pair's own values by the measure's name (NaN where there is none)."""
+) -> tuple[HeldOutQuality, dict[str, list[float]], dict[str, list[bool]]]:
+    """The means, each pair's own values by the measure's name (NaN where there is none), and
+    which pairs are hard, by what is hard about them.
+    """
     n = len(swaps)
     glasses = with_glasses(faces.sources, faces.source_landmarks)
     glasses |= with_glasses(faces.targets, faces.landmarks)
@@ -283,6 +306,16 @@ def measure_held_out(
             [ssim(a, b, w) for a, b, w in zip(faces.targets, swaps, outside, strict=True)]
         ),
     }
+    regions = [face_regions(points[list(FACE_OVAL)]) for points in faces.landmarks]
+    each["sharpness_ratio"] = np.array(list(map(sharpness_ratio, faces.targets, swaps, regions)))
+    each["blotches"] = np.array(
+        list(
+            map(
+                blotches, swaps, faces.targets, faces.sources, faces.landmarks,
+                faces.source_landmarks,
+            )
+        )
+    )  # fmt: skip
     means = {name: mean_of_known(values) for name, values in each.items()}
     pooled = pooled_features(reader.encoder, faces.targets)
     quality = HeldOutQuality(
@@ -294,7 +327,14 @@ def measure_held_out(
         seconds_per_image=seconds_per_image,
         **means,
     )
-    return quality, {name: [float(v) for v in values] for name, values in each.items()}
+    kinds = kinds_of_pairs(
+        faces.sources, faces.source_landmarks, faces.targets, faces.landmarks, glasses
+    )
+    return (
+        quality,
+        {name: [float(v) for v in values] for name, values in each.items()},
+        {name: [bool(v) for v in values] for name, values in kinds.items()},
+    )
 
 
 def with_glasses(crops: Crops, meshes: Sequence[NDArray[np.float32]]) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from vidswap.evaluation.difficulty import MEASURES, rows_of
 from vidswap.evaluation.gate import Comparison, number
 from vidswap.metrics.measure import Measure, sign_of
 from vidswap.metrics.registry import EVALUATION, SECTIONS, Section
@@ -33,6 +34,11 @@ _CLIP_COLUMNS = {
     "flow_warp_ratio": "ratio",
     "endpoint_error": "AEE px",
 }
+# Columns of the table of hard pairs.
+_PAIR_COLUMNS = {name: _CLIP_COLUMNS.get(name, name) for name in MEASURES} | {
+    "sharpness_ratio": "sharp",
+    "blotches": "blotches",
+}
 
 
 def report_as_text(report: Report) -> str:
@@ -47,6 +53,8 @@ def report_as_text(report: Report) -> str:
             lines.append(measure.title.ljust(_LABEL_WIDTH) + shown + _aim(measure, value))
         if section == "clips":
             lines += ["", *_clip_lines(part)]
+        elif part.get("kinds"):
+            lines += ["", *_kind_lines(part)]
     return "\n".join(lines)
 
 
@@ -128,4 +136,18 @@ def _clip_lines(part: Report) -> list[str]:
         lines.append(name.ljust(width) + "".join(cell.rjust(9) for cell in cells))
     cells = [written(by_name[c], number(part["measures"][c])) for c in _CLIP_COLUMNS]
     lines.append("mean".ljust(width) + "".join(cell.rjust(9) for cell in cells))
+    return lines
+
+
+def _kind_lines(part: Report) -> list[str]:
+    """A row for each kind of hard pairs, and one for the others."""
+    by_name = {measure.name: measure for measure in EVALUATION["held_out"]}
+    rows = rows_of(part["kinds"], part["each"])
+    width = max(map(len, rows)) + 2
+    shown = [name for name in _PAIR_COLUMNS if name in part["each"]]
+    heads = ["pairs", *(_PAIR_COLUMNS[name] for name in shown)]
+    lines = [" " * width + "".join(h.rjust(9) for h in heads)]
+    for name, row in rows.items():
+        cells = [f"{row['pairs']:.0f}", *(written(by_name[c], row[c]) for c in shown)]
+        lines.append(name.ljust(width) + "".join(cell.rjust(9) for cell in cells))
     return lines

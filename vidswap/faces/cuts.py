@@ -82,8 +82,16 @@ class CutDetector:
         return False
 
 
+def sampling_step(height: int, width: int) -> int:
+    """Of a frame of this size a detector looks at every so many-th pixel, from half of it on.
+
+    It says the same of those pixels alone.
+    """
+    return max(1, min(height, width) // SAMPLED_SIDE)
+
+
 def _glance(rgb: Image) -> _Glance:
-    step = max(1, min(rgb.shape[:2]) // SAMPLED_SIDE)
+    step = sampling_step(*rgb.shape[:2])
     sampled = np.ascontiguousarray(rgb[step // 2 :: step, step // 2 :: step])
     thumbnail = cv2.resize(sampled, THUMBNAIL, interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from vidswap.blending.mask import sixteenths
 from vidswap.models.skip_net import SkipNet, conv_block
 from vidswap.runtime.processor import cpu_computes_bf16
 
@@ -23,6 +25,14 @@ WIDTHS = (8, 24, 40, 64, 64)  # at 128, 64, 32, 16 and 8 pixels
 GLASSES, OTHER = 0, 1  # the channels of the answer
 # How sure of something before the face one has to be to leave nothing of it out, and all.
 OCCLUDED = (0.25, 0.6)
+# Brow and outer corner of the eye, on either side; and how wide a stripe beside them is theirs.
+BROWS_AND_EYES = (
+    (70, 63, 105, 66, 46, 53, 52, 65, 33, 246, 161, 160, 7),
+    (300, 293, 334, 296, 276, 283, 282, 295, 263, 466, 388, 387, 249),
+)
+BESIDE = (7, 7)  # pixels of 128
+# Share of these that something may lie before: from the second on less is the face's own.
+MOST_COVERED, LEAST_COVERED = 0.35, 0.15
 
 
 class OcclusionNet(SkipNet):
@@ -76,10 +86,41 @@ def occlusions(crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
     return answer
 
 
-def visibility_maps(crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Where nothing lies before aligned faces (B, 128, 128), 0 to 1, with a pixel to spare."""
-    found = occlusions(crops).max(axis=1)
-    return np.stack([visibility_of(part) for part in found]) if len(found) else found
+def visibility_maps(
+    crops: list[NDArray[np.uint8]], meshes: Sequence[NDArray[np.floating]] | None = None
+) -> NDArray[np.float32]:
+    """Where nothing lies before aligned faces (B, 128, 128), 0 to 1, with a pixel to spare.
+
+    meshes: of each crop (S, S, 3), (478, 2) in the pixels of one of 256; with them the ends of
+    brows and lashes that touch the hair are no hair, as a target wants it; of a source a strand
+    of hair over a brow is better left out with the brow's end.
+    """
+    found = occlusions(crops)
+    for part, points in zip(found, meshes or (), strict=meshes is not None):
+        part[OTHER] = without_brows(part[OTHER], points)
+    return np.array([visibility_of(part) for part in found.max(axis=1)], np.float32).reshape(
+        -1, SIZE, SIZE
+    )
+
+
+def without_brows(
+    other: NDArray[np.float32], landmarks: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """What lies before a face (128, 128) without its brows and lashes, where hair touches them.
+
+    A fringe or a hand covers more of a brow than its end, and is left.
+    """
+    kept = other.copy()
+    for points in BROWS_AND_EYES:
+        part = np.zeros((SIZE, SIZE), np.float32)
+        hull = cv2.convexHull(sixteenths(landmarks[list(points)], SIZE))
+        cv2.fillConvexPoly(part, hull, 1.0, cv2.LINE_8, 4)
+        covered = float((part * other).sum() / max(float(part.sum()), 1.0))
+        own = np.clip((MOST_COVERED - covered) / LEAST_COVERED, 0.0, 1.0)
+        if own > 0.0:
+            wide = cv2.dilate(part, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, BESIDE))
+            kept *= 1.0 - np.float32(own) * cv2.GaussianBlur(wide, (0, 0), 1.0)
+    return kept
 
 
 def visibility_of(found: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,23 +1,24 @@
-"""Animated WebP and PNG: all frames with their times, in and out."""
+"""Animated WebP and PNG: all frames with their times."""
 
-import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
+import av
 import numpy as np
-from PIL import Image
+from av.video.stream import VideoStream
 
 from vidswap.errors import CodecError, NotAVideoError
+from vidswap.media.animated_writer import ANIMATED_SUFFIXES, AnimationWriter
+from vidswap.media.codecs import CONTAINERS
 from vidswap.media.frame import Frame
+from vidswap.media.output import writing_errors
 from vidswap.media.picture import Picture, is_picture
 from vidswap.media.picture_colour import ColourProfile
-from vidswap.media.picture_file import Extras, saved
+from vidswap.media.picture_file import Extras
 from vidswap.media.picture_open import UNREADABLE, check_size, opened
 
-ANIMATED_SUFFIXES = (".webp", ".png")
 _TICK = Fraction(1, 1000)
 _MOST_LOOPS = 65_535  # that WebP holds
 _USUAL = 100  # milliseconds of a frame that states none
@@ -25,16 +26,11 @@ _USUAL = 100  # milliseconds of a frame that states none
 
 @dataclass
 class Animation:
-    """Frames of an animated picture that are still to come, and what the file says of them all.
-
-    extras: of the first frame. loops: how often it is shown, 0 without end. durations: of the
-    frames given so far, in milliseconds.
-    """
+    """An animated picture. extras: of its first frame. loops: shown how often, 0 without end."""
 
     path: Path
     extras: Extras
     loops: int
-    durations: list[float] = field(default_factory=list)
 
     @classmethod
     def of(cls, path: Path) -> "Animation":
@@ -65,22 +61,44 @@ class Animation:
                 )
                 alpha = rgba[..., 3] if image.has_transparency_data else None
                 now += max(1.0, lasts)
-                self.durations.append(lasts)
                 yield Picture(frame, own, alpha, self.extras)
 
-    def encoded(
-        self, suffix: str, frames: Sequence[Image.Image], metadata: dict[str, str]
-    ) -> bytes:
-        """The bytes of a file of these frames, lossless, with times, loops and metadata."""
-        modes = {frame.mode for frame in frames}
-        alike = [frame.convert("RGBA") for frame in frames] if len(modes) > 1 else list(frames)
-        along: dict[str, Any] = {
-            "save_all": True, "append_images": alike[1:], "loop": self.loops,
-            "duration": [round(lasts) if suffix == ".webp" else lasts for lasts in self.durations],
-        }  # fmt: skip
-        buffer = io.BytesIO()
-        saved(buffer, suffix, alike[0], metadata, self.extras.fitting(suffix), along)
-        return buffer.getvalue()
+    def writer(self, path: Path, metadata: dict[str, str], overwrite: bool) -> AnimationWriter:
+        """What writes an animation like this one, lossless but for a GIF's colours."""
+        extras = self.extras.fitting(path.suffix.lower())
+        return AnimationWriter(
+            path, loops=self.loops, extras=extras, metadata=metadata, overwrite=overwrite
+        )
+
+
+def write_as_clip(animation: Animation, path: Path) -> None:
+    """Write an animation as a clip of exactly its pixels and times, FFV1 in mp4.
+
+    Raises NotAVideoError, DiskFullError and the like.
+    """
+    with writing_errors(path), _clip_file(path) as container:
+        stream: VideoStream | None = None
+        for picture in animation.pictures():
+            frame, kind = picture.frame, "bgr0" if picture.alpha is None else "bgra"
+            if stream is None:
+                stream = container.add_stream("ffv1", rate=25)
+                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, kind
+                stream.time_base = stream.codec_context.time_base = _TICK
+            alpha = np.full(frame.rgb.shape[:2], 255, np.uint8)
+            alpha = alpha if picture.alpha is None else picture.alpha
+            pixels = np.ascontiguousarray(np.dstack([frame.rgb[..., ::-1], alpha]))
+            coded = av.VideoFrame.from_ndarray(pixels, format="bgra").reformat(format=kind)
+            coded.pts, coded.time_base, coded.duration = frame.pts, _TICK, frame.duration
+            for packet in stream.encode(coded):
+                packet.duration = frame.duration
+                container.mux(packet)
+        if stream is not None:
+            container.mux(stream.encode(None))
+
+
+def _clip_file(path: Path) -> av.container.OutputContainer:
+    ticks = {"video_track_timescale": str(_TICK.denominator)}
+    return av.open(f"file:{path}", "w", format="mp4", container_options=ticks)
 
 
 def frame_count(path: Path) -> int:
@@ -101,9 +119,10 @@ def is_animated(path: Path) -> bool:
 
 
 def check_animated_suffix(target: Path, output: Path) -> None:
-    """Raise CodecError unless an animated target's output can have all its frames."""
-    if output.suffix.lower() not in ANIMATED_SUFFIXES:
+    """Raise CodecError unless the output of an animated target can have all its frames."""
+    takers = (*ANIMATED_SUFFIXES, *CONTAINERS)
+    if output.suffix.lower() not in takers:
         raise CodecError(
             f"{target} is animated ({frame_count(target)} frames), and {output.name} would not be; "
-            f"end it in {' or '.join(ANIMATED_SUFFIXES)}"
+            f"end it in one of {', '.join(takers)}"
         )

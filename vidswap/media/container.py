@@ -24,7 +24,6 @@ _DURATION = re.compile(r"(\d{1,5}):(\d\d):(\d\d(?:\.\d+)?)", re.ASCII)  # Matros
 _SERIES = re.compile(r"%0?\d*d")
 _MAKE_A_CLIP = "make a clip of it first, as with `ffmpeg -i %05d.png -c:v ffv1 in.mkv`"
 _CHECK = "check the name"
-_LOGGING = Lock()  # the level of the library's log is one for all threads
 # Demuxers that draw any text as a picture, or that read other files than the one named.
 _NOT_CLIPS = ("tty", "bin", "xbin", "adf", "idf", "concat", "hls", "dash")
 
@@ -74,10 +73,16 @@ def open_clip(path: Path) -> tuple[InputContainer, VideoStream]:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
         container.close()
         raise NotAVideoError(f"{path} has no video in it (only {kinds}); name a video or picture")
+    streams.sort(key=_is_still_item)  # of an animated AVIF or HEIC the clip counts
     if streams[0].codec_context is None or not streams[0].width:
         container.close()
         raise NotAVideoError(f"{path} has video of a kind that no decoder here reads")
     return container, streams[0]
+
+
+def _is_still_item(stream: VideoStream) -> bool:
+    """Whether a stream is a picture that stands for a clip in a file of its family (HEIF)."""
+    return stream.frames == 1 and stream.duration is None and stream.time_base == 1
 
 
 def open_container(path: Path, hwaccel: HWAccel | None = None) -> InputContainer:
@@ -108,15 +113,8 @@ def chroma_location(container: InputContainer, stream: VideoStream) -> str | Non
     PyAV has no attribute for it; the library's description of the file says it when it is verbose.
     """
     described_file: Any = container  # the stubs leave `dumps_format` out
-    with _LOGGING:
-        level = av.logging.get_level()
-        av.logging.set_level(av.logging.VERBOSE)
-        av.logging.set_libav_level(av.logging.VERBOSE)
-        try:
-            lines = described_file.dumps_format().splitlines()
-        finally:
-            av.logging.set_level(level)
-            av.logging.set_libav_level(av.logging.INFO if level is None else level)
+    with _LISTENERS.listening(av.logging.VERBOSE):
+        lines = described_file.dumps_format().splitlines()
     mark = re.compile(rf"\s*Stream #0:{stream.index}\b.*: Video: ")
     described = next((line for line in lines if mark.match(line)), "")
     found = _CHROMA_LOCATION.search(described)
@@ -126,18 +124,54 @@ def chroma_location(container: InputContainer, stream: VideoStream) -> str | Non
 @contextmanager
 def own_words() -> Iterator[list[str]]:
     """What ffmpeg logs as errors within: the lines, filled in when the block is left."""
-    level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     lines: list[str] = []
-    av.logging.set_level(av.logging.ERROR)
-    av.logging.set_skip_repeated(False)  # what is wrong may be what was wrong before
+    words: list[tuple[int, str, str]] = []
     try:
-        with av.logging.Capture() as words:
+        with _LISTENERS.listening(av.logging.ERROR), av.logging.Capture() as words:
             yield lines
     finally:
-        av.logging.set_level(level)
-        av.logging.set_skip_repeated(skips)
-        told = dict.fromkeys(" ".join(line.split()).rstrip(".") for _, _, line in words)
+        errors = (line for level, _, line in words if level <= av.logging.ERROR)
+        told = dict.fromkeys(" ".join(line.split()).rstrip(".") for line in errors)
         lines += [line for line in told if line]
+
+
+class _Listeners:
+    """Who listens to the library's log, whose level is one for all threads.
+
+    While anyone does, its threads wait for Python to take each line. So nobody listens longer
+    than needed, whatever the order in which listeners in several threads leave.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._levels: list[int] = []
+        self._before: tuple[int | None, bool] = (None, True)
+
+    @contextmanager
+    def listening(self, level: int) -> Iterator[None]:
+        """Have everything up to a level logged within the block."""
+        with self._lock:
+            if not self._levels:
+                self._before = av.logging.get_level(), av.logging.get_skip_repeated()
+            self._levels.append(level)
+            self._listen()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._levels.remove(level)
+                self._listen()
+
+    def _listen(self) -> None:
+        level, skips = self._before
+        if self._levels:
+            level, skips = max(self._levels), False  # what is wrong may be what was before
+        av.logging.set_level(level)
+        av.logging.set_libav_level(av.logging.INFO if level is None else level)
+        av.logging.set_skip_repeated(skips)
+
+
+_LISTENERS = _Listeners()
 
 
 def stated_end(container: InputContainer, stream: VideoStream) -> Fraction | None:

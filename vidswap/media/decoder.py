@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -10,10 +11,12 @@ from types import TracebackType
 from typing import Self
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from vidswap.errors import BadOptionError, NotAVideoError
 from vidswap.media.colour import ColourTags
@@ -22,6 +25,7 @@ from vidswap.media.frame import Frame
 from vidswap.media.hardware import HardwareDecoder
 from vidswap.media.mastering import HdrMetadata
 from vidswap.media.orientation import Orientation
+from vidswap.media.planes import sampled_rgb
 from vidswap.media.timeline import timeline_of
 
 logger = logging.getLogger(__name__)
@@ -105,6 +109,16 @@ class VideoReader:
         self.close()
 
     def __iter__(self) -> Iterator[Frame]:
+        for coded, pts in self._inside():
+            yield self._frame(coded, pts)
+
+    def skim(self) -> Iterator["SkimmedFrame"]:
+        """In place of iterating: frames that are converted as far as somebody looks at them."""
+        for coded, pts in self._inside():
+            yield SkimmedFrame(pts, self, coded)
+
+    def _inside(self) -> Iterator[_Decoded]:
+        """What is decoded from where the range begins to before its end."""
         seconds = Fraction(0)
         end = None if self._limits is None else self._limits[1]
         for coded, pts in self._decoded:
@@ -113,7 +127,7 @@ class VideoReader:
             if self.stop is not None and pts * self.time_base >= self.stop:
                 return
             seconds = (pts + coded.duration) * self.time_base
-            yield self._frame(coded, pts)
+            yield coded, pts
         self._compare_with_header(seconds)
 
     @property
@@ -165,7 +179,7 @@ class VideoReader:
 
     def close(self) -> None:
         """Release the file."""
-        self._container.close()
+        self._let_go()
 
     def _open(self) -> tuple[InputContainer, VideoStream, _Decode]:
         if self.hwaccel is not None:
@@ -262,8 +276,17 @@ class VideoReader:
             self._reopen()  # a seek to the first moment may land on a later key frame
         return self._decode()
 
-    def _reopen(self) -> None:
+    def _let_go(self) -> None:
+        """Close the file, its decoder's threads at rest.
+
+        Freeing a decoder that works waits for it with Python locked, which a line that one of its
+        threads logs would wait for in turn.
+        """
+        self._stream.codec_context.flush_buffers()
         self._container.close()
+
+    def _reopen(self) -> None:
+        self._let_go()
         self._container, self._stream, self._decode_packet = self._open()
         self._discard_others()
 
@@ -310,6 +333,29 @@ class VideoReader:
         stated = self.timeline.stated_end(self._container, self._stream)
         if stated is not None and self.stop is None and stated - seconds > _BREAK_SECONDS:
             self._note(f"cut short: it ends at {float(seconds):.2f} s of {float(stated):.2f} s")
+
+
+@dataclass(frozen=True, eq=False)
+class SkimmedFrame:
+    """A decoded frame of a reader; pts: its time in units of the reader's time base."""
+
+    pts: int
+    _reader: VideoReader
+    _coded: av.VideoFrame
+
+    @property
+    def seconds(self) -> float:
+        return float(self.pts * self._reader.time_base)
+
+    def sampled(self, step: int) -> NDArray[np.uint8]:
+        """Every `step`-th pixel of the frame's `rgb`, across and down, from `step // 2` on."""
+        if not self._reader.orientation.is_identity:
+            return self.frame().rgb[step // 2 :: step, step // 2 :: step]
+        return sampled_rgb(self._coded, self._coded.height, step)
+
+    def frame(self) -> Frame:
+        """All of it."""
+        return self._reader._frame(self._coded, self.pts)
 
 
 def _seconds(value: float) -> Fraction:

@@ -22,11 +22,12 @@ from vidswap.media.colour import ColourTags
 from vidswap.media.container import reason
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
-from vidswap.media.output import check_output, temporary_path
-from vidswap.media.packet_file import PacketFile, read_packets, shown_times
+from vidswap.media.output import check_output, locked_part, temporary_path
+from vidswap.media.packet_file import PacketFile, read_packets, setup_of, shown_times
 from vidswap.media.picture_encoder import PictureEncoder, Quality, encoding_errors
 from vidswap.media.plate import Plate
 from vidswap.media.sequence_reader import SequenceReader
+from vidswap.media.sound import COPIED, Recoded, Sound
 from vidswap.media.streams import StreamCopier
 
 __all__ = ["DEFAULT_CRF", "VideoWriter"]
@@ -53,6 +54,7 @@ class VideoWriter:
     preset: the encoder's own speed setting, None for a quick one.
     bitrate: mean bits a second, instead of a quality.
     metadata: added to the container's, which are copied from the template.
+    sound: what becomes of the template's sound.
 
     The file appears under its name only when `close` (or leaving the `with` block without an
     exception) has completed it; `abort` or an exception removes what was written.
@@ -71,9 +73,12 @@ class VideoWriter:
         bitrate: int | None = None,
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = False,
+        sound: Sound = COPIED,
     ) -> None:
         quality = Quality(codec, crf, preset, bitrate)
         quality.chosen(path)
+        sound.check(path)
+        self._sound = sound
         check_output(path, overwrite)
         self.path = path
         self._template = _opened(template)
@@ -85,6 +90,7 @@ class VideoWriter:
         self._part = temporary_path(path)
         self._part.unlink(missing_ok=True)
         self._output = self._open_output()
+        self._lock = locked_part(self._part)
         try:
             with encoding_errors(path):
                 self._encoder = PictureEncoder(path, self._template, quality, self._output)
@@ -117,6 +123,11 @@ class VideoWriter:
         return lost + self._changes + (self._copier.dropped if self._copier else [])
 
     @property
+    def recoded(self) -> dict[int, Recoded]:
+        """Sound that is coded anew, by the index of its stream in the template."""
+        return self._copier.recoded if self._copier else {}
+
+    @property
     def joinable(self) -> bool:
         """Whether `join` can take the place of `write`."""
         assert self._encoder is not None
@@ -132,9 +143,15 @@ class VideoWriter:
         """Add what encoders of the same set-up have coded, file after file, instead of frames.
 
         Every file begins with a key frame and refers to no other. The coded times are counted
-        anew, since each encoder began its own.
+        anew, since each encoder began its own. Raises CodecError for files of another set-up.
         """
         assert self._encoder is not None
+        setup = setup_of(self._encoder.stream.codec_context.extradata)
+        if any(file.setup != setup for file in files):
+            raise CodecError(
+                f"the segments of {self.path} were coded with other settings than its header "
+                "states, and it would not play; remove them with --no-resume"
+            )
         self._joined = True
         delay = max((file.reordering for file in files), default=0)
         shown = [time for file in files for time in shown_times(folder / file.name)]
@@ -177,6 +194,8 @@ class VideoWriter:
 
     def _release(self) -> None:
         self._closed = True
+        if self._lock is not None:
+            self._lock.close()
         if self._copier is not None:
             self._copier.close()
 
@@ -211,7 +230,9 @@ class VideoWriter:
         template = self._template
         if not isinstance(template, VideoReader):
             return None
-        copier = StreamCopier(template.path, self._output, template.beginning, template.stop)
+        copier = StreamCopier(
+            template.path, self._output, template.beginning, template.stop, self._sound
+        )
         for key, value in copier.metadata.items():
             if key.lower() not in _NOT_COPIED:
                 self._output.metadata[key] = value

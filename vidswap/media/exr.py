@@ -125,37 +125,6 @@ def written_exr(
     exr.File(header, dict(channels)).write(str(path))
 
 
-def written_parts(
-    path: Path,
-    channels: Mapping[str, npt.NDArray[Any]],
-    cropped: Mapping[str, npt.NDArray[Any]],
-    corner: tuple[int, int],
-    chromaticities: Chromaticities,
-    metadata: Mapping[str, str],
-) -> None:
-    """Write a file of two parts: whole channels, and others in a data window from a corner on."""
-    exr = load_openexr()
-    height, width = next(iter(channels.values())).shape[:2]
-    rows, columns = next(iter(cropped.values())).shape[:2]
-    left, top = corner
-    display = (np.array([0, 0], np.int32), np.array([width - 1, height - 1], np.int32))
-    window = (
-        np.array([left, top], np.int32),
-        np.array([left + columns - 1, top + rows - 1], np.int32),
-    )
-    shared = {
-        "compression": exr.ZIP_COMPRESSION,
-        "type": exr.scanlineimage,
-        "chromaticities": tuple(chromaticities),
-        "displayWindow": display,
-    }
-    parts = [
-        exr.Part({**shared, **metadata}, dict(channels), "rgba"),
-        exr.Part({**shared, "dataWindow": window}, dict(cropped), "layers"),
-    ]
-    exr.File(parts).write(str(path))
-
-
 def encoded_exr(
     light: Float,
     alpha: Float | None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from vidswap.media.container import open_clip
 from vidswap.media.picture import is_picture, read_picture_metadata
+from vidswap.media.picture_text import text_object
 from vidswap.runtime.text import first_lines, shown, word
 
 MARK_PREFIX = "vidswap_"
@@ -42,8 +43,13 @@ def read_marks(path: Path) -> dict[str, str]:
 
 
 def marks_in(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The marks among container metadata; Matroska gives keys back in capitals."""
+    """The marks among container metadata; Matroska gives keys back in capitals.
+
+    A GIF holds a comment alone, in which all of them are packed as JSON.
+    """
     lower = {key.lower(): value for key, value in metadata.items()}
+    if lower.get(COMMENT, "").startswith("{"):
+        lower |= text_object(lower[COMMENT])
     if not any(key.startswith(MARK_PREFIX) for key in lower):
         return {}
     return {

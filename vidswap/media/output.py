@@ -4,15 +4,22 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import av
+
+try:
+    import fcntl
+except ImportError:  # no such locks there
+    fcntl = None  # type: ignore[assignment]
 
 from vidswap.errors import DiskFullError, OutputExistsError, OutputNotWritableError
 from vidswap.runtime.private import open_private
 
 _ROOM = 32  # bytes that work files add to a name, such as a digest and their kind
+TEMPORARY = ".vidswap-"  # how folders for files of a moment begin, beside an output
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -42,6 +49,24 @@ def check_output(path: Path, overwrite: bool = False) -> None:
 def temporary_path(path: Path) -> Path:
     """The name a file is written under until it is complete, next to its final one."""
     return path.with_name(f".{work_name(path, path.stem)}.part{path.suffix}")
+
+
+def locked_part(path: Path) -> IO[bytes] | None:
+    """A handle that holds a file in the making against `leftovers.left_in`, until it is closed.
+
+    None where the file cannot be locked.
+    """
+    if fcntl is None:
+        return None
+    with suppress(OSError):
+        file = path.open("r+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return None
+        return file
+    return None
 
 
 def work_name(path: Path, name: str) -> str:

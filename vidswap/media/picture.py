@@ -5,18 +5,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, TiffImagePlugin
 
 from vidswap.errors import CodecError, NotAVideoError
-from vidswap.media.container import check_input
+from vidswap.media.container import check_input, open_container
 from vidswap.media.frame import Frame
 from vidswap.media.output import check_output, temporary_path, writing_errors
 from vidswap.media.picture_colour import ColourProfile
 from vidswap.media.picture_file import Extras, encoded, orientation
-from vidswap.media.picture_open import UNREADABLE, check_size, coding_of, opened
+from vidswap.media.picture_open import HEAD, UNREADABLE, check_size, coding_of, opened
 from vidswap.media.picture_text import read_text
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -26,7 +27,7 @@ _FORMATS = (
     (b"II*\x00", "tiff"), (b"MM\x00*", "tiff"),
 )  # fmt: skip
 _CLIPS_OF_JPEG = (".mjpeg", ".mjpg")
-_WITH_ALPHA = (".png", ".webp", ".tif", ".tiff")
+_WITH_ALPHA = (".png", ".webp", ".tif", ".tiff", ".gif")
 _WITH_DEPTH = (".png", ".tif", ".tiff")
 _BITS_PER_SAMPLE = 258  # TIFF's tag
 
@@ -48,11 +49,11 @@ def picture_format(path: Path) -> str:
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(12)
+        return file.read(HEAD)
 
 
 def _format(head: bytes) -> str | None:
-    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     known = (name for magic, name in _FORMATS if head.startswith(magic))
     return next(known, coding_of(head))
@@ -64,7 +65,8 @@ class Picture:
 
     frame: the view, 8-bit sRGB, upright. samples: (H, W, 3) R'G'B' in the picture's own colours,
     uint8 or uint16, upright. alpha: (H, W) of the same type, None without. extras: profile and
-    metadata. is_grey: the file has one channel of colour.
+    metadata. is_grey: the file has one channel of colour. coded_bits: those of a sample in the file
+    where they are more than are read.
     """
 
     frame: Frame
@@ -72,6 +74,7 @@ class Picture:
     alpha: npt.NDArray[Any] | None = None
     extras: Extras = field(default_factory=Extras)
     is_grey: bool = False
+    coded_bits: int = 8
 
     @property
     def is_deep(self) -> bool:
@@ -88,6 +91,8 @@ class Picture:
         )
         if self.is_deep and suffix not in _WITH_DEPTH:
             lost.append(f"16 bits a sample ({suffix} files have 8)")
+        if self.coded_bits > 8 and not self.is_deep:
+            lost.append(f"{self.coded_bits} bits a sample (of HEIC and AVIF, 8 are read)")
         if self.extras.icc and not self._keeps_profile():
             lost.append("the ICC profile, which is not of R'G'B' colours")
         return lost + self.extras.lost(suffix, deep=self.is_deep)
@@ -133,12 +138,12 @@ class Picture:
         extras = self.extras if self._keeps_profile() else replace(self.extras, icc=None)
         return encoded(suffix, samples, metadata, extras.fitting(suffix))
 
-    def image(self, suffix: str, view: npt.NDArray[np.uint8]) -> Image.Image:
-        """An image of 8 bits in which the picture looks like `view`, with its transparency."""
+    def pixels(self, suffix: str, view: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        """Samples (H, W, 3) or (H, W, 4) of which `view` is the view, with its transparency."""
         samples = self.with_view(view)
         if self.alpha is not None and suffix in _WITH_ALPHA:
             samples = np.dstack([samples, self.alpha])
-        return Image.fromarray(np.ascontiguousarray(samples))
+        return samples
 
     def _keeps_profile(self) -> bool:
         return (self.extras.icc or b"")[16:20] in (b"RGB ", b"")
@@ -204,7 +209,19 @@ def _read_whole(path: Path) -> Picture:
             ) from error
     profile = ColourProfile.of(extras.icc)
     seen = view if profile is None else profile.view(view)
-    return Picture(Frame.from_rgb(seen), view, alpha, extras)
+    return Picture(Frame.from_rgb(seen), view, alpha, extras, coded_bits=_coded_bits(path))
+
+
+def _coded_bits(path: Path) -> int:
+    """Bits of a coded sample of a HEIC or AVIF, by ffmpeg's reading of its header."""
+    try:
+        container = open_container(path)
+        with container:
+            streams = container.streams.video
+            kinds = [s.codec_context.pix_fmt for s in streams if s.codec_context is not None]
+            return max((av.VideoFormat(k).components[0].bits for k in kinds if k), default=8)
+    except (av.FFmpegError, ValueError):
+        return 8
 
 
 def _decoded(path: Path, content: npt.NDArray[np.uint8], flags: int) -> npt.NDArray[Any]:

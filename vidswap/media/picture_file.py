@@ -233,16 +233,19 @@ def _deep_tiff(samples: _Samples, metadata: dict[str, str], extras: Extras) -> b
 
 def _png_with(content: bytes, along: bytes) -> bytes:
     """A PNG with the chunks of another that are not its pixels'. ISO/IEC 15948, 5.3."""
-    chunks = [chunk for chunk in _chunks(content) if chunk[0] in (b"IHDR", b"IDAT", b"IEND")]
-    added = [chunk for chunk in _chunks(along) if chunk[0] not in (b"IHDR", b"IDAT", b"IEND")]
+    chunks = [chunk for chunk in png_chunks(content) if chunk[0] in (b"IHDR", b"IDAT", b"IEND")]
+    added = [chunk for chunk in png_chunks(along) if chunk[0] not in (b"IHDR", b"IDAT", b"IEND")]
     parts = [chunks[0], *added, *chunks[1:]]
-    return content[:_PNG_HEAD] + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in parts
-    )
+    return content[:_PNG_HEAD] + b"".join(written_chunk(kind, body) for kind, body in parts)
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def written_chunk(kind: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG with its length and checksum."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of a PNG, kind and content."""
     place = _PNG_HEAD
     while place + 8 <= len(content):
         (size,) = struct.unpack_from(">I", content, place)

@@ -22,17 +22,24 @@ UNREADABLE = (
 )  # fmt: skip
 
 _BRANDS = {
-    b"heic": "heic", b"heix": "heic", b"heim": "heic", b"heis": "heic", b"mif1": "heic",
-    b"avif": "avif",
+    b"heic": "heic", b"heix": "heic", b"heim": "heic", b"heis": "heic", b"avif": "avif",
 }  # fmt: skip
+_ANY_CODING = b"mif1"  # brand of pictures whose other brands say how they are coded
+HEAD = 64  # bytes of a file that say which coding it has
 _LONGEST_SIDE = 2**20  # that OpenCV reads
 _BORDER, _MOST_PIXELS = 128, 2**28  # of FFmpeg's frames: (width + 128) (height + 128) are fewer
 _LIMIT = Lock()  # Pillow's limit of pixels is one for all threads
 
 
 def coding_of(head: bytes) -> str | None:
-    """ "heic" or "avif" by a file's first 12 bytes, for its brand; ISO/IEC 23008-12."""
-    return _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
+    """ "heic" or "avif" by a file's first `HEAD` bytes, for its brands; ISO/IEC 23008-12."""
+    if head[4:8] != b"ftyp":
+        return None
+    if head[8:12] != _ANY_CODING:
+        return _BRANDS.get(head[8:12])
+    end = min(len(head), int.from_bytes(head[:4], "big"))
+    others = (_BRANDS.get(head[at : at + 4]) for at in range(16, end, 4))
+    return next(filter(None, others), "heic")
 
 
 @contextmanager
@@ -42,14 +49,14 @@ def opened(path: Path) -> Iterator[Image.Image]:
     Nothing that Pillow says of damage gets to the terminal. Raises NotAVideoError where it cannot
     be opened, MissingLibraryError for a HEIC without pillow-heif and an AVIF without Pillow's own.
     """
-    _check_library(path)
+    formats = _formats(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with _LIMIT:
                 limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
                 try:
-                    image = Image.open(path)
+                    image = Image.open(path, formats=formats)
                 finally:
                     Image.MAX_IMAGE_PIXELS = limit
         except UNREADABLE as error:
@@ -80,9 +87,10 @@ def check_size(path: Path) -> None:
         )
 
 
-def _check_library(path: Path) -> None:
+def _formats(path: Path) -> tuple[str, ...] | None:
+    """Pillow's name of the format that a file has for sure, None where Pillow is to find out."""
     with path.open("rb") as file:
-        coding = coding_of(file.read(12))
+        coding = coding_of(file.read(HEAD))
     if coding == "avif" and not features.check("avif"):
         raise MissingLibraryError(
             f"{path} is an AVIF picture, which this Pillow does not read; install Pillow 11.3 or "
@@ -97,3 +105,4 @@ def _check_library(path: Path) -> None:
                 "'vidswap[heic]'), or save the picture as JPEG or PNG"
             ) from error
         pillow_heif.register_heif_opener()
+    return {"avif": ("AVIF",), "heic": ("HEIF",)}.get(coding or "")

@@ -31,8 +31,16 @@ def read_text(path: Path) -> dict[str, str]:
     if is_png:
         return dict(_png_texts(path))
     try:
-        stored = json.loads(_exif_description(path))
+        return text_object(_exif_description(path))
     except (*UNREADABLE, NotAVideoError):
+        return {}
+
+
+def text_object(text: str | bytes) -> dict[str, str]:
+    """Texts by name, of a JSON object that may be anyone's; empty where it is none."""
+    try:
+        stored = json.loads(text[:_LONGEST])
+    except UNREADABLE:
         return {}
     return {str(k): _text(v) for k, v in stored.items()} if isinstance(stored, dict) else {}
 

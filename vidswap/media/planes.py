@@ -180,6 +180,28 @@ def to_rgb(coded: av.VideoFrame, viewer_height: int) -> npt.NDArray[np.uint8]:
     return rgb[:height, : width * 3].reshape(height, width, 3)
 
 
+def sampled_rgb(coded: av.VideoFrame, viewer_height: int, step: int) -> npt.NDArray[np.uint8]:
+    """Every `step`-th pixel of `to_rgb`, across and down, from `step // 2` on, and the same values.
+
+    The other pixels are not converted where the format allows, which takes most of the time.
+    """
+    layout = _layout(coded.format.name)
+    planar = _PLANAR.fullmatch(coded.format.name)
+    if step == 1 or planar is None or layout is None or len(coded.planes) != 3:
+        return to_rgb(coded, viewer_height)[step // 2 :: step, step // 2 :: step]
+    across, down = (np.arange(step // 2, size, step) for size in (coded.width, coded.height))
+    whole_chroma = coded.format.name.replace(planar[1], "444")
+    small = av.VideoFrame(len(across), len(down), whole_chroma)
+    depth = np.dtype(np.uint8 if layout.bits == 8 else "<u2")
+    for index, span in enumerate(((1, 1), layout.span, layout.span)):
+        samples = rows_of(coded, index)
+        samples = samples[:, : samples.shape[1] // depth.itemsize * depth.itemsize].view(depth)
+        taken = samples[(down // span[1])[:, None], across // span[0]]
+        rows_of(small, index)[:, : len(across) * depth.itemsize] = taken.view(np.uint8)
+    copy_tags(coded, small)
+    return to_rgb(small, viewer_height)
+
+
 def converted(
     coded: av.VideoFrame, pixel_format: str, viewer_height: int, wanted: ColourTags | None = None
 ) -> av.VideoFrame:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from vidswap.digest import file_sha256
-from vidswap.errors import OutputNotWritableError
+from vidswap.errors import OutputInUseError
 from vidswap.media.output import work_name, write_private, writing_errors
 from vidswap.media.packet_file import PacketFile, PacketWriter, whole_packet_times
 from vidswap.media.work_manifest import (
@@ -68,7 +68,7 @@ class SegmentFolder:
     segments: those that are whole, in order. lost: how many were damaged and are made again.
     damaged: the manifest itself was, so that nothing of the earlier work is known.
 
-    Raises OutputNotWritableError where another run is at work on the same output.
+    Raises OutputInUseError where another run is at work on the same output.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SegmentFolder:
             if lock is not None:
                 lock.close()
                 self._remove_if_new()
-            raise OutputNotWritableError(
+            raise OutputInUseError(
                 f"another run is at work on {output}; wait for it, or name another output"
             )
         self._lock = lock
@@ -208,6 +208,23 @@ def remove_work(output: Path) -> None:
     """Remove all unfinished work on an output but that which a run is at."""
     for folder in work_folders(output):
         remove_folder(folder)
+
+
+def remove_unfinished_parts(output: Path) -> None:
+    """Remove what killed processes have left of an output's parts and nobody can go on with.
+
+    Those are segments that are not whole, which may be what fills the disk, and folders without one
+    that is.
+    """
+    for folder in work_folders(output):
+        if not _IS_PART.search(folder.name) or _is_in_use(folder):
+            continue
+        manifest = _manifest(folder)
+        if not (folder / MANIFEST).exists() or (manifest is not None and not manifest.segments):
+            remove_folder(folder)
+        else:
+            for path in folder.glob("*.part"):
+                path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -349,6 +366,6 @@ def _escaped(name: str) -> str:
 
 __all__: Sequence[str] = (
     "PacketFile", "Segment", "SegmentFolder", "Work", "differences", "mark_complete",
-    "remove_finished_work", "remove_folder", "remove_work", "whole_frames", "work_folders",
-    "work_in",
+    "remove_finished_work", "remove_folder", "remove_unfinished_parts", "remove_work",
+    "whole_frames", "work_folders", "work_in",
 )  # fmt: skip

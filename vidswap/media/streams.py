@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
@@ -18,6 +19,14 @@ from vidswap.errors import CodecError
 from vidswap.media.artwork import ARTWORK_TYPES, add_artwork
 from vidswap.media.codecs import CONTAINERS
 from vidswap.media.container import open_clip, reason
+from vidswap.media.sound import (
+    COPIED,
+    Recoded,
+    Sound,
+    SoundRecoder,
+    damage_words,
+    sound_codecs_for,
+)
 from vidswap.media.timeline import timeline_of
 from vidswap.runtime.text import word
 
@@ -38,8 +47,9 @@ class StreamCopier:
     in the source file in seconds; packets that begin in between are copied and set back by
     `beginning`, as the picture is. `metadata` is that of the source, `chapters` those of the
     range, `picture_tags` and `picture_disposition` those of the video stream. `dropped` names,
-    one line each, what the container does not take. Raises CodecError where it does not take the
-    sound.
+    one line each, what the container does not take. `sound` says what becomes of the sound, and
+    `recoded` what does of each stream that is coded anew, by its index. Raises CodecError where the
+    container does not take the sound.
     """
 
     def __init__(
@@ -48,8 +58,9 @@ class StreamCopier:
         output: OutputContainer,
         beginning: Fraction | None,
         stop: Fraction | None,
+        sound: Sound = COPIED,
     ) -> None:
-        self._output = output
+        self._output, self._sound = output, sound
         self._beginning = beginning
         self._stop = stop
         self.dropped: list[str] = []
@@ -62,6 +73,7 @@ class StreamCopier:
         self._drop_timecode_of_a_part()
         self.chapters = self._chapters_in_range()
         self._targets: dict[int, Stream] = {}
+        self._recoders: dict[int, SoundRecoder] = {}
         self._artwork: tuple[str, bytes] | None = None  # codec and picture, for `complete`
         for stream in self._container.streams:
             if stream is not video:
@@ -77,8 +89,11 @@ class StreamCopier:
             if seconds is not None and time is not None and time * packet.time_base >= seconds:
                 return
             self._waiting = None
-            packet.stream = self._targets[packet.stream_index]
             self._output.mux_one(packet)
+
+    @property
+    def recoded(self) -> dict[int, Recoded]:
+        return {index: recoder.recoded for index, recoder in self._recoders.items()}
 
     def complete(self, written: Path) -> None:
         """Add to the file, once its muxer has closed it, what that muxer cannot write: a cover.
@@ -147,14 +162,26 @@ class StreamCopier:
         if stream.type in ("video", "attachment"):
             return self._attach(stream)
         is_sound = stream.type == "audio" and stream.codec_context is not None
+        if is_sound and not self._sound.copies(codec_name(stream)):
+            return self._add_recoder(stream)
         packets = _first_packets(self._source, stream.index) if is_sound else []
         if not _can_hold(self._output.format.name, stream, packets):
+            if is_sound and not self._sound.is_copied:  # this coding of the codec it does not take
+                return self._add_recoder(stream)
             if is_sound:
                 raise CodecError(self._refusal(stream, packets))
             return None
         target = self._output.add_stream_from_template(stream, opaque=True)
         _describe_like(stream, target)
         return target
+
+    def _add_recoder(self, stream: Stream) -> Stream:
+        assert isinstance(stream, AudioStream)
+        recoder = SoundRecoder(stream, self._output, self._sound, self._beginning, self._stop)
+        self._recoders[stream.index] = recoder
+        self.dropped += recoder.lost
+        _describe_like(stream, recoder.stream)
+        return recoder.stream
 
     def _refusal(self, stream: Stream, packets: Sequence["_Coded"]) -> str:
         suffix = Path(self._output.name).suffix
@@ -163,7 +190,10 @@ class StreamCopier:
             for name, kind in CONTAINERS.items()
             if name != suffix and _can_hold(kind.muxer, stream, packets)
         ]
-        advice = f"write to {' or '.join(takers)}" if takers else "remove or convert it first"
+        ways = [f"write to {' or '.join(takers)}"] if takers else []
+        if codecs := sound_codecs_for(self._output.format.name):
+            ways.append(f"encode it with --audio-codec {codecs[0]}")
+        advice = ", or ".join(ways) or "remove or convert it first"
         return (
             f"{suffix} files cannot hold the sound of {self._source}: stream {stream.index} "
             f"({word(codec_name(stream))}); {advice}"
@@ -208,12 +238,18 @@ class StreamCopier:
                 packet = next(packets, None)
             except av.FFmpegError as error:
                 self.dropped.append(f"sound after the break in the source ({reason(error)})")
-                return
+                packet = None
             if packet is None:
-                return
+                break
             retimer.moved(packet)
-            if packet.size and self._in_range(packet):
+            if packet.size and (recoder := self._recoders.get(packet.stream_index)):
+                yield from recoder.packets(packet)
+            elif packet.size and self._in_range(packet):
                 yield self._set_back(packet)
+        for index, recoder in self._recoders.items():
+            yield from recoder.packets(None)
+            if recoder.damaged:
+                self.dropped.append(damage_words(index, recoder.damaged))
 
     def _in_range(self, packet: "Packet[Stream]") -> bool:
         if packet.pts is None:
@@ -227,6 +263,7 @@ class StreamCopier:
             ticks = round(self._beginning / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts - ticks
             packet.dts = None if packet.dts is None else packet.dts - ticks
+        packet.stream = self._targets[packet.stream_index]
         return packet
 
 
@@ -306,6 +343,17 @@ def _only_packet(source: Path, index: int) -> bytes:
             return next(bytes(p) for p in container.demux(container.streams[index]) if p.size)
         except (StopIteration, av.FFmpegError):
             return b""
+
+
+def kinds_of(path: Path) -> list[str]:
+    """All streams of a clip but its picture, as an output that holds none of them names them."""
+    container, video = open_clip(path)
+    with container:
+        return [
+            f"{_kind(stream)} stream {stream.index} ({word(codec_name(stream))})"
+            for stream in container.streams
+            if stream is not video and not is_chapter_track(stream)
+        ]
 
 
 def is_cover(stream: Stream) -> bool:

@@ -101,6 +101,12 @@ HELD_OUT: tuple[Measure, ...] = (
         "ssim_outside", "SSIM to target outside the face",
         "the same, weighted by one minus the blending mask", tolerance=0.002, limit=0.98,
     ),
+    _like("sharpness_ratio", "sharpness over the target's", tolerance=0.02),
+    Measure(
+        "blotches", "blotches of colour", "ratio", "lower", HERE,
+        "deviation of a and b (CIELAB) over patches of skin, over the larger of source's and "
+        "target's", tolerance=0.03,
+    ),
     _like(
         "fid_dlib", "FID to targets (dlib's features)",
         "Frechet distance of swaps and targets in dlib's pooled vector",

@@ -15,6 +15,7 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.picture import is_picture
 from vidswap.media.sampling import frames_at, middles, packet_times
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.people.embedding import FaceEmbedder, FaceSampler, face_size
 
 FEWEST, MOST = 8, 40  # frames looked at
@@ -115,3 +116,11 @@ def main_person(frames: Iterable[Sequence[SeenFace]]) -> MainPerson | None:
         return None
     first = max(people, key=lambda person: person.size)
     return MainPerson(first.mean, len(people) == 1)
+
+
+def main_person_of_sequence(reader: SequenceReader, embedder: FaceEmbedder) -> MainPerson | None:
+    """The person of the range of an image sequence; None where nobody was seen well."""
+    seconds = float(len(reader.numbers) * reader.time_base)
+    count = int(min(max(FEWEST, seconds / SECONDS_EACH), MOST))
+    wanted = (reader.numbers[place] for place in middles(len(reader.numbers), count))
+    return main_person(seen_faces(reader.frame(number), embedder) for number in wanted)

@@ -28,7 +28,7 @@ DIGITAL_SOURCE_TYPE = (
 MEDIA_TYPES = {
     ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime",
     ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp",
-    ".tif": "image/tiff", ".tiff": "image/tiff",
+    ".tif": "image/tiff", ".tiff": "image/tiff", ".gif": "image/gif",
 }  # fmt: skip
 _OPAQUE = "application/octet-stream"  # the library looks for no manifest in it
 MAX_SOURCES = 16  # as ingredients; the hashes of all are in the assertion

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.media.encoder import VideoWriter
 from vidswap.media.marks import MARK_PREFIX
 from vidswap.media.output import work_name
 from vidswap.media.picture import Picture, is_picture, write_picture
@@ -97,7 +96,7 @@ class Provenance:
             return [f"{self.output}: {suffix} files hold no C2PA manifest; {words}"]
         return [self._key_warning] if self._key_warning else []
 
-    def close_clip(self, writer: VideoWriter, swapped: bool) -> None:
+    def close_clip(self, writer: CompletedLater, swapped: bool) -> None:
         """Complete the writer's file, sign it, and only then give it its name."""
         if self._manifest is None:
             writer.close()
@@ -134,6 +133,14 @@ class Provenance:
             self.label = self._manifest.sign(unsigned, self.output)
         finally:
             unsigned.unlink(missing_ok=True)
+
+
+class CompletedLater(Protocol):
+    """A writer whose file gets the name `path` when it is closed."""
+
+    path: Path
+
+    def close(self) -> None: ...
 
 
 def files_used(sources: Sequence[Path], used: Iterable[str]) -> list[Path]:

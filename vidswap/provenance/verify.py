@@ -32,6 +32,7 @@ _LARGEST_PEM = 2**22  # bytes
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SOURCE = re.compile("source [0-9]{1,6}")
 _MOST_SOURCES = 16  # of a person that are told
+_CLIP_TYPES = {"mp4": "video/mp4", "gif": "image/gif"}
 _PICTURE_TYPES = {"png", "jpeg", "webp", "tiff"}
 
 
@@ -176,7 +177,8 @@ def _marks_and_type(path: Path) -> tuple[dict[str, str], str | None]:
         return marks_in(read_picture_metadata(path)), mime
     container, _ = open_clip(path)
     with container:
-        mime = "video/mp4" if "mp4" in container.format.name.split(",") else None
+        names = container.format.name.split(",")
+        mime = next((_CLIP_TYPES[name] for name in names if name in _CLIP_TYPES), None)
         return marks_in(container.metadata), mime
 
 

@@ -18,6 +18,8 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.picture import is_picture, read_picture
 from vidswap.media.probe import probe
+from vidswap.media.sequence import is_sequence
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.runtime.overlap import Overlapped
 from vidswap.runtime.stage_clock import StageClock
 
@@ -48,10 +50,15 @@ class FramePair:
 class _Clip:
     """One of the two: its size, rate and frames, timed from its first one. A picture is a frame."""
 
-    def __init__(self, path: Path, start: float | None, end: float | None) -> None:
+    def __init__(
+        self, path: Path, start: float | None, end: float | None, fps: float | None = None
+    ) -> None:
         self.path = path
         self.begins = 0.0  # second of the whole clip at which the first frame is; once it is read
-        self.reader: VideoReader | None = None
+        self.reader: VideoReader | SequenceReader | None = None
+        if is_sequence(path):
+            self._open_sequence(SequenceReader(path, start, end, fps=fps))
+            return
         stated = probe(path)
         self.size = (stated.width, stated.height)
         self.rate = stated.fps or _PICTURE_RATE
@@ -62,6 +69,12 @@ class _Clip:
             self._still = read_picture(path)
         else:
             self.reader = VideoReader(path, start, end)
+
+    def _open_sequence(self, reader: SequenceReader) -> None:
+        self.reader = reader
+        self.size, self.rate = (reader.width, reader.height), float(reader.average_rate)
+        self.frames = len(reader.numbers)
+        self.seconds = (reader.numbers[-1] - reader.numbers[0] + 1) / self.rate
 
     def __iter__(self) -> Iterator[Frame]:
         return iter(self.reader if self.reader is not None else [self._still])
@@ -102,9 +115,11 @@ class PairedClips:
         self._clock = clock or StageClock()
         self._stack = ExitStack()
         try:
-            self._target = _Clip(target, start, end)
+            # Frames that state no rate have that of the clip they are beside.
+            rates = [None if is_sequence(path) else probe(path).fps for path in (target, swapped)]
+            self._target = _Clip(target, start, end, rates[1])
             self._stack.callback(self._target.close)
-            self._swapped = _Clip(swapped, None, None)
+            self._swapped = _Clip(swapped, None, None, rates[0])
             self._stack.callback(self._swapped.close)
             self.size, self.rate = self._target.size, self._target.rate
             self.expected = min(self._target.frames, self._swapped.frames)

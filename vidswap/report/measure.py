@@ -19,12 +19,14 @@ from vidswap.choices import DEFAULT_K_SHOT
 from vidswap.errors import BadOptionError, InputNotFoundError, VidswapError
 from vidswap.media.decoder import VideoReader
 from vidswap.media.picture import is_picture
+from vidswap.media.sequence import is_sequence
+from vidswap.media.sequence_reader import SequenceReader
 from vidswap.metrics.bootstrap import LEVEL, RESAMPLES
 from vidswap.metrics.fid import frechet_of_moments
 from vidswap.metrics.record import Report
 from vidswap.metrics.registry import with_limits
 from vidswap.nets import one_core
-from vidswap.people.main_person import MainPerson, main_person_of
+from vidswap.people.main_person import MainPerson, main_person_of, main_person_of_sequence
 from vidswap.people.source import pictures_in
 from vidswap.provenance.verify import Verification, verify_file
 from vidswap.report.faces import FaceChoice, FaceWatch, Followed, OneFace, chooser_of
@@ -266,6 +268,8 @@ def _main_person(
     """Whom `largest` means, as a swap of the same range finds it."""
     if options.face != "largest" or is_picture(target):
         return None
+    if is_sequence(target):
+        return main_person_of_sequence(SequenceReader(target, start, options.end), nets.reader)
     with VideoReader(target, start, options.end) as reader:
         beginning, stop = reader.beginning, reader.stop
     return main_person_of(target, nets.reader, beginning, stop)

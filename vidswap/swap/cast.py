@@ -274,7 +274,7 @@ def left_casts(folder: Path) -> list[Path]:
     found = []
     for path in sorted(folder.glob(".*.cast")):
         inside = [] if path.is_symlink() or not path.is_dir() else list(path.iterdir())
-        times = [p.stat().st_mtime for p in (path, *inside, *(path / WORK).glob("*"))]
+        times = [p.lstat().st_mtime for p in (path, *inside, *(path / WORK).glob("*"))]
         is_old = time.time() - max(times, default=0.0) > _MAY_BE_IN_USE
         if inside and is_old and all(p.name in OWN_NAMES for p in inside):
             found.append(path)

@@ -68,6 +68,7 @@ Progress = Callable[[int, int], None]  # frames done, and about how many there a
 
 WORK = ".work"
 _LINES, _STATE, _FACTS = "found.jsonl", "state", "facts.json"
+_MAY_GO_ON = 3600.0  # seconds since the last change, within which a pass may be at its work
 _SAFE_EVERY = 10.0  # seconds of work that a break costs at most, about
 QUEUE = 4  # decoded frames that wait
 
@@ -294,6 +295,17 @@ def find_people(
             plan.write_text(begin_plan(tracks), encoding="utf-8")
     shutil.rmtree(folder / WORK, ignore_errors=True)
     return tracks
+
+
+def left_pass(folder: Path) -> list[Path]:
+    """The work of a pass that ended early, in a cast folder; one of the last hour may go on."""
+    work = folder / WORK
+    inside = [] if work.is_symlink() or not work.is_dir() else list(work.iterdir())
+    own = {name + end for name in (_LINES, _STATE, _FACTS) for end in ("", ".part")}
+    if not inside or any(path.name not in own for path in inside):
+        return []
+    last = max(path.lstat().st_mtime for path in (work, *inside))
+    return [work] if time.time() - last > _MAY_GO_ON else []
 
 
 def pictured(tracks: Tracks) -> set[int]:

@@ -17,8 +17,9 @@ FILLED_REGIONS = (
 # Of a swap's options those that filling has too, in the order of `--help`.
 SHARED = (
     "face", "detector", "checkpoint", "temporal_smoothing", "start", "end", "codec", "crf",
-    "match_bitrate", "device", "precision", "batch_size", "hwaccel", "max_memory", "max_vram",
-    "sign_key", "sign_cert", "no_provenance", "overwrite", "resume",
+    "match_bitrate", "audio_codec", "audio_bitrate", "device", "precision", "batch_size",
+    "hwaccel", "max_memory", "max_vram", "sign_key", "sign_cert", "no_provenance", "overwrite",
+    "resume",
 )  # fmt: skip
 OWN = ("model", "region", "seed", "source_face", "k_shot")
 

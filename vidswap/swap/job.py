@@ -6,24 +6,36 @@ import logging
 import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol, TypeVar
 
 import torch
 
 from vidswap.blending.reference import MOST_SHOTS
-from vidswap.errors import BadOptionError, CodecError
-from vidswap.media.animated_picture import Animation, check_animated_suffix, is_animated
+from vidswap.errors import BadOptionError, CodecError, VidswapError
+from vidswap.media.animated_picture import (
+    Animation,
+    check_animated_suffix,
+    is_animated,
+    write_as_clip,
+)
+from vidswap.media.animated_writer import (
+    ANIMATED_SUFFIXES,
+    AnimatedClip,
+    AnimationWriter,
+    check_animated_options,
+)
 from vidswap.media.codecs import CONTAINERS, codec_for, container_for
 from vidswap.media.container import check_input, is_there, open_clip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
 from vidswap.media.marks import synthetic_metadata
-from vidswap.media.output import check_output, temporary_path, writing_errors
+from vidswap.media.output import TEMPORARY, check_output, temporary_path, writing_errors
 from vidswap.media.picture import (
     PICTURE_SUFFIXES,
     Picture,
@@ -31,24 +43,14 @@ from vidswap.media.picture import (
     is_picture,
     open_picture,
     write_picture,
-    write_whole,
 )
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
-from vidswap.media.sampling import middles
 from vidswap.media.sequence import SequenceName, is_pattern, is_sequence
 from vidswap.media.sequence_reader import SequenceReader
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
-from vidswap.people.main_person import (
-    FEWEST,
-    MOST,
-    SECONDS_EACH,
-    MainPerson,
-    main_person,
-    main_person_of,
-    seen_faces,
-)
+from vidswap.people.main_person import MainPerson, main_person_of, main_person_of_sequence
 from vidswap.people.source import SourceIdentity, SourceReader
 from vidswap.provenance.record import (
     MANIFEST_MARK,
@@ -74,6 +76,7 @@ from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.path import swap_frames, swap_segments
 from vidswap.swap.resume import (
     ClipInTheMaking,
+    ClipWriter,
     SegmentedClip,
     StraightClip,
     telling_what_is_kept,
@@ -159,6 +162,8 @@ class SwapJob:
         options = self.options
         if (frames := output_frames(target, output)) is not None:
             return self._swap_to_frames(target, output, frames)
+        if is_animated(target):
+            return self._swap_animation_to_clip(target, output)
         quality = options.quality(target)
         provenance = self._provenance(output)
         with ExitStack() as stack:
@@ -261,7 +266,7 @@ class SwapJob:
         self,
         output: Path,
         reader: VideoReader | SequenceReader,
-        new_writer: Callable[[], VideoWriter],
+        new_writer: Callable[[], ClipWriter],
         quality: Quality,
         fresh: bool,
     ) -> SegmentedClip | StraightClip:
@@ -314,7 +319,7 @@ class SwapJob:
         self,
         output: Path,
         reader: VideoReader | SequenceReader,
-        new_writer: Callable[[], VideoWriter],
+        new_writer: Callable[[], ClipWriter],
     ) -> JoinedRanges | None:
         """What the ranges of the clip are joined to; None where it is swapped in one piece."""
         if self.ranges is None or self.facts is None or not self._has_ranges(reader):
@@ -347,11 +352,14 @@ class SwapJob:
         reader: VideoReader | SequenceReader,
         quality: Quality,
         provenance: Provenance,
-    ) -> VideoWriter:
+    ) -> ClipWriter:
         marks = marks_of(self.options, self.nets) | provenance.marks
+        if output.suffix.lower() in ANIMATED_SUFFIXES:
+            return AnimatedClip(output, reader, metadata=marks, overwrite=self.options.overwrite)
         return VideoWriter(
             output, reader, codec=quality.codec, crf=quality.crf, bitrate=quality.bitrate,
-            metadata=marks, overwrite=self.options.overwrite,
+            preset=quality.preset, metadata=marks, overwrite=self.options.overwrite,
+            sound=self.options.sound,
         )  # fmt: skip
 
     def swap_picture(self, target: Path, output: Path) -> list[str]:
@@ -383,25 +391,47 @@ class SwapJob:
                 pictures.append(picture)
                 yield picture.frame
 
-        images = []
-        for frame in self.swapped_frames(frames(), self._assigner(target)):
-            picture = pictures.popleft()
-            images.append(picture.image(suffix, frame.rgb))
-            lost = lost or picture.lost(output)
-            self._report()
-        with self.clock("encode"):
-            has_swap = bool(self.counts.faces_swapped)
-            marks = marks_of(self.options, self.nets) | provenance.marks if has_swap else {}
-            content = animation.encoded(suffix, images, marks)
-            overwrite = self.options.overwrite
-            if has_swap:
-                provenance.write_file(
-                    lambda path, over: write_whole(path, content, over), overwrite
-                )
-            else:
-                write_whole(output, content, overwrite)
-        lines = [f"not in the output: {line}" for line in lost]
+        marks = marks_of(self.options, self.nets) | provenance.marks
+        with closing_or_aborting(animation.writer(output, marks, self.options.overwrite)) as writer:
+            for frame in self.swapped_frames(frames(), self._assigner(target)):
+                picture = pictures.popleft()
+                with self.clock("encode"):
+                    writer.write(picture.pixels(suffix, frame.rgb), *_span(frame))
+                lost = lost or picture.lost(output)
+                self._report()
+            with self.clock("encode"):
+                if self.counts.faces_swapped:
+                    provenance.close_clip(writer, True)
+                else:
+                    writer.abort()
+                    self._write_unswapped(animation, output)
+        lines = [f"not in the output: {line}" for line in lost + writer.lost]
         return lines + self._last_warnings(target, provenance)
+
+    def _write_unswapped(self, animation: Animation, output: Path) -> None:
+        """The animation as it is, in the format of the output."""
+        if animation.path.suffix.lower() == output.suffix.lower():
+            _copy_unchanged(animation.path, output)
+            return
+        with closing_or_aborting(animation.writer(output, {}, self.options.overwrite)) as writer:
+            for picture in animation.pictures():
+                pixels = picture.pixels(output.suffix.lower(), picture.frame.rgb)
+                writer.write(pixels, *_span(picture.frame))
+            writer.close()
+
+    def _swap_animation_to_clip(self, target: Path, output: Path) -> list[str]:
+        """Swap all frames of an animated picture into a clip."""
+        with ExitStack() as stack:
+            with writing_errors(output):  # beside it: the system's folder is often in memory
+                made = TemporaryDirectory(prefix=TEMPORARY, dir=output.parent)
+                folder = stack.enter_context(made)
+            clip = Path(folder) / target.stem
+            with renamed(clip, target):
+                with self.clock("decode"):
+                    write_as_clip(Animation.of(target), clip)
+                self.ranges = None  # others cannot read it
+                warnings = self.swap_clip(clip, output)
+            return [line.replace(str(clip), str(target)) for line in warnings]
 
     def _provenance(self, output: Path) -> Provenance:
         return self.provenance or Provenance(output, reason="not asked for")
@@ -426,10 +456,7 @@ def main_person_for(
         return None
     embedder = SourceReader.of(nets)
     if isinstance(reader, SequenceReader):
-        seconds = float(len(reader.numbers) * reader.time_base)
-        count = int(min(max(FEWEST, seconds / SECONDS_EACH), MOST))
-        wanted = (reader.numbers[place] for place in middles(len(reader.numbers), count))
-        return main_person(seen_faces(reader.frame(number), embedder) for number in wanted)
+        return main_person_of_sequence(reader, embedder)
     return main_person_of(target, embedder, reader.beginning, reader.stop, options.hwaccel)
 
 
@@ -491,38 +518,59 @@ def check_inputs(sources: Sequence[Path], target: Path, output: Path, options: S
         return False
     check_clip_options(target, options)
     picture = target.is_file() and is_picture(target)
-    for flag, given in (("--layers", options.layers), ("--face-clip", options.face_clip)):
-        if picture and given is not None:
-            raise BadOptionError(
-                f"{flag} is for clips and image sequences and {target} is a picture; leave it out"
-            )
     _check_order(sources, target, output, picture)
     if picture:
-        if is_animated(target):
+        animated = is_animated(target)
+        if animated:
             check_animated_suffix(target, output)
-        check_picture_suffix(output)
+        if not animated or output.suffix.lower() not in (*CONTAINERS, *ANIMATED_SUFFIXES):
+            check_picture_suffix(output)
+        picture = not animated or output.suffix.lower() not in CONTAINERS
+    if picture:
+        _check_picture_options(target, options)
     else:
         check_input(target)
-        container_for(output)
-        codec_for(output, options.codec)
+        _check_clip_output(output, options)
     if is_there(output) and output.samefile(target):
         raise BadOptionError(f"{output} is the target itself; name another output")
     return picture
 
 
+def _check_clip_output(output: Path, options: SwapOptions) -> None:
+    if output.suffix.lower() in ANIMATED_SUFFIXES:
+        check_animated_options(output, options)
+        return
+    container_for(output)
+    codec_for(output, options.codec)
+    options.sound.check(output)
+
+
+def _check_picture_options(target: Path, options: SwapOptions) -> None:
+    """Refuse what pictures have not."""
+    for flag, given in (("--layers", options.layers), ("--face-clip", options.face_clip)):
+        if given is not None:
+            raise BadOptionError(
+                f"{flag} is for clips and image sequences and {target} is a picture; leave it out"
+            )
+    if not options.sound.is_copied:
+        raise BadOptionError(f"--audio-codec is for clips and {target} is a picture; leave it out")
+
+
 def _check_order(sources: Sequence[Path], target: Path, output: Path, picture: bool) -> None:
     """Name the mistake where the output is called what its target is not."""
     suffix = output.suffix.lower()
-    if picture and suffix in CONTAINERS:
+    if picture and suffix in CONTAINERS and not is_animated(target):
         clip = next((s for s in sources if s.is_file() and not is_picture(s)), None)
         hint = f"end the output in one of {', '.join(PICTURE_SUFFIXES)}"
         if clip is not None:
             hint = f"if {clip} is the clip to swap in, give it last: SOURCES... TARGET"
         raise CodecError(f"the target {target} is a picture, which {suffix} cannot hold; {hint}")
-    if not picture and target.is_file() and suffix in PICTURE_SUFFIXES:
+    is_still = suffix in PICTURE_SUFFIXES and suffix not in ANIMATED_SUFFIXES
+    if not picture and target.is_file() and is_still:
         raise CodecError(
             f"the target {target} is no picture, and {output.name} names one; end the output in "
-            f"one of {', '.join(CONTAINERS)}, or swap one frame with vidswap preview"
+            f"one of {', '.join((*CONTAINERS, *ANIMATED_SUFFIXES))}, or swap one frame with "
+            "vidswap preview"
         )
 
 
@@ -533,6 +581,30 @@ def _check_decoder(target: Path, hwaccel: str, picture: bool) -> None:
         )
     with VideoReader(target, hwaccel=hwaccel):
         pass  # opening it decodes a frame there
+
+
+def _span(frame: Frame) -> tuple[float, float]:
+    """When a picture of an animation is shown, from and to, in milliseconds."""
+    tick = frame.time_base * 1000
+    return float(frame.pts * tick), float((frame.pts + frame.duration) * tick)
+
+
+@contextmanager
+def closing_or_aborting(writer: AnimationWriter) -> Iterator[AnimationWriter]:
+    """The writer, whose file is removed unless it was closed."""
+    try:
+        yield writer
+    finally:
+        writer.abort()
+
+
+@contextmanager
+def renamed(path: Path, shown: Path) -> Iterator[None]:
+    """Let errors that name a file of our own speak of the user's."""
+    try:
+        yield
+    except VidswapError as error:
+        raise type(error)(str(error).replace(str(path), str(shown))) from error
 
 
 def _copy_unchanged(target: Path, output: Path) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +18,8 @@ from vidswap.choices import LayerFormat, MaskName
 from vidswap.errors import OutputExistsError, OutputNotWritableError
 from vidswap.media.colour_space import Float
 from vidswap.media.decoder import VideoReader
-from vidswap.media.exr import load_openexr, written_exr, written_parts
-from vidswap.media.output import temporary_path, writing_errors
+from vidswap.media.exr_writer import ExrPart, write_exr
+from vidswap.media.output import temporary_path, work_name, writing_errors
 from vidswap.media.picture_file import Extras, encoded
 from vidswap.media.sequence import SequenceName
 from vidswap.media.sequence_reader import SequenceReader
@@ -28,12 +27,9 @@ from vidswap.swap.faces import SwappedFrame
 from vidswap.swap.layers import NAMES, FrameLayers, display_of, layers_of, straight_face
 from vidswap.swap.sequence_clip import Numbers
 
-# Depth and number format of the channels of OpenEXR.
-_KINDS: dict[str, tuple[tuple[int, ...], type]] = {
-    "face": ((4,), np.float16), "raw": ((4,), np.float16), "matte.A": ((), np.float16),
-    "occlusion.A": ((), np.float16), "uv.R": ((), np.float32), "uv.G": ((), np.float32),
-    "id.R": ((), np.float32),
-}  # fmt: skip
+# Channels of OpenEXR beside the result's, by number format.
+_HALVES = (*(f"{layer}.{c}" for layer in ("face", "raw") for c in "RGBA"), "matte.A", "occlusion.A")
+_FLOATS = ("uv.R", "uv.G", "id.R")
 _DIGITS = 4
 _AT_ONCE = min(4, os.cpu_count() or 1)  # frames; each takes 80 bytes a pixel
 _MARK = ".vidswap-layers"
@@ -44,7 +40,7 @@ class LayerFiles:
 
     only_faces: frames without a face get no file. facts: those of the run, by which a rerun knows
     the files of the one it goes on with. Raises OutputExistsError for others that are there, unless
-    `overwrite`; OutputNotWritableError; MissingLibraryError without OpenEXR.
+    `overwrite`; OutputNotWritableError.
     """
 
     def __init__(
@@ -63,9 +59,7 @@ class LayerFiles:
         self.folder, self._kind, self._mask, self._reader = folder, kind, mask, reader
         self._marks, self._only_faces = dict(marks), only_faces
         self._numbers = Numbers(reader, first)
-        self._prefix, self._digits = _named_after(reader)
-        if kind != "png":
-            load_openexr()
+        self._prefix, self._digits = _named_after(reader, folder)
         self._pool = ThreadPoolExecutor(_AT_ONCE, "layers")
         self._writing = deque[Future[None]]()
         self._state = hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()
@@ -165,11 +159,12 @@ class LayerFiles:
     def _write_exr(self, path: Path, layers: FrameLayers) -> None:
         part = temporary_path(path)
         try:
-            light = layers.chromaticities
-            if self._kind == "exr-flat":
-                written_exr(part, {**_picture(layers), **_whole(layers)}, light, self._marks)
-            else:
-                written_parts(part, _picture(layers), *_cropped(layers), light, self._marks)
+            final, others = _final(layers), _cropped(layers)
+            parts = [ExrPart("rgba", final, inset=others)]
+            if self._kind == "exr":
+                parts = [ExrPart("rgba", final), others]
+            height, width = layers.final.shape[:2]
+            write_exr(part, parts, (width, height), layers.chromaticities, self._marks)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -185,47 +180,32 @@ class LayerFiles:
                 part.unlink(missing_ok=True)
 
 
-def _named_after(reader: VideoReader | SequenceReader) -> tuple[str, int]:
+def _named_after(reader: VideoReader | SequenceReader, folder: Path) -> tuple[str, int]:
     if isinstance(reader, SequenceReader):
         return reader.name.prefix, reader.name.digits
-    return f"{reader.path.stem.replace('%', '_')}.", _DIGITS
+    stem = reader.path.stem.replace("%", "_")
+    return f"{work_name(folder / stem, stem)}.", _DIGITS  # a number and a suffix follow
 
 
-def _picture(layers: FrameLayers) -> dict[str, NDArray[np.float16]]:
+def _final(layers: FrameLayers) -> dict[str, NDArray[np.float16]]:
     """The result, whose channels have no layer's name."""
-    return {"RGBA": layers.final}
+    return {name: layers.final[..., place] for place, name in enumerate("RGBA")}
 
 
-def _cropped(layers: FrameLayers) -> tuple[dict[str, NDArray[Any]], tuple[int, int]]:
-    """The other layers' channels in their box, and its corner; one empty pixel without a face."""
+def _cropped(layers: FrameLayers) -> ExrPart:
+    """The other layers' channels in their box; one empty pixel without a face."""
     faces = layers.faces
     if faces is None:
-        return {name: np.zeros((1, 1, *depth), kind) for name, (depth, kind) in _KINDS.items()}, (
-            0,
-            0,
-        )
-    values = {
-        "face": faces.face, "raw": faces.raw, "matte.A": faces.matte,
-        "occlusion.A": faces.occlusion, "uv.R": faces.uv[..., 0], "uv.G": faces.uv[..., 1],
-        "id.R": faces.identity,
-    }  # fmt: skip
-    channels = {
-        name: np.ascontiguousarray(np.clip(values[name], -65504.0, 65504.0).astype(kind))
-        for name, (_, kind) in _KINDS.items()
+        nothing = np.zeros((1, 1), np.float32)
+        return ExrPart("layers", dict.fromkeys(_HALVES, nothing), dict.fromkeys(_FLOATS, nothing))
+    colours = {
+        f"{layer}.{name}": values[..., place]
+        for layer, values in (("face", faces.face), ("raw", faces.raw))
+        for place, name in enumerate("RGBA")
     }
-    return channels, (faces.box[0], faces.box[1])
-
-
-def _whole(layers: FrameLayers) -> dict[str, NDArray[Any]]:
-    """The same channels of the whole frame."""
-    cropped, (left, top) = _cropped(layers)
-    height, width = layers.final.shape[:2]
-    channels = {}
-    for name, part in cropped.items():
-        whole = np.zeros((height, width, *part.shape[2:]), part.dtype)
-        whole[top : top + part.shape[0], left : left + part.shape[1]] = part
-        channels[name] = whole
-    return channels
+    halves = {**colours, "matte.A": faces.matte, "occlusion.A": faces.occlusion}
+    floats = {"uv.R": faces.uv[..., 0], "uv.G": faces.uv[..., 1], "id.R": faces.identity}
+    return ExrPart("layers", halves, floats, (faces.box[0], faces.box[1]))
 
 
 def _pictures(layers: FrameLayers) -> dict[str, NDArray[np.uint16]]:

@@ -11,21 +11,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.exposure import exposed
 from vidswap.blending.paste import Box, crop_box, on_frame
 from vidswap.choices import MaskName
 from vidswap.faces.align import CROP_SIZE
 from vidswap.media.colour_space import Chromaticities, DisplaySpace, Float, srgb_codes
+from vidswap.media.exr_writer import half_bits
 from vidswap.media.frame import Frame
 from vidswap.media.sequence_picture import ClipPicture
 from vidswap.media.still import Still, StillFrame, bt709_light, differing
 from vidswap.swap.faces import FrameFaces, SwappedFrame
+from vidswap.swap.layer_kernels import difference, lay_face, look_up, moved_light
 
 NAMES = ("final", "face", "raw", "matte", "occlusion", "uv", "id")
+_STEPS = {8: 1, 16: 257}  # samples of so many bits to one of 8 bits
+_MARGIN = 255  # of 8 bits: the furthest that a sample moves
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,8 @@ def layers_of(item: SwappedFrame, mask: MaskName) -> FrameLayers:
         left, top, right, bottom = faces.box
         window = np.s_[top:bottom, left:right]
         changed = differing(still.view[window], view[window])
-        np.copyto(final[window][..., :3], _half(faces.final), where=changed[..., None])
+        bits = half_bits(faces.final)
+        np.copyto(final.view(np.uint16)[window][..., :3], bits, where=changed[..., None])
     alpha = still.alpha_codes()
     return FrameLayers(final, alpha, still.space.chromaticities, faces, still, view)
 
@@ -123,7 +126,6 @@ def _face_layers(
     left, top = (int(n) for n in corners[:, :2].min(axis=0))
     right, bottom = (int(n) for n in corners[:, 2:].max(axis=0))
     box = left, top, right, bottom
-    window = np.s_[top:bottom, left:right]
     shape = (bottom - top, right - left)
     matte, occlusion, identity = (np.zeros(shape, np.float32) for _ in range(3))
     raw, uv = np.zeros((*shape, 4), np.float32), np.zeros((*shape, 2), np.float32)
@@ -132,33 +134,24 @@ def _face_layers(
             continue
         part = np.s_[own[1] - top : own[3] - top, own[0] - left : own[2] - left]
         weights = face.swapped_part(mask)
-        inside = _inside(face.affine, own)
-        weight = np.zeros_like(inside)
         if weights.any():
             weight = np.asarray(on_frame(weights, face.affine, own), np.float32)
-        matte[part] = 1.0 - (1.0 - matte[part]) * (1.0 - weight)
-        seen = on_frame(exposed(generated, 1.0 / face.exposure), face.affine, own)
-        light = still.space.light(still.space.codes(np.ascontiguousarray(seen)))
-        raw[part] = np.dstack([light, np.ones_like(inside)]) * inside[..., None] + raw[part] * (
-            1.0 - inside[..., None]
-        )
+        else:
+            weight = np.zeros((own[3] - own[1], own[2] - own[0]), np.float32)
+        seen = on_frame(face.exposure.given_back(generated), face.affine, own)
+        lay_face(
+            _places(face.affine), (own[0], own[1]), _light_of_view(still, seen), weight,
+            float(1 + face.track), matte[part], raw[part], uv[part], identity[part],
+        )  # fmt: skip
         if face.visibility is not None:
             outline = face.swapped_part("outline")
             hidden = on_frame(outline * _full(1.0 - face.visibility), face.affine, own)
             occlusion[part] = np.maximum(occlusion[part], hidden)
-        places = _places(face.affine, own)
-        np.copyto(uv[part], places, where=(inside > 0)[..., None])
-        np.copyto(identity[part], np.float32(1 + face.track), where=weight > 0)
-    matte = _exact_half(matte)
+    matte = matte.astype(np.float16).astype(np.float32)  # what is computed from it fits the file
     identity[matte == 0] = 0
-    codes = still.codes(still.samples[window])
-    changed = differing(still.view[window], view[window])
-    target = still.space.light(codes)
-    moved = still.moved(still.samples[window], still.view[window], view[window])
-    final = np.where(changed[..., None], still.space.light(moved), target)
-    behind = np.nan_to_num((1.0 - matte)[..., None] * target, nan=0.0, posinf=65504.0)
-    colours = np.where(np.isfinite(final), final, 0.0) - np.where(np.isfinite(final), behind, 0.0)
-    face_layer = np.dstack([colours, matte])
+    target, final = _lights(still, view, box)
+    face_layer = np.empty((*shape, 4), np.float32)
+    difference(target, final, matte, face_layer)
     return FaceLayers(
         box, target, final, face_layer, raw, matte, np.clip(occlusion, 0, 1), uv, identity
     )
@@ -169,31 +162,36 @@ def _full(visibility: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(resized, np.float32)
 
 
-def _places(affine: NDArray[np.floating], box: Box) -> Float:
-    """Places of a box's pixels on the crop, [0, 1], v from the bottom."""
+def _places(affine: NDArray[np.floating]) -> NDArray[np.float32]:
+    """From pixels of the frame to places on the crop, [0, 1], downwards (2, 3)."""
+    places = np.array(affine, np.float64)
+    places[:, 2] += 0.5
+    return np.asarray(places / CROP_SIZE, np.float32)
+
+
+def _lights(still: Still, view: NDArray[np.uint8], box: Box) -> tuple[Float, Float]:
+    """Light of the target and of the result in a box, (h, w, 3)."""
     left, top, right, bottom = box
-    x, y = np.meshgrid(
-        np.arange(left, right, dtype=np.float32), np.arange(top, bottom, dtype=np.float32)
-    )
-    a = np.asarray(affine, np.float32)
-    across = (a[0, 0] * x + a[0, 1] * y + a[0, 2] + 0.5) / CROP_SIZE
-    down = (a[1, 0] * x + a[1, 1] * y + a[1, 2] + 0.5) / CROP_SIZE
-    return np.asarray(np.stack([across, 1.0 - down], axis=2), np.float32)
+    window = np.s_[top:bottom, left:right]
+    samples, before, after = still.samples[window], still.view[window], view[window]
+    if isinstance(still.space, DisplaySpace) and still.bits in _STEPS:
+        # The same as below: the view's codes are whole steps of the samples'.
+        target, final = (np.empty(samples.shape, np.float32) for _ in range(2))
+        table = _light_of_samples(still.bits)
+        margin = (table.size - 2**still.bits) // 2
+        moved_light(samples, before, after, _STEPS[still.bits], table, margin, target, final)
+        return target, final
+    light = still.space.light(still.codes(samples))
+    changed = differing(before, after)[..., None]
+    moved = still.space.light(still.moved(samples, before, after))
+    return light, np.where(changed, moved, light)
 
 
-def _inside(affine: NDArray[np.floating], box: Box) -> Float:
-    """1 where the crop covers a box's pixels, 0 elsewhere."""
-    places = _places(affine, box)
-    return np.asarray(((places >= 0.0) & (places <= 1.0)).all(axis=2), np.float32)
-
-
-def _exact_half(values: Float) -> Float:
-    """What a half holds of values, so that what is computed from them fits what is written."""
-    return values.astype(np.float16).astype(np.float32)
-
-
-def _half(values: Float) -> NDArray[np.float16]:
-    return np.clip(values, -65504.0, 65504.0).astype(np.float16)
+def _light_of_view(still: Still, view: NDArray[np.uint8]) -> Float:
+    """The light of what looks like a view, (h, w, 3)."""
+    if isinstance(still.space, DisplaySpace):
+        return np.take(_light_of_samples(8)[_MARGIN:], view)
+    return still.space.light(still.space.codes(np.ascontiguousarray(view)))
 
 
 def _halves(still: Still) -> NDArray[np.float16]:
@@ -202,26 +200,24 @@ def _halves(still: Still) -> NDArray[np.float16]:
     rgba = np.empty((height, width, 4), np.float16)
     rgba[..., 3] = 1.0 if still.alpha is None else still.alpha_codes()
     if isinstance(still.space, DisplaySpace) and still.bits:
-        table = _light_of_codes(still.bits)
-        _look_up(np.ascontiguousarray(still.samples), table.view(np.uint16), rgba.view(np.uint16))
+        table = _half_light_of_samples(still.bits)
+        look_up(np.ascontiguousarray(still.samples), table, rgba.view(np.uint16))
     else:
-        rgba[..., :3] = _half(still.space.light(still.codes(still.samples)))
+        light = still.space.light(still.codes(still.samples))
+        rgba.view(np.uint16)[..., :3] = half_bits(light)
     return rgba
 
 
-@numba.njit(cache=True, nogil=True)
-def _look_up(
-    samples: NDArray[np.uint16], table: NDArray[np.uint16], rgba: NDArray[np.uint16]
-) -> None:
-    """Halves are whole numbers here, which the compiler knows."""
-    height, width, channels = samples.shape
-    for y in range(height):
-        for x in range(width):
-            for c in range(channels):
-                rgba[y, x, c] = table[samples[y, x, c]]
+@lru_cache(maxsize=4)
+def _light_of_samples(bits: int) -> Float:
+    """Light of sRGB samples of -_MARGIN steps of 8 bits to as many above the greatest."""
+    margin, greatest = _MARGIN * _STEPS.get(bits, 1), 2**bits - 1
+    codes = np.arange(-margin, greatest + margin + 1)[None, :] / greatest
+    return np.asarray(DisplaySpace().light(codes.astype(np.float32))[0], np.float32)
 
 
 @lru_cache(maxsize=4)
-def _light_of_codes(bits: int) -> NDArray[np.float16]:
-    codes = np.arange(2**bits)[None, :].astype(np.float32) / np.float32(2**bits - 1)
-    return np.asarray(DisplaySpace().light(codes.astype(np.float32))[0], np.float16)
+def _half_light_of_samples(bits: int) -> NDArray[np.uint16]:
+    greatest = 2**bits - 1
+    codes = np.arange(greatest + 1)[None, :].astype(np.float32) / np.float32(greatest)
+    return half_bits(DisplaySpace().light(codes)[0])

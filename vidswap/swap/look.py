@@ -14,7 +14,7 @@ from vidswap.options import Option, option_of
 from vidswap.swap.options import SwapOptions
 
 LOOK_SETTINGS = ("mask", "colour_match", "temporal_smoothing", "reference_weight", "shape",
-                 "checkpoint")  # fmt: skip
+                 "detail", "checkpoint")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class FaceLook:
     temporal_smoothing: float
     reference_weight: float
     shape: float
+    detail: float
     generator: LoadedGenerator | None = None
 
     @classmethod
@@ -33,7 +34,7 @@ class FaceLook:
         """That of a run."""
         return cls(
             options.mask, options.colour_match, options.temporal_smoothing,
-            options.reference_weight, options.shape,
+            options.reference_weight, options.shape, options.detail,
         )  # fmt: skip
 
     def changed(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidswap.choices import (
+    COPY_SOUND,
     DEFAULT_COLOUR_MATCH,
     DEFAULT_CRF,
     DEFAULT_DETAIL,
@@ -21,6 +22,7 @@ from vidswap.choices import (
     LayerFormat,
     MaskName,
     PrecisionName,
+    SoundCodecName,
 )
 from vidswap.errors import BadOptionError
 from vidswap.options import (
@@ -39,6 +41,7 @@ from vidswap.options import (
 
 if TYPE_CHECKING:
     from vidswap.media.picture_encoder import Quality
+    from vidswap.media.sound import Sound
 
 
 @described
@@ -184,6 +187,19 @@ class SwapOptions:
         help="Encode at the target's mean bit rate instead of a constant quality.",
         group=ENCODING, pixels=True, recorded=True,
     )
+    # Sound is not in the segments of unfinished work, so another codec resumes them.
+    audio_codec: SoundCodecName = option(
+        COPY_SOUND,
+        help="Sound: copy, or encode as aac, opus, mp3, ac3, eac3, alac, flac, pcm_s16le, "
+        "pcm_s24le or pcm_f32le; what has that codec is copied.",
+        group=ENCODING, metavar="CODEC", recorded=True,
+    )
+    audio_bitrate: int | None = option(
+        None,
+        help="Kilobits per second of each sound stream.",
+        group=ENCODING, least=8, greatest=6144, metavar="KBIT", unset="by codec and channels",
+        recorded=True,
+    )
     device: DeviceName = option(
         "auto",
         help="Device to use for PyTorch inference.",
@@ -251,6 +267,14 @@ class SwapOptions:
         if not self.match_bitrate and self.crf is None:
             object.__setattr__(self, "crf", DEFAULT_CRF)
         _check_provenance(self.sign_key, self.sign_cert, self.no_provenance)
+
+    @property
+    def sound(self) -> "Sound":
+        """What becomes of the target's sound."""
+        from vidswap.media.sound import Sound
+
+        rate = self.audio_bitrate
+        return Sound(self.audio_codec, None if rate is None else rate * 1000)
 
     def quality(self, target: Path) -> "Quality":
         """How to encode the result for a clip `target`."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
 from vidswap.errors import BadOptionError, VidswapError
+from vidswap.media.animated_picture import is_animated
+from vidswap.media.animated_writer import ANIMATED_SUFFIXES
 from vidswap.media.codecs import codec_for, encoder_format
 from vidswap.media.container import open_clip
 from vidswap.media.decoder import VideoReader
@@ -21,7 +24,7 @@ from vidswap.media.picture import is_picture, open_picture
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
 from vidswap.media.probe import MediaInfo, StreamInfo, probe
-from vidswap.media.sequence import is_sequence
+from vidswap.media.sound import Recoded
 from vidswap.media.timeline import timeline_of
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
@@ -56,6 +59,7 @@ from vidswap.swap.plan_trial import (
     timed_picture,
     trial_run,
 )
+from vidswap.swap.sequence_plan import frames_of_range, streams_as_frames, timed_frames
 from vidswap.swap.target import open_target, output_frames
 from vidswap.swap.worker import Worker
 
@@ -86,12 +90,14 @@ def plan_swap(
     target, output = Path(target), Path(output)
     source_paths = [Path(source) for source in sources]
     picture = check_paths(source_paths, target, output, options)
-    if is_sequence(target) or output_frames(target, output) is not None:
+    frames = output_frames(target, output)
+    is_moving = frames is None and not picture
+    if is_moving and (is_animated(target) or output.suffix.lower() in ANIMATED_SUFFIXES):
         raise BadOptionError(
-            "--dry-run plans clips and pictures, not image sequences; leave it out, or look at one "
-            "frame with vidswap preview"
+            "--dry-run plans no conversions between clips and animated pictures; leave it out, or "
+            "look at one frame with vidswap preview"
         )
-    signer, key_warnings = _signer(output, options)
+    signer, key_warnings = (None, []) if frames else _signer(output, options)
     clock = StageClock()
     with ExitStack() as stack:
         worker = worker or stack.enter_context(Worker())
@@ -100,7 +106,10 @@ def plan_swap(
         with clock("source"):
             source = _sources(nets, target, output, source_paths, options)
         job = _Planned(target, output, options, nets, source, signer)
-        return (job.picture if picture else job.clip)(sum(clock.seconds().values()), key_warnings)
+        prepared = sum(clock.seconds().values())
+        if frames is not None:
+            return job.frames(prepared, frames.suffix.lower())
+        return (job.picture if picture else job.clip)(prepared, key_warnings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +155,11 @@ class _Planned:
     ) -> None:
         self.target, self.output, self.options = target, output, options
         self.nets, self.source, self.signer = nets, source, signer
-        self.info = probe(target)
+
+    @cached_property
+    def info(self) -> MediaInfo:
+        """What a clip or a picture states."""
+        return probe(self.target)
 
     @property
     def _face(self) -> str | Path:
@@ -158,7 +171,7 @@ class _Planned:
         options, quality = self.options, self.options.quality(self.target)
         with VideoReader(self.target, options.start, options.end, options.hwaccel) as reader:
             memory = memory_plan_of(options, reader, self.nets.device)
-            dropped = self._dropped(reader, quality)
+            dropped, recoded = self._dropped(reader, quality)
             survey = survey_of(self.target, reader)
             samples = sampled_frames(self.target, survey, hwaccel=options.hwaccel)
             main = None
@@ -170,14 +183,43 @@ class _Planned:
                 quality,
             )  # fmt: skip
             output = self._output_of_clip(reader, quality)
-        estimate = self._estimate(survey, trial, prepared)
+        estimate = self._estimate(survey, trial, prepared, recoded)
         warnings = reader.warnings + self._cut_short(survey)
         warnings += [f"not in the output: {line}" for line in dropped]
         warnings += self._last_warnings(sampled, key_warnings, estimate)
         return self._plan(
             _target_plan(self.info, survey, reader.hwaccel), output,
-            _streams(self.info, dropped, output), sampled.found(), estimate, warnings, memory,
+            _streams(self.info, dropped, recoded, output), sampled.found(), estimate, warnings,
+            memory,
         )  # fmt: skip
+
+    def frames(self, prepared: float, suffix: str) -> SwapPlan:
+        """The plan for an image sequence as the output."""
+        options = self.options
+        with open_target(self.target, options) as reader:
+            memory = memory_plan_of(options, reader, self.nets.device)
+            main = None
+            if options.cast is None:
+                main = main_person_for(options, self.nets, self.target, reader)
+            target, samples = frames_of_range(self.target, reader)
+            sampled = look_for_faces(samples, self.nets, self._face, main)
+            trial = timed_frames(reader, suffix, sampled, self.source.faces, self.nets, options)
+            warnings = list(reader.warnings)
+            streams, lost = streams_as_frames(self.target, reader, suffix)
+        warnings += [f"not in the output: {line}" for line in (*trial.lost, *lost)]
+        size = round(target.frames * trial.bytes)
+        seconds = prepared + target.frames * trial.seconds
+        measured = f"{trial.frames} frame{'s' * (trial.frames != 1)} swapped and written"
+        folder = next(p for p in (self.output, *self.output.absolute().parents) if p.is_dir())
+        free = shutil.disk_usage(folder).free
+        estimate = Estimate(seconds, measured, size, measured, size, free)
+        output = OutputPlan(
+            str(self.output), f"{suffix} frames", trial.samples, trial.colour,
+            "the target's own, as the format has them", "marks in the metadata of every frame; no "
+            "C2PA manifest, which frames do not get", None,
+        )  # fmt: skip
+        warnings += self._last_warnings(sampled, [], estimate)
+        return self._plan(target, output, streams, sampled.found(), estimate, warnings, memory)
 
     def picture(self, prepared: float, key_warnings: list[str]) -> SwapPlan:
         """The plan for a picture."""
@@ -218,16 +260,19 @@ class _Planned:
         engine = _engine(self.nets, self.options, memory)
         return SwapPlan(target, output, streams, sources, faces, engine, estimate, tuple(warnings))
 
-    def _dropped(self, reader: VideoReader, quality: Quality) -> list[str]:
-        """What the output's container and codec do not take, said by a writer set up for it."""
+    def _dropped(
+        self, reader: VideoReader, quality: Quality
+    ) -> tuple[list[str], dict[int, Recoded]]:
+        """What the output does not take and what is coded anew, said by a writer set up for it."""
         with TemporaryDirectory(prefix="vidswap-plan-") as folder:
             scratch = Path(folder) / self.output.name
             with _named(scratch, self.output):
                 writer = VideoWriter(
-                    scratch, reader, codec=quality.codec, crf=quality.crf, bitrate=quality.bitrate
-                )
+                    scratch, reader, codec=quality.codec, crf=quality.crf, preset=quality.preset,
+                    bitrate=quality.bitrate, sound=self.options.sound,
+                )  # fmt: skip
                 writer.abort()
-            return list(writer.dropped)
+            return list(writer.dropped), writer.recoded
 
     def _output_of_clip(self, reader: VideoReader, quality: Quality) -> OutputPlan:
         codec = codec_for(self.output, quality.codec)
@@ -256,12 +301,16 @@ class _Planned:
         marks = "" if self.output.suffix.lower() == ".bmp" else "marks in the metadata; "
         return f"{marks}no C2PA manifest, which {self.output.suffix} files cannot hold"
 
-    def _estimate(self, survey: Survey, trial: Trial, prepared: float) -> Estimate:
+    def _estimate(
+        self, survey: Survey, trial: Trial, prepared: float, recoded: Mapping[int, Recoded]
+    ) -> Estimate:
         count = len(survey.frames)
         picture = next(n for n, s in enumerate(self.info.streams) if s.role == "picture")
-        copied = sum(size for index, size in survey.sizes.items() if index != picture)
+        anew = {picture, *recoded}
+        copied = sum(size for index, size in survey.sizes.items() if index not in anew)
         size = trial.bytes_of(count, self.options.segment_frames)
         size += round(copied * min(1.0, survey.seconds / survey.whole))
+        size += round(sum(each.bit_rate for each in recoded.values()) / 8 * survey.seconds)
         seconds = prepared + count * trial.seconds
         measured = f"{trial.frames} frame{'s' * (trial.frames != 1)} swapped and encoded"
         return self._estimated(seconds, measured, size, f"{measured}, and what is copied")
@@ -329,7 +378,9 @@ def _target_plan(info: MediaInfo, survey: Survey | None, decoder: str | None = N
     )  # fmt: skip
 
 
-def _streams(info: MediaInfo, dropped: Sequence[str], output: OutputPlan) -> tuple[StreamPlan, ...]:
+def _streams(
+    info: MediaInfo, dropped: Sequence[str], recoded: Mapping[int, Recoded], output: OutputPlan
+) -> tuple[StreamPlan, ...]:
     found = (_DROPPED_STREAM.search(line) for line in dropped)
     lost = {int(match[1]): match[2] for match in found if match}
     suffix = Path(output.path).suffix
@@ -337,6 +388,8 @@ def _streams(info: MediaInfo, dropped: Sequence[str], output: OutputPlan) -> tup
     def fate(index: int, stream: StreamInfo) -> tuple[str, str]:
         if stream.role == "picture":
             return "encoded", f"{output.encoder}, {output.pixel_format}"
+        if index in recoded:
+            return "encoded", recoded[index].words
         if index not in lost:
             return "written again" if stream.role in ("chapters", "timecode") else "copied", ""
         if stream.role == "timecode":

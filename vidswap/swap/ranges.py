@@ -8,7 +8,7 @@ a run over the whole clip gives.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,13 +16,19 @@ from pathlib import Path
 import torch
 
 from vidswap.errors import CodecError, NotAVideoError
+from vidswap.faces.cuts import sampling_step
 from vidswap.faces.detection import Detection, Face, Image
 from vidswap.faces.tracking import FaceTracker
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
-from vidswap.media.frame import Frame
 from vidswap.media.probe import expected_frames
-from vidswap.media.segments import SegmentFolder, mark_complete, remove_work, whole_frames
+from vidswap.media.segments import (
+    SegmentFolder,
+    mark_complete,
+    remove_unfinished_parts,
+    remove_work,
+    whole_frames,
+)
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
 from vidswap.people.main_person import MainPerson
@@ -32,7 +38,7 @@ from vidswap.swap.job import memory_plan_of
 from vidswap.swap.options import SwapCounts
 from vidswap.swap.path import swap_segments
 from vidswap.swap.request import SwapRequest
-from vidswap.swap.resume import SegmentedClip, Work
+from vidswap.swap.resume import ClipWriter, SegmentedClip, Work
 from vidswap.swap.stages import SegmentEnds
 from vidswap.swap.state import fingerprint
 
@@ -61,32 +67,31 @@ def shortest_range(frames: int) -> int:
 
 
 def ranges_of(
-    frames: Iterable[Frame], segment_frames: int, shortest: int = RANGE_FRAMES
+    reader: VideoReader, segment_frames: int, shortest: int = RANGE_FRAMES
 ) -> Iterator[FrameRange]:
     """Cut a clip into ranges of `shortest` frames or more, as its frames go by.
 
     A range ends where a segment of a swap ends with its shot. A shot is left whole.
     """
-    # The tracker gives back frames when it would in the swap, which no face has a part in.
+    # The tracker gives back frames when it would in the swap, which no face has a part in; of
+    # pixels it looks at those that cuts are found by.
     tracker, ends = FaceTracker(_Blind(), _Blind()), SegmentEnds(segment_frames)
     number = given = start = 0
-    first: Frame | None = None
-    for index, frame in enumerate(frames):
-        first = first or frame
-        given += len(tracker.update(index, frame.rgb, frame.seconds))
+    first: tuple[int, int] | None = None
+    step = sampling_step(reader.height, reader.width)
+    for index, frame in enumerate(reader.skim()):
+        if first is None:
+            first = (frame.pts, fingerprint(frame.frame()))
+        given += len(tracker.update(index, frame.sampled(step), frame.seconds))
         is_end = tracker.began_shot and ends.is_end(given, True)
         if not tracker.began_shot:
             ends.is_end(given, False)
         if is_end and given - start >= shortest:
-            yield _range(number, first, frame.pts, given - start)
-            number, start, first = number + 1, given, frame
+            yield FrameRange(number, first[0], frame.pts, given - start, first[1])
+            number, start, first = number + 1, given, (frame.pts, fingerprint(frame.frame()))
     if first is not None:
         given += len(tracker.flush())
-        yield _range(number, first, None, given - start)
-
-
-def _range(number: int, first: Frame, end: int | None, frames: int) -> FrameRange:
-    return FrameRange(number, first.pts, end, frames, fingerprint(first))
+        yield FrameRange(number, first[0], None, given - start, first[1])
 
 
 class _Blind:
@@ -201,7 +206,7 @@ def _limit(reader: VideoReader, part: FrameRange) -> None:
 class RangedClip:
     """In place of `SegmentedClip` where ranges are swapped by others: joins what they have made.
 
-    Holds the output against other runs. Raises OutputNotWritableError where one is at it.
+    Holds the output against other runs. Raises OutputInUseError where one is at it.
     """
 
     output: Path
@@ -217,6 +222,7 @@ class RangedClip:
 
     def __exit__(self, *_: object) -> None:
         self._folder.close()
+        remove_unfinished_parts(self.output)
 
     @property
     def frames_kept(self) -> int:
@@ -248,7 +254,7 @@ class RangedClip:
             self.warnings += [w for w in result.warnings if w not in self.warnings]
             self.damage = self.damage or result.damage
 
-    def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
+    def complete(self, new_writer: Callable[[], ClipWriter], counts: SwapCounts) -> ClipWriter:
         """A writer of the output with all ranges in it, to be closed; none is coded again."""
         works = [result.work for result in self._ordered()]
         files = [
@@ -262,6 +268,7 @@ class RangedClip:
                 "all of them run the same versions"
             )
         writer = new_writer()
+        assert isinstance(writer, VideoWriter), "only its files are made of segments"
         try:
             writer.join(self.output.parent, files)
             for folder in (self._folder.path, *(work.folder for work in works)):
@@ -290,7 +297,7 @@ class Ranges:
         self._request, self._swapper = request, swapper
 
     def clip(self, output: Path, facts: Mapping[str, str], fresh: bool) -> RangedClip:
-        """What the ranges are joined to. Raises OutputNotWritableError."""
+        """What the ranges are joined to. Raises OutputInUseError."""
         self._clip = RangedClip(output, facts, fresh)
         return self._clip
 

@@ -15,6 +15,7 @@ import torch
 
 from vidswap.digest import file_sha256
 from vidswap.errors import DiskFullError
+from vidswap.media.animated_writer import AnimatedClip
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
@@ -28,6 +29,8 @@ from vidswap.swap.faces import SwappedFrame
 from vidswap.swap.options import SwapCounts, SwapOptions
 from vidswap.swap.state import SwapState, fingerprint
 from vidswap.version import __version__
+
+ClipWriter = VideoWriter | AnimatedClip
 
 # Options whose fact is what was made of them, as of "auto" or of a path.
 _TOLD_BY_NETS = frozenset({"checkpoint", "device", "precision"})
@@ -49,7 +52,7 @@ class SegmentedClip:
     found. Leaving the `with` block keeps whole segments; `discard` removes them. `part` is as of
     `SegmentFolder`.
 
-    Raises OutputNotWritableError where another run is at work on the output.
+    Raises OutputInUseError where another run is at work on the output.
     """
 
     def __init__(
@@ -98,10 +101,11 @@ class SegmentedClip:
         if item.state is not None:
             self._end_segment(item.state)
 
-    def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
+    def complete(self, new_writer: Callable[[], ClipWriter], counts: SwapCounts) -> ClipWriter:
         """A writer of the output with all segments in it, to be closed; none is coded again."""
         self.finish(counts)
         writer = new_writer()
+        assert isinstance(writer, VideoWriter), "only its files are made of segments"
         try:
             writer.join(self._folder.path, self._folder.packet_files)
             self._folder.mark_complete()
@@ -161,7 +165,7 @@ class StraightClip:
     begin: SwapState | None = None
     frames_kept: int = 0
 
-    def __init__(self, reader: VideoReader | SequenceReader, writer: VideoWriter) -> None:
+    def __init__(self, reader: VideoReader | SequenceReader, writer: ClipWriter) -> None:
         self.output, self._writer = writer.path, writer
         self.frames: Iterable[Frame] = reader
         self.warnings: list[str] = []
@@ -176,7 +180,7 @@ class StraightClip:
         """Encode the next frame."""
         self._writer.write(item.frame)
 
-    def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
+    def complete(self, new_writer: Callable[[], ClipWriter], counts: SwapCounts) -> ClipWriter:
         """The writer, to be closed."""
         return self._writer
 
@@ -203,7 +207,7 @@ class ClipInTheMaking(KeepsWork, Protocol):
 
     warnings: list[str]
 
-    def complete(self, new_writer: Callable[[], VideoWriter], counts: SwapCounts) -> VideoWriter:
+    def complete(self, new_writer: Callable[[], ClipWriter], counts: SwapCounts) -> ClipWriter:
         """A writer of the output with all frames in it, to be closed."""
 
     def leave_output(self) -> None:

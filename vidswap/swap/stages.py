@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from vidswap.blending.colour import matched_colour
 from vidswap.blending.detail import fine_crop, with_detail
-from vidswap.blending.exposure import exposed, exposure_gain
+from vidswap.blending.exposure import exposure_of
 from vidswap.blending.focus import focused_like
+from vidswap.blending.hairline import without_painted_hair
 from vidswap.blending.paste import Box, MaskName, paste_face
 from vidswap.blending.reference import FusedReference, with_reference
 from vidswap.blending.reshaping import Reshaper
@@ -30,7 +31,7 @@ from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.occlusion import visibility_maps
 from vidswap.faces.tracking import FaceTracker, TrackedFace
 from vidswap.media.frame import Frame
-from vidswap.nets import Nets, one_core
+from vidswap.nets import Nets, half_the_cores, one_core
 from vidswap.people.embedding import FaceSampler
 from vidswap.runtime.memory import ShrinkingBatches
 from vidswap.runtime.stage_clock import StageClock
@@ -128,7 +129,7 @@ def _aligned(
         for face, source, *aims in assigner.assign(frame.rgb, tracked):
             found = align(frame.rgb, face.landmarks, source, face.track_id)
             # Where nothing of a face can be seen, nothing is to be swapped.
-            if found.exposure > 0.0:
+            if found.exposure.is_seen:
                 aligned.append(replace(found, aims=aims[0]) if aims else found)
         return FrameFaces(frame, index, aligned, left_alone=len(tracked) - len(aligned))
 
@@ -138,21 +139,24 @@ def align(
 ) -> AlignedFace:
     """F_t, B_t and AM of a mesh (478, 2) in frame pixels, for the face that gets `source`'s.
 
-    A dark face is brightened; how much, its `exposure` says.
+    A dark or fogged face is brought to normal exposure; how, its `exposure` says.
     """
     affine = face_affine(landmarks)
     aligned = warp_points(affine, landmarks)
     crop = align_face(rgb, affine)
-    gain = exposure_gain(crop)
+    exposure = exposure_of(crop)
     boundary_map = draw_boundary_map(aligned)
-    return AlignedFace(affine, aligned, exposed(crop, gain), boundary_map, source, track, gain)
+    shown = exposure.shown(crop)
+    return AlignedFace(affine, aligned, shown, boundary_map, source, track, exposure)
 
 
 def find_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[FrameFaces]:
     """Detect what lies before every face."""
     for item in items:
         with clock("occlusion"), one_core():
-            visibility = visibility_maps([face.crop for face in item.faces])
+            visibility = visibility_maps(
+                [face.crop for face in item.faces], [face.landmarks for face in item.faces]
+            )
             pairs = zip(item.faces, visibility, strict=True)
             faces = [replace(face, visibility=part) for face, part in pairs]
         yield replace(item, faces=faces)
@@ -204,7 +208,8 @@ def warp_references(
 ) -> Iterator[FrameFaces]:
     """Warp each source's best shots onto the face that gets it, in the face's light.
 
-    detail: how much of what they show finer than the crop is told, 0 to 1.
+    detail: how much of what they show finer than the crop is told, 0 to 1, where a face's look
+    does not say.
     """
     before = dict(begin.references) if begin is not None else {}
     tracks: dict[int, FusedReference] = {}
@@ -218,11 +223,13 @@ def warp_references(
                     if track is None or track.shots is not shots:
                         track = FusedReference(shots, before.pop(face.track, None))
                         tracks[face.track] = track
-                    finer = detail > 0.0 and any(shot.shot.fine is not None for shot in shots)
+                    look = face.aims.look
+                    share = detail if look is None else look.detail
+                    finer = share > 0.0 and any(shot.shot.fine is not None for shot in shots)
                     fine = fine_crop(item.frame.rgb, face.affine) if finer else None
                     onto = FaceCrop(face.crop, face.landmarks, face.visibility_on_crop, fine)
                     view = track(item.index, onto)
-                    told = None if track.detail is None else np.float32(detail) * track.detail
+                    told = None if track.detail is None else np.float32(share) * track.detail
                     face = replace(face, reference=view, clarity=track.clarity, detail=told)
                 faces.append(face)
         tracks = _present(tracks, item)
@@ -251,7 +258,7 @@ def _generate_batch(
     items: list[FrameFaces], nets: Nets, batches: ShrinkingBatches, clock: StageClock
 ) -> list[FrameFaces]:
     faces = [face for item in items for face in item.faces]
-    with clock("generate"):
+    with clock("generate"), half_the_cores():
         swapped = batches(faces, lambda part: swap_faces(part, nets))
     results, used = [], 0
     for item in items:
@@ -267,7 +274,8 @@ def compose(
     """Lay the reference over the generator's answer, as far as its mask counts; `weight` in [0, 1].
 
     The photographs show the skin, the lips and the eyes of the source better than a net repaints
-    them; what they do not show is the net's. composes: the run's generator has done so itself.
+    them; what they do not show is the net's, but for hair that it paints where the target has
+    none. composes: the run's generator has laid it over itself.
     """
 
     def weight_of(face: AlignedFace) -> float:
@@ -278,16 +286,14 @@ def compose(
         return (weight if look is None else look.reference_weight) * face.clarity
 
     for item in items:
-        weights = [weight_of(face) for face in item.faces]
-        if any(weights):
-            with clock("compose"):
-                swapped = [
-                    y if face.reference is None or each == 0 else
-                    with_reference(y, face.reference, each)
-                    for face, y, each in zip(item.faces, item.swapped, weights, strict=True)
-                ]  # fmt: skip
-            item = replace(item, swapped=swapped)
-        yield item
+        with clock("compose"):
+            swapped = []
+            for face, y in zip(item.faces, item.swapped, strict=True):
+                each = weight_of(face)
+                if face.reference is not None and each > 0:
+                    y = with_reference(y, face.reference, each)
+                swapped.append(without_painted_hair(y, face.crop, face.landmarks))
+        yield replace(item, swapped=swapped)
 
 
 def match_colour(
@@ -370,7 +376,7 @@ def blend(
 def as_recorded(face: AlignedFace, swapped: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Y as the target's camera would have recorded it: no sharper, and as dark."""
     focused = focused_like(face.crop, swapped)
-    return exposed(focused, 1.0 / face.exposure)
+    return face.exposure.given_back(focused)
 
 
 def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:

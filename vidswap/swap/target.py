@@ -60,9 +60,11 @@ def check_sequence(target: Path, output: Path, options: SwapOptions) -> None:
     if frames is None:
         container_for(output)
         codec_for(output, options.codec)
+        options.sound.check(output)
         check_output(output, options.overwrite)
         return
     _refuse(options.codec, "--codec", "is for clips", output)
+    _refuse(not options.sound.is_copied, "--audio-codec", "is for clips", output)
     folder = frames.folder if is_pattern(output) else frames.folder.parent
     if not folder.is_dir():
         raise OutputNotWritableError(f"no such folder: {folder}; make it or name another")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import mimetypes
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -80,6 +81,10 @@ class Site:
     def uploads(self) -> Path:
         return self.work / "uploads"
 
+    def without_uploads(self, words: str) -> str:
+        """Words in which a dropped file is called as its user called it."""
+        return re.sub(re.escape(str(self.uploads)) + r"/[0-9a-f]{12}/", "", words)
+
     @property
     def results(self) -> Path:
         return self.work / "results"
@@ -144,7 +149,8 @@ def _answering(answer: Callable[[Site, Request], Awaitable[Response]], site: Sit
             return await answer(site, request)
         except VidswapError as error:
             status = next((s for kind, s in _STATUS if isinstance(error, kind)), 400)
-            told = {"error": escaped(" ".join(str(error).split())), "exit_code": error.exit_code}
+            words = site.without_uploads(" ".join(str(error).split()))
+            told = {"error": escaped(words), "exit_code": error.exit_code}
             return JSONResponse(told, status)
         except Exception as error:
             logger.error("%s: %s", type(error).__name__, error, exc_info=error)

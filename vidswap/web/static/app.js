@@ -30,7 +30,8 @@ async function ask(path, body, method = "POST") {
 }
 
 const sentence = (text) => {
-  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+  const named = /^\S*[./]\S/.test(text); // a file's name stays as it is
+  const whole = named ? text : text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 };
 const query = (path, values) => `${path}?${new URLSearchParams(values)}`;

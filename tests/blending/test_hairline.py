@@ -1,0 +1,50 @@
+"""Hair that a generator paints where the target has a bare forehead."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.blending.test_warping import face
+from vidswap.blending.hairline import without_painted_hair
+from vidswap.blending.warping import FaceCrop
+
+SKIN = (200, 150, 120)
+HAIR = (40, 30, 25)
+FOREHEAD = np.s_[58:78, 110:130]  # of the schematic face
+
+
+def painted_on(shot: FaceCrop, colour: tuple[int, int, int]) -> np.ndarray:
+    painted = shot.crop.copy()
+    painted[FOREHEAD] = colour
+    return painted
+
+
+def test_a_bare_forehead_stays_bare_in_the_answers_colour() -> None:
+    target, other = face(SKIN, 90), face((170, 120, 95), 90)  # the answer's skin is darker
+    cleaned = without_painted_hair(painted_on(other, HAIR), target.crop, target.landmarks)
+    inner = cleaned[63:73, 115:125].reshape(-1, 3).astype(int)
+    assert np.abs(inner - (170, 120, 95)).max() <= 6
+    outside = np.ones((256, 256), bool)
+    outside[38:98, 90:150] = False
+    apart = np.abs(cleaned[outside].astype(int) - other.crop[outside])
+    assert apart.max() <= 1
+
+
+def test_a_fringe_of_the_target_may_be_painted() -> None:
+    target = face(SKIN, 90)
+    fringed = painted_on(target, HAIR)
+    np.testing.assert_array_equal(without_painted_hair(fringed, fringed, target.landmarks), fringed)
+
+
+def test_an_answer_without_new_hair_is_left_as_it_is() -> None:
+    target, wrinkled = face(SKIN, 90), face(SKIN, 90).crop.copy()
+    wrinkled[70:72, 100:160] = (185, 138, 110)
+    assert without_painted_hair(wrinkled, target.crop, target.landmarks) is wrinkled
+
+
+def test_a_face_from_the_side_is_left_as_it_is() -> None:
+    target = face(SKIN, 90)
+    narrow = target.landmarks.copy()
+    narrow[:, 0] = 300.0  # nothing of it is in the crop
+    painted = painted_on(target, HAIR)
+    assert without_painted_hair(painted, target.crop, narrow) is painted
