@@ -5,8 +5,9 @@
 Shots have lengths as in films: log-normal, four seconds in the mean and 2.7 in the middle. Ranges
 are cut as `vidswap.swap.ranges` does it, handed out as the search for cuts finds them, to whichever
 worker is free. A range costs its frames, and a fixed time for opening the clip, seeking and filling
-and emptying the stages; the end costs the joining. Frame and search are measured at 1280x720; the
-overhead, the start and the joining are assumed.
+and emptying the stages; the end costs the joining. The search is one process: it decodes in threads
+and looks at the frames in one. Frame, decoding and looking are measured at 1280x720; that decoding
+is shared out evenly among its threads, the overhead, the start and the joining are assumed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from vidswap.media.decoder import MAX_THREADS
 from vidswap.swap.ranges import RANGE_FRAMES
 from vidswap.swap.stages import SegmentEnds
 
@@ -75,23 +77,31 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=24.0)
     parser.add_argument("--frame", type=float, default=0.080, help="seconds per frame and worker")
     parser.add_argument("--overhead", type=float, default=1.5, help="seconds per range")
-    parser.add_argument("--search", type=float, default=0.0079, help="seconds per frame")
+    parser.add_argument(
+        "--decode", type=float, default=0.0066, help="seconds per frame, one thread"
+    )
+    parser.add_argument("--look", type=float, default=0.0015, help="seconds per frame, for cuts")
     parser.add_argument("--join", type=float, default=60.0, help="seconds at the end")
     parser.add_argument("--start", type=float, default=15.0, help="seconds until workers have nets")
     options = parser.parse_args()
     shots = shot_lengths(options.seconds, options.rate, seed=1)
     alone = sum(shots) * options.frame
+    searches = {  # by the threads that decode, besides the one that looks
+        "one core": options.decode + options.look,
+        **{f"{n} threads": max(options.decode / n, options.look) for n in (2, MAX_THREADS)},
+        "none": 0.0,
+    }
     for shortest in (1, 250, RANGE_FRAMES, 1000, 2000):
         ranges = list(range_lengths(shots, 250, shortest))
-        for workers in (2, 8, 64):
-            for search in (options.search, 0.0):
+        for workers in (2, 8, 16, 64):
+            for name, search in searches.items():
                 last, work = makespan(
                     ranges, workers, options.frame, options.overhead, search
                 )  # fmt: skip
                 whole = options.start + last + options.join
                 print(json.dumps({
                     "shortest_range": shortest, "ranges": len(ranges), "workers": workers,
-                    "search": search, "seconds": round(whole),
+                    "search": name, "seconds": round(whole),
                     "efficiency": round(alone / workers / whole, 3),
                     "of_overhead": round(1 - alone / work, 3),
                 }))  # fmt: skip

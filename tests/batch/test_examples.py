@@ -8,7 +8,9 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,23 +208,29 @@ def removed() -> Iterator[str]:
     (listed,) = re.findall(r"rm -rf (torch/include .*?) && find", steps)
     for path in listed.split():
         yield from (path, f"{path}/*")
+    yield from ("torch/bin/[!t]*", "torch/bin/t[!o]*")  # all but torch_shm_manager
     yield "*/tests/*"
     yield "opencv_python.libs/libQt*"  # which the headless build does not have
     yield from re.findall(r"-name '(\*\.\w+)'", steps)
+
+
+def packages() -> list[importlib.metadata.Distribution]:
+    """What pip installs with the project."""
+    known: dict[str, importlib.metadata.Distribution] = {}
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    for line in project["dependencies"]:
+        distributions(Requirement(line).name, known)
+    return list(known.values())
 
 
 def test_the_image_is_below_its_size() -> None:
     """By the files of the same packages here: those that the image keeps, and its base."""
     if "+cpu" not in importlib.metadata.version("torch"):
         pytest.skip("the size is that of the packages with a torch for the CPU")
-    known: dict[str, importlib.metadata.Distribution] = {}
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    for line in project["dependencies"]:
-        distributions(Requirement(line).name, known)
     patterns, used = list(removed()), set[str]()
     own = [*(REPOSITORY / "vidswap").rglob("*"), *(REPOSITORY / "checkpoints").rglob("*")]
     kept = sum(path.stat().st_size for path in own if path.is_file())
-    for found in known.values():
+    for found in packages():
         for file in found.files or ():
             path = str(file)
             hits = [pattern for pattern in patterns if fnmatch.fnmatch(path, pattern)]
@@ -234,3 +242,50 @@ def test_the_image_is_below_its_size() -> None:
     assert image < LARGEST_IMAGE, f"{image / 1e6:.0f} MB, of which packages {kept / 1e6:.0f} MB"
     for folder in ("torch/include/*", "*/tests/*", "*.rlib"):
         assert folder in used, f"{folder} removes nothing"
+
+
+def linked(file: Path, place: Path) -> None:
+    """Let a file lie at another place too."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.exists():
+        try:
+            os.link(file, place)
+        except OSError:  # another disk
+            shutil.copy2(file, place)
+
+
+@pytest.mark.slow
+def test_what_the_image_keeps_swaps_without_a_network(
+    tmp_path: Path, source_picture: Path, target_clip: Path
+) -> None:
+    """The packages here less what the image leaves out, with no others and no network."""
+    alone = ["unshare", "--net"]
+    try:
+        subprocess.run([*alone, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no program can be run without a network here")
+    site, patterns = tmp_path / "site", list(removed())
+    for found in packages():
+        for file in found.files or ():
+            full = Path(str(found.locate_file(file))).resolve()
+            if ".." in file.parts or not full.exists():
+                continue
+            if not any(fnmatch.fnmatch(str(file), pattern) for pattern in patterns):
+                linked(full, site / file)
+    # Libraries of whichever build of OpenCV lies here; the headless one has fewer.
+    here = Path(str(importlib.metadata.distribution("opencv-python").locate_file("")))
+    for full in here.glob("opencv*.libs/*"):
+        linked(full, site / full.relative_to(here))
+    shutil.copytree(REPOSITORY / "vidswap", site / "vidswap")
+    shutil.copytree(REPOSITORY / "checkpoints", site / "vidswap" / "checkpoints")
+    out = tmp_path / "out.mp4"
+    command = [
+        *alone, sys.executable, "-S", "-m", "vidswap", "run", str(source_picture),
+        str(target_clip), "-o", str(out), "--end", "0.2",
+    ]  # fmt: skip
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(site)}
+    ran = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "5 frames, 5 faces swapped" in ran.stdout and out.exists()

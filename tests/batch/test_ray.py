@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,29 +220,28 @@ def test_real_swaps_are_those_of_a_local_run_though_a_node_dies(
 
 
 def test_a_real_swap_comes_from_a_store_and_goes_back(
-    tmp_path: Path, cluster: Any, source_picture: Path, target_clip: Path, untrained: Path
-) -> None:
-    store = tmp_path / "store"
+    tmp_path: Path, cluster: Any, source_picture: Path, target_clip: Path,
+    real_options: SwapOptions,
+) -> None:  # fmt: skip
+    store, weights = tmp_path / "store", real_options.checkpoint
+    assert weights is not None
     (store / "in").mkdir(parents=True)
-    for file in (source_picture, target_clip, untrained):
+    for file in (source_picture, target_clip, weights):
         shutil.copy(file, store / "in" / file.name)
-    options = SwapOptions(
-        checkpoint=Path("in") / untrained.name, codec="ffv1", no_provenance="a test"
-    )
+    options = replace(real_options, checkpoint=Path("in") / weights.name)
     request = SwapRequest.of(
         [Path("in") / source_picture.name], Path("in") / target_clip.name,
-        Path("out/a.mkv"), options,
+        Path("out") / f"{target_clip.stem}.mkv", options,
     )  # fmt: skip
     manifest = tmp_path / "jobs.jsonl"
     manifest.write_text("".join(f"{line}\n" for line in written_jsonl([request])))
     on_ray = RayOptions(address=LOCAL, storage=Storage(store.as_uri()))
     assert run_batch_on_ray(manifest, on_ray).counts["done"] == 1
-    assert [path.name for path in (store / "out").iterdir()] == ["a.mkv"]
-    swap_video(
-        [source_picture], target_clip, tmp_path / "local.mkv",
-        SwapOptions(checkpoint=untrained, codec="ffv1", no_provenance="a test"),
-    )  # fmt: skip
-    assert frame_times(store / "out" / "a.mkv") == frame_times(tmp_path / "local.mkv")
+    assert [store / path for path in (store / "out").iterdir()] == [store / request.output]
+    (tmp_path / "here").mkdir()
+    here = real_manifest(tmp_path / "here", [target_clip], source_picture, real_options)
+    assert run_batch(here).counts["done"] == 1
+    assert_same_clips(store / request.output, here.parent / request.output)
     assert run_batch_on_ray(manifest, on_ray).skipped == 1
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.batch.fakes import fakes, times_done
-from vidswap.batch.run import BatchOptions, BatchResult
+from vidswap.batch.run import BatchOptions, BatchResult, Event
 from vidswap.batch.watch import HotFolder, WatchOptions, watch_folder
 from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.swap.options import SwapOptions
@@ -62,8 +62,9 @@ def test_names_of_unfinished_files_are_passed_over(watched: WatchOptions) -> Non
     assert names(folder.arrived()) == ["good.mp4"]
 
 
-def once(watched: WatchOptions) -> BatchResult:
-    return watch_folder(watched, BatchOptions(), make_runner=fakes, once=True)
+def once(watched: WatchOptions, events: list[Event] | None = None) -> BatchResult:
+    notify = (lambda event: None) if events is None else events.append
+    return watch_folder(watched, BatchOptions(), notify, make_runner=fakes, once=True)
 
 
 def test_clips_are_swapped_once_over_restarts_and_again_when_replaced(
@@ -109,3 +110,21 @@ def test_bad_folders_are_refused(watched: WatchOptions, tmp_path: Path) -> None:
         options(template="../{target}{ext}")
     with pytest.raises(BadOptionError, match="--settle"):
         options(settle=-1.0)
+
+
+def test_a_clip_that_is_replaced_while_it_watches_counts_once(watched: WatchOptions) -> None:
+    clip, events = watched.folder / "a.mp4", list[Event]()
+
+    def replace() -> None:
+        while not any(event.name == "done" for event in events):
+            time.sleep(0.05)
+        clip.write_text("another")
+
+    for path in (clip, watched.folder / "long-1.mp4"):
+        path.write_text("x")
+    thread = threading.Thread(target=replace)
+    thread.start()
+    once(watched, events)  # while the long one is under way
+    thread.join()
+    assert times_done(watched.output) == ["a.mp4", "a.mp4", "long-1.mp4"]
+    assert max(event.finished for event in events) == events[-1].finished == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,37 @@ def test_in_a_tinted_picture_a_swap_has_the_tint_at_every_brightness(
     wanted = np.array(tint) / max(tint)
     np.testing.assert_allclose(ratios.mean(axis=0), wanted, atol=0.02)
     assert ratios.std(axis=0).max() < 0.03
+
+
+def sepia(picture: np.ndarray) -> np.ndarray:
+    """As a colour matrix makes it, whose sums clip at white."""
+    matrix = [[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]]
+    return np.clip(np.rint(picture @ np.array(matrix).T), 0, 255).astype(np.uint8)
+
+
+def two_tones(picture: np.ndarray) -> np.ndarray:
+    """Blue shadows, which turn to orange at half the brightness."""
+    share = grey(picture)[..., :1] / 255.0
+    low, middle, high = (np.array(c) for c in ((0, 10, 60), (200, 120, 60), (255, 240, 200)))
+    rising = low + 2 * share * (middle - low)
+    falling = middle + (2 * share - 1) * (high - middle)
+    return np.rint(np.where(share < 0.5, rising, falling)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("tone", [sepia, two_tones])
+def test_a_tone_that_clips_or_turns_is_kept(tone: Callable[[np.ndarray], np.ndarray]) -> None:
+    target, swapped = tone(crop(astronaut())), crop(grace_hopper())
+    assert tone_curve(target)[1] < TONED
+    answer = toned_like(target, swapped)
+    assert tone_curve(answer)[1] < TONED
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    lumas = (np.rint(p.reshape(-1, 3) @ weights).astype(int) for p in (target, answer))
+    of_target, of_answer = lumas
+    counts = np.maximum(np.bincount(of_target, minlength=256), 1)[:, None]
+    sums = [np.bincount(of_target, target[..., n].ravel(), 256) for n in range(3)]
+    colours = (np.stack(sums, axis=1) / counts)[of_answer]
+    known = np.bincount(of_target, minlength=256)[of_answer] > 20
+    assert np.abs(answer.reshape(-1, 3) - colours)[known].mean() < 5
 
 
 @pytest.mark.parametrize("photograph", [astronaut, grace_hopper])

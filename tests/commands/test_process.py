@@ -39,6 +39,20 @@ def test_what_the_user_has_set_stays() -> None:
     assert printed(code, OMP_WAIT_POLICY="ACTIVE", NUMBA_NUM_THREADS="3") == "ACTIVE 3"
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
+def test_freed_memory_is_used_again_unless_the_user_tuned_the_allocator() -> None:
+    """Pages of a large buffer are mapped once, not in each of 20 rounds."""
+    code = (
+        "c(); import resource as r; f = lambda: r.getrusage(r.RUSAGE_SELF).ru_minflt\n"
+        "bytearray(2**23); before = f()\n"
+        "for _ in range(20): bytearray(2**23)[::4096] = b'1' * 2048\n"
+        "print(f() - before)"
+    )
+    pages = 2**23 // 4096
+    assert int(printed(code)) < pages
+    assert int(printed(code, MALLOC_MMAP_THRESHOLD_="65536")) > 10 * pages
+
+
 def test_no_other_module_sets_variables_or_threads_at_its_import() -> None:
     setters = ("environ.setdefault", "setNumThreads")
     for path in (REPOSITORY / "vidswap").rglob("*.py"):

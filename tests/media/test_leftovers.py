@@ -103,15 +103,17 @@ def test_what_a_command_is_writing_stays(tmp_path: Path, kind: str) -> None:
 def test_folders_for_temporary_files_go_where_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, new, other = (
-        tmp_path / name for name in ("vidswap-plan-ab12_cd9", "vidswap-abcdefgh", "vidswap-films")
-    )
-    for folder in (old, new, other):
+    old, new, other, beside = (
+        tmp_path / name for name in
+        ("vidswap-plan-ab12_cd9", "vidswap-abcdefgh", "vidswap-films", ".vidswap-ab12_cd9")
+    )  # fmt: skip
+    for folder in (old, new, other, beside):
         folder.mkdir()
         (folder / "animation").write_bytes(b"x" * 10)
         if folder != new:
             for path in (folder / "animation", folder):
                 os.utime(path, (HOURS_AGO, HOURS_AGO))
+    assert clean(tmp_path, "--all").startswith(f"removed {beside}")
     assert "nothing to remove" in clean(tmp_path, "--all")  # not the system's folder
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     assert f"removed {old}" in clean(tmp_path, "--all")

@@ -287,7 +287,7 @@ def test_a_picture_with_a_clips_name(source_picture: Path, out: Path, tmp_path: 
 def test_a_clip_written_to_a_pictures_name(
     source_picture: Path, target_clip: Path, tmp_path: Path
 ) -> None:
-    result = run(source_picture, target_clip, "-o", tmp_path / "out.png")
+    result = run(source_picture, target_clip, "-o", tmp_path / "out.jpg")
     assert_refused(result, 10, "is no picture", "vidswap preview")
 
 

@@ -240,3 +240,16 @@ def test_layers_of_a_picture_are_refused(case: Case, tmp_path: Path) -> None:
     again = Case(case.source, case.source, case.options)
     with pytest.raises(BadOptionError, match="--layers is for clips"):
         again.swap(tmp_path / "out.png", layers=tmp_path / "layers")
+
+
+@pytest.mark.parametrize("kind", ["exr", "png"])
+def test_layers_of_a_clip_whose_name_is_as_long_as_names_may_be(
+    tmp_path: Path, case: Case, kind: str
+) -> None:
+    clip = tmp_path / f"{'漢' * 83}xx.mkv"
+    clip.write_bytes(case.target.read_bytes())
+    Case(case.source, clip, case.options).swap(
+        tmp_path / "out.mkv", layers=tmp_path / "layers", layer_format=kind, end=0.1
+    )
+    names = {path.name for path in (tmp_path / "layers").rglob("*") if path.is_file()}
+    assert names and all(len(name.encode()) < 40 for name in names)

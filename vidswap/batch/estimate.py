@@ -12,7 +12,7 @@ from typing import Any
 
 from vidswap.batch.manifest import Job
 from vidswap.errors import VidswapError
-from vidswap.runtime.text import first_lines
+from vidswap.runtime.text import escaped, first_lines
 from vidswap.swap.plan import SwapPlan, plan_swap
 from vidswap.swap.plan_text import duration_words, size_words
 from vidswap.swap.request import SwapRequest
@@ -146,4 +146,4 @@ def estimate_as_text(found: BatchEstimate) -> str:
         if listed:
             lines.append(title)
             lines += first_lines(f"  {count} of {n}: {words}" for words, count in listed.items())
-    return "\n".join(lines)
+    return "\n".join(map(escaped, lines))

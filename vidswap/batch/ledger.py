@@ -86,7 +86,7 @@ class Ledger:
         self._owner, self._files = Owner.this_process(), files or LocalFiles()
         self._waiting = deque(self.jobs)
         self._not_before: dict[str, float] = {}
-        self.settled = 0  # jobs that were found finished, and were not done by this run
+        self._over = set[str]()  # ids of jobs that are finished, by whatever run
 
     def queue(self) -> None:
         """Give every job that has none its record. Raises OutputNotWritableError."""
@@ -99,6 +99,7 @@ class Ledger:
         self.jobs = [each for each in self.jobs if each.id != job.id] + [job]
         self._waiting = deque(each for each in self._waiting if each.id != job.id)
         self._waiting.append(job)
+        self._over.discard(job.id)
         self.folder.add(job.record())
         record = self.folder.read(job.id)
         if record is not None and record.state in ("failed", "cancelled"):
@@ -115,7 +116,7 @@ class Ledger:
                 self._waiting.append(job)
                 continue
             if self.is_settled(job):
-                self.settled += 1
+                self._over.add(job.id)
                 continue
             claim = self.folder.claim(job.id)
             if claim is None:
@@ -128,16 +129,20 @@ class Ledger:
                 continue
             if begun is not None:
                 return begun
-            self.settled += 1
+            self._over.add(job.id)
         return None
 
     def pass_over_settled(self) -> int:
         """Leave out the jobs that need not be done; how many."""
-        kept = deque(job for job in self._waiting if not self.is_settled(job))
-        found = len(self._waiting) - len(kept)
-        self._waiting = kept
-        self.settled += found
-        return found
+        found = {job.id for job in self._waiting if self.is_settled(job)}
+        self._waiting = deque(job for job in self._waiting if job.id not in found)
+        self._over |= found
+        return len(found)
+
+    @property
+    def finished(self) -> int:
+        """How many jobs are done, have failed or were cancelled, by whatever run."""
+        return len(self._over)
 
     @property
     def is_through(self) -> bool:
@@ -255,6 +260,8 @@ class Ledger:
         finally:
             assignment.claim.release()
         assignment.record = record
+        if record.is_finished:
+            self._over.add(record.id)
         return record
 
     def of_this_run(self) -> list[JobRecord]:

@@ -68,6 +68,14 @@ class JobRecord:
         """The request. Raises BadOptionError."""
         return SwapRequest.from_json(self.request)
 
+    @property
+    def output(self) -> str:
+        """The output's path; the id where the request cannot be read."""
+        try:
+            return str(self.swap().output)
+        except BadOptionError:
+            return self.id
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with the request's paths in the place of its line of JSON."""
         plain = asdict(self)

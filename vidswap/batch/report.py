@@ -27,6 +27,7 @@ from vidswap.report.page import write_page
 from vidswap.report.tables import parse_limit, plain
 from vidswap.report.verdict import broken_limits, verdict_of
 from vidswap.runtime.inputs import read_bounded
+from vidswap.runtime.text import escaped
 from vidswap.swap.cast import plan_of
 from vidswap.swap.request import SwapRequest
 from vidswap.version import __version__
@@ -277,7 +278,7 @@ def _page_row(row: ReportRow) -> dict[str, Any]:
         "line": record.line,
         "state": row.state,
         "colour": {"pass": "pass", "fail": "fail", "failed": "fail"}.get(row.state, "unknown"),
-        "output": str(record.result.get("output", record.id)),
+        "output": record.output,
         "page": row.page,
         "words": words,
         "frames": record.frames or "",
@@ -296,7 +297,8 @@ def report_as_text(report: BatchReport) -> str:
         if row.state in ("fail", "failed", "unmeasured"):
             text = _page_row(row)
             lines.append(f"  line {text['line']}: {text['output']}: {text['words']}")
-    return "\n".join([*lines, *(f"broken: {words}" for words in report.broken)])
+    lines += [f"broken: {words}" for words in report.broken]
+    return "\n".join(map(escaped, lines))
 
 
 def _as_dict(row: ReportRow) -> dict[str, Any]:

@@ -57,8 +57,10 @@ class Event:
         plain |= {"id": record.id, "line": record.line, "attempts": record.attempts}
         if self.name in ("progress", "done"):
             plain |= {"frames": record.frames, "expected": record.expected}
+        if self.name != "progress":
+            plain |= {"output": record.output}
         if self.name == "done":
-            plain |= {"seconds": round(self.took, 3), "output": record.result.get("output")}
+            plain |= {"seconds": round(self.took, 3)}
         if record.error is not None:
             error = record.error
             plain |= {"exit_code": error.exit_code, "kind": error.kind, "message": error.message}
@@ -160,12 +162,11 @@ class Events:
     def __init__(self, ledger: Ledger, notify: Notify) -> None:
         self._ledger, self._notify = ledger, notify
         self.skipped = 0
-        self._finished = 0  # by this run
 
     @property
     def finished(self) -> int:
         """Jobs that are, by whatever run."""
-        return self._finished + self._ledger.settled
+        return self._ledger.finished
 
     def told(self) -> str:
         """What to say of a run that is interrupted."""
@@ -194,13 +195,11 @@ class Events:
         else:
             record = self._ledger.failed(at, answer)
             name = "again" if record.state == "queued" else "failed"
-        self._finished += name != "again"
         self.tell(name, record, took, under_way)
         return name
 
     def cancel(self, at: Assignment, under_way: Sequence[JobRecord]) -> None:
         """Note that a job was given up."""
-        self._finished += 1
         self.tell("cancelled", self._ledger.cancelled(at), under_way=under_way)
 
     def tell(

@@ -108,17 +108,10 @@ def summary(jobs: Sequence[JobStatus]) -> str:
 def _row(job: JobStatus) -> tuple[str, ...]:
     record = job.record
     frames = f"{record.frames}/{record.expected}" if record.expected else ""
-    output = _output(record)
+    output = record.output
     if len(output) > _WIDEST:
         output = f"...{output[3 - _WIDEST :]}"
     return str(record.line), job.state, frames, _took(job), record.host, escaped(output)
-
-
-def _output(record: JobRecord) -> str:
-    try:
-        return str(record.swap().output)
-    except BadOptionError:
-        return record.id
 
 
 def _took(job: JobStatus) -> str:

@@ -405,7 +405,7 @@ def watch(
         template=template, settle=settle,
     )  # fmt: skip
     options = BatchOptions(jobs=jobs, gpus=_gpus(gpus), retries=retries)
-    with BatchBar(None, silent=quiet or as_json, events=as_json) as bar:
+    with BatchBar(None, silent=quiet or as_json, events=as_json, row="clip") as bar:
         result = watch_folder(watched, options, bar.show, once=once)
     if as_json:
         click.echo(json.dumps(result.to_dict()))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vidswap.media.animated_writer import ANIMATED_SUFFIXES
 from vidswap.media.codecs import CONTAINERS
+from vidswap.media.output import TEMPORARY
 from vidswap.media.picture import PICTURE_SUFFIXES
 
 try:
@@ -40,7 +41,8 @@ _IN_THE_MAKING = (
     re.compile(rf"\..+\.(?:{_SUFFIXES})\.part", re.DOTALL | re.IGNORECASE),  # put into a store
     re.compile(r"\..+\.\d{1,10}-[0-9a-f]{8}\.part", re.DOTALL),  # records of a batch
 )
-# Folders that Python's tempfile makes for us in the system's folder for temporary files.
+# Folders that Python's tempfile makes for us: beside outputs, and in the system's own folder.
+_BESIDE = re.compile(rf"{re.escape(TEMPORARY)}[a-z0-9_]{{8}}")
 _TEMPORARY = re.compile(r"vidswap-(?:(?:plan|exr|ranges|store)-)?[a-z0-9_]{8}")
 _YOUNG, _YOUNG_FOLDER = 600.0, 3600.0  # seconds since a change, within which it may be in use
 
@@ -58,9 +60,10 @@ def left_in(folder: Path) -> list[Leftover]:
     """What killed commands of this user left in a folder, but whatever is in use."""
     in_use = _open_files()
     found = [_file(path, in_use) for path in sorted(folder.iterdir()) if _is_named(path.name)]
-    if folder.resolve() == Path(tempfile.gettempdir()).resolve():
-        paths = (path for path in sorted(folder.iterdir()) if _TEMPORARY.fullmatch(path.name))
-        found += [_folder(path, in_use) for path in paths]
+    is_systems = folder.resolve() == Path(tempfile.gettempdir()).resolve()
+    for path in sorted(folder.iterdir()):
+        if _BESIDE.fullmatch(path.name) or (is_systems and _TEMPORARY.fullmatch(path.name)):
+            found.append(_folder(path, in_use))
     return [each for each in found if each is not None]
 
 

@@ -19,6 +19,7 @@ from vidswap.errors import DiskFullError, OutputExistsError, OutputNotWritableEr
 from vidswap.runtime.private import open_private
 
 _ROOM = 32  # bytes that work files add to a name, such as a digest and their kind
+TEMPORARY = ".vidswap-"  # how folders for files of a moment begin, beside an output
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

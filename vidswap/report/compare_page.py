@@ -24,6 +24,7 @@ from vidswap.report.words import (
     number_text,
     section_of,
 )
+from vidswap.runtime.text import escaped
 
 _TURNED = {"better": "worse", "worse": "better"}
 _MARKS = {"better": "▲ better", "worse": "▼ worse", "within the noise": "≈ within the noise"}
@@ -210,4 +211,4 @@ def describe_comparison(comparison: Comparison) -> str:
         f"{swap.verdict.headline}"
         for swap in comparison.swaps
     ]
-    return "\n".join([comparison.sentence, *lines])
+    return "\n".join(map(escaped, [comparison.sentence, *lines]))

@@ -18,6 +18,7 @@ from vidswap.report.words import (
     number_text,
     unit_text,
 )
+from vidswap.runtime.text import escaped
 
 CheckState = Literal["broken", "unmeasured", "kept"]
 VerdictState = Literal["pass", "fail", "unknown"]
@@ -226,7 +227,7 @@ def verdict_as_text(report: Report) -> str:
             found = f"{value} {unit_text(figure.unit)}".rstrip()
         limit = f"limit {limit_text(figure)}"
         lines.append(f"  {check.state}: {figure.title} ({figure.name}): {found}; {limit}")
-    return "\n".join(lines)
+    return "\n".join(map(escaped, lines))
 
 
 def broken_limits(report: Report) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import stat
@@ -27,6 +28,9 @@ _THREADS = {
 _QUIET = {
     "SVT_LOG": "1",  # errors only; SVT-AV1 writes to stderr by itself
 }
+# Numbers of mallopt(3).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_MALLOC = {_M_MMAP_THRESHOLD: 2**30, _M_TRIM_THRESHOLD: 2**31 - 1, _M_ARENA_MAX: 1}
 _RETRY_SECONDS = 0.05
 _HAS_TIMER = hasattr(signal, "setitimer")  # not on Windows
 
@@ -37,6 +41,7 @@ def configure_process() -> None:
     quiet_native_logs()
     _give_numba_as_many_threads()
     _give_numba_a_cache()
+    _keep_freed_memory()
     if "cv2" in sys.modules:  # too late for its variable
         sys.modules["cv2"].setNumThreads(1)
     _escape_what_the_console_cannot_print()
@@ -174,6 +179,24 @@ def _is_writable(folder: Path) -> bool:
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     return folder.is_absolute() and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc reuse memory that was freed, where it would give it back to the system at once.
+
+    Frames and the nets' maps are megabytes each and live for milliseconds. By default each is
+    mapped anew and its pages zeroed, a twenty-fifth of a swap's processor time. One heap for all
+    threads, since what one stage allocates another frees: a sixth less memory at the peak. What was
+    set by `GLIBC_TUNABLES` or `MALLOC_*` stays.
+    """
+    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
+        return
+    if not sys.platform.startswith("linux"):
+        return
+    with suppress(OSError, AttributeError):  # another C library, as musl's
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in _MALLOC.items():
+            mallopt(parameter, value)
 
 
 def _escape_what_the_console_cannot_print() -> None:

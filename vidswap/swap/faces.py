@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.blending.exposure import NORMAL_EXPOSURE, Exposure
 from vidswap.blending.paste import MaskName, swapped_part
 from vidswap.blending.reference import ReferenceShot
 from vidswap.faces.tracking import TrackedFace
@@ -86,7 +87,7 @@ class AlignedFace:
     """A face ready for the generator: the affine AM, F_t and B_t, (256, 256, 3) uint8 each.
 
     `landmarks` (478, 2) are in pixels of the crop; `source` is whose face it gets; `track` is the
-    person's number in the clip; `aims` are who and how; `exposure` is the factor that the crop was
+    person's number in the clip; `aims` are who and how; `exposure` is how the crop was
     brightened by; `reference` (256, 256, 4) uint8 is the source's face warped onto it, where the
     generator takes one, and `clarity` how sharp that is, 0 to 1; `visibility` (128, 128) is as
     `visibility_maps` has it. Where the features were moved, crop, mesh and boundary map show them
@@ -101,7 +102,7 @@ class AlignedFace:
     boundary_map: NDArray[np.uint8]
     source: FaceSource
     track: int = 0
-    exposure: float = 1.0
+    exposure: Exposure = NORMAL_EXPOSURE
     aims: FaceAims = FaceAims()
     reference: NDArray[np.uint8] | None = None
     clarity: float = 0.0

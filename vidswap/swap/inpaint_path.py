@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.exposure import exposed
 from vidswap.faces.align import CROP_SIZE, invert_affine
 from vidswap.inpainting.blending import poisson_blend
 from vidswap.inpainting.masks import Mask
@@ -179,7 +178,7 @@ def blend_fillings(item: FrameFaces, mask: Mask | None) -> Frame:
         if not hole.any():
             continue
         left, top, right, bottom = box = _box_around(hole, _BORDER)
-        patch = _in_frame(exposed(filling, 1.0 / face.exposure), face.affine, box)
+        patch = _in_frame(face.exposure.given_back(filling), face.affine, box)
         if not boxes:
             pixels = pixels.copy()  # the decoded picture stays as it is
         part = np.ascontiguousarray(pixels[top:bottom, left:right])

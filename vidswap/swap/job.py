@@ -35,7 +35,7 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
 from vidswap.media.frame import Frame
 from vidswap.media.marks import synthetic_metadata
-from vidswap.media.output import check_output, temporary_path, writing_errors
+from vidswap.media.output import TEMPORARY, check_output, temporary_path, writing_errors
 from vidswap.media.picture import (
     PICTURE_SUFFIXES,
     Picture,
@@ -421,8 +421,11 @@ class SwapJob:
 
     def _swap_animation_to_clip(self, target: Path, output: Path) -> list[str]:
         """Swap all frames of an animated picture into a clip."""
-        with TemporaryDirectory(prefix="vidswap-") as folder:
-            clip = Path(folder) / "animation"
+        with ExitStack() as stack:
+            with writing_errors(output):  # beside it: the system's folder is often in memory
+                made = TemporaryDirectory(prefix=TEMPORARY, dir=output.parent)
+                folder = stack.enter_context(made)
+            clip = Path(folder) / target.stem
             with renamed(clip, target):
                 with self.clock("decode"):
                     write_as_clip(Animation.of(target), clip)

@@ -19,7 +19,7 @@ from vidswap.errors import OutputExistsError, OutputNotWritableError
 from vidswap.media.colour_space import Float
 from vidswap.media.decoder import VideoReader
 from vidswap.media.exr_writer import ExrPart, write_exr
-from vidswap.media.output import temporary_path, writing_errors
+from vidswap.media.output import temporary_path, work_name, writing_errors
 from vidswap.media.picture_file import Extras, encoded
 from vidswap.media.sequence import SequenceName
 from vidswap.media.sequence_reader import SequenceReader
@@ -59,7 +59,7 @@ class LayerFiles:
         self.folder, self._kind, self._mask, self._reader = folder, kind, mask, reader
         self._marks, self._only_faces = dict(marks), only_faces
         self._numbers = Numbers(reader, first)
-        self._prefix, self._digits = _named_after(reader)
+        self._prefix, self._digits = _named_after(reader, folder)
         self._pool = ThreadPoolExecutor(_AT_ONCE, "layers")
         self._writing = deque[Future[None]]()
         self._state = hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()
@@ -180,10 +180,11 @@ class LayerFiles:
                 part.unlink(missing_ok=True)
 
 
-def _named_after(reader: VideoReader | SequenceReader) -> tuple[str, int]:
+def _named_after(reader: VideoReader | SequenceReader, folder: Path) -> tuple[str, int]:
     if isinstance(reader, SequenceReader):
         return reader.name.prefix, reader.name.digits
-    return f"{reader.path.stem.replace('%', '_')}.", _DIGITS
+    stem = reader.path.stem.replace("%", "_")
+    return f"{work_name(folder / stem, stem)}.", _DIGITS  # a number and a suffix follow
 
 
 def _final(layers: FrameLayers) -> dict[str, NDArray[np.float16]]:

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.exposure import exposed
 from vidswap.blending.paste import Box, crop_box, on_frame
 from vidswap.choices import MaskName
 from vidswap.faces.align import CROP_SIZE
@@ -139,7 +138,7 @@ def _face_layers(
             weight = np.asarray(on_frame(weights, face.affine, own), np.float32)
         else:
             weight = np.zeros((own[3] - own[1], own[2] - own[0]), np.float32)
-        seen = on_frame(exposed(generated, 1.0 / face.exposure), face.affine, own)
+        seen = on_frame(face.exposure.given_back(generated), face.affine, own)
         lay_face(
             _places(face.affine), (own[0], own[1]), _light_of_view(still, seen), weight,
             float(1 + face.track), matte[part], raw[part], uv[part], identity[part],

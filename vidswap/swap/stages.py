@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vidswap.blending.colour import matched_colour
 from vidswap.blending.detail import fine_crop, with_detail
-from vidswap.blending.exposure import exposed, exposure_gain
+from vidswap.blending.exposure import exposure_of
 from vidswap.blending.focus import focused_like
 from vidswap.blending.hairline import without_painted_hair
 from vidswap.blending.paste import Box, MaskName, paste_face
@@ -31,7 +31,7 @@ from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.occlusion import visibility_maps
 from vidswap.faces.tracking import FaceTracker, TrackedFace
 from vidswap.media.frame import Frame
-from vidswap.nets import Nets, one_core
+from vidswap.nets import Nets, half_the_cores, one_core
 from vidswap.people.embedding import FaceSampler
 from vidswap.runtime.memory import ShrinkingBatches
 from vidswap.runtime.stage_clock import StageClock
@@ -129,7 +129,7 @@ def _aligned(
         for face, source, *aims in assigner.assign(frame.rgb, tracked):
             found = align(frame.rgb, face.landmarks, source, face.track_id)
             # Where nothing of a face can be seen, nothing is to be swapped.
-            if found.exposure > 0.0:
+            if found.exposure.is_seen:
                 aligned.append(replace(found, aims=aims[0]) if aims else found)
         return FrameFaces(frame, index, aligned, left_alone=len(tracked) - len(aligned))
 
@@ -139,14 +139,15 @@ def align(
 ) -> AlignedFace:
     """F_t, B_t and AM of a mesh (478, 2) in frame pixels, for the face that gets `source`'s.
 
-    A dark face is brightened; how much, its `exposure` says.
+    A dark or fogged face is brought to normal exposure; how, its `exposure` says.
     """
     affine = face_affine(landmarks)
     aligned = warp_points(affine, landmarks)
     crop = align_face(rgb, affine)
-    gain = exposure_gain(crop)
+    exposure = exposure_of(crop)
     boundary_map = draw_boundary_map(aligned)
-    return AlignedFace(affine, aligned, exposed(crop, gain), boundary_map, source, track, gain)
+    shown = exposure.shown(crop)
+    return AlignedFace(affine, aligned, shown, boundary_map, source, track, exposure)
 
 
 def find_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[FrameFaces]:
@@ -257,7 +258,7 @@ def _generate_batch(
     items: list[FrameFaces], nets: Nets, batches: ShrinkingBatches, clock: StageClock
 ) -> list[FrameFaces]:
     faces = [face for item in items for face in item.faces]
-    with clock("generate"):
+    with clock("generate"), half_the_cores():
         swapped = batches(faces, lambda part: swap_faces(part, nets))
     results, used = [], 0
     for item in items:
@@ -375,7 +376,7 @@ def blend(
 def as_recorded(face: AlignedFace, swapped: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Y as the target's camera would have recorded it: no sharper, and as dark."""
     focused = focused_like(face.crop, swapped)
-    return exposed(focused, 1.0 / face.exposure)
+    return face.exposure.given_back(focused)
 
 
 def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
