@@ -98,7 +98,7 @@ def visibility_maps(
     found = occlusions(crops)
     for part, points in zip(found, meshes or (), strict=meshes is not None):
         part[OTHER] = without_brows(part[OTHER], points)
-    return np.array([visibility_of(part) for part in found.max(axis=1)], np.float32).reshape(
+    return np.array([visibility_of(part) for part in np.maximum(found[:, 0], found[:, 1])], np.float32).reshape(
         -1, SIZE, SIZE
     )
 
