@@ -8,6 +8,8 @@ band has in the target, so that the swap is as sharp as what is around it, and n
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +96,7 @@ def warped_band_reference(band: NDArray[np.int16], field: Floats) -> Floats:
     return np.asarray(warped, np.float32) / np.float32(STEPS)
 
 
-def strength(band: NDArray[np.floating], weight: Floats) -> float:
+def strength(band: NDArray[Any], weight: Floats) -> float:
     """How strong a band (512, 512) is where a weight (N, N) counts: the median of its size, so
     that edges of brows, lids and glasses do not decide. Told from every second pixel and row.
     """

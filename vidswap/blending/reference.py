@@ -179,7 +179,8 @@ class FusedReference:
         """The fused band as strong as the target's, where the shots count."""
         assert target.band is not None and self.last is not None
         size = (FINE, FINE)
-        lit = cv2.resize(cv2.transform(gain, _MEAN), size, interpolation=cv2.INTER_LINEAR)
+        grey = cv2.transform(gain, _MEAN)
+        lit = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR), np.float32)
         lit *= band
         inner = covered_part(target.landmarks, INNER_FACE, len(part))
         wanted = strength(target.band, inner) / STEPS
