@@ -80,7 +80,7 @@ class SmoothedFace:
         carried = cv2.remap(last.change, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         before = cv2.remap(last.crop, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         red, green, blue = cv2.split(cv2.absdiff(crop, before))
-        off = cv2.max(cv2.max(red, green), blue).astype(np.float32)
-        off = cv2.GaussianBlur(off, (0, 0), 2.0)
+        most = cv2.max(cv2.max(red, green), blue).astype(np.float32)
+        off = cv2.GaussianBlur(most, (0, 0), 2.0)
         trust: NDArray[np.float32] = np.exp(-0.5 * (off / UNEXPLAINED) ** 2).astype(np.float32)
         return np.asarray(carried, np.float32), trust
