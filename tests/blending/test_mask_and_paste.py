@@ -9,6 +9,7 @@ from vidswap.blending.paste import (
     blend_reference,
     blending_mask,
     crop_box,
+    on_frame,
     paste_face,
     swapped_part,
 )
@@ -154,3 +155,16 @@ def test_the_part_within_an_outline_is_replaced_whole_and_fades_at_the_crops_edg
     np.testing.assert_array_equal(seen[:118], part[:118])
     assert seen[122:].max() == 0.0
     np.testing.assert_array_equal(swapped_part(points, "outline", visibility), part)
+
+
+@pytest.mark.parametrize(("box", "side"), [((150, 120, 330, 400), 256), ((0, 0, 90, 70), 512)])
+def test_a_part_of_a_crop_is_sampled_as_the_whole_is(
+    box: tuple[int, int, int, int], side: int
+) -> None:
+    """Of an enlarged crop only what the box shows is enlarged; the pixels are the same."""
+    picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    affine = np.array([[0.34, 0.05, -20.0], [-0.05, 0.34, 10.0]])
+    whole = on_frame(picture, affine, (-50, -50, 700, 700))
+    left, top, right, bottom = box
+    part = on_frame(picture, affine, box)
+    np.testing.assert_array_equal(part, whole[top + 50 : bottom + 50, left + 50 : right + 50])

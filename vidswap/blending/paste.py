@@ -154,18 +154,38 @@ def _inverse_warp(
     if step >= 2.0:
         side //= int(step)
         picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-    elif step < 0.8 and picture.ndim == 3:
-        side *= min(int(np.ceil(1.5 / step)), MAX_ENLARGED)
-        picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
+    left = top = 0
+    if step < 0.8 and picture.ndim == 3:
+        times = min(int(np.ceil(1.5 / step)), MAX_ENLARGED)
+        left, top, right, bottom = _seen_part(affine, size, side)
+        picture = picture[top:bottom, left:right]
+        side, left, top = times * side, times * left, times * top
+        wide = (times * picture.shape[1], times * picture.shape[0])
+        picture = cv2.resize(picture, wide, interpolation=cv2.INTER_CUBIC)
     factor = side / CROP_SIZE
     # cv2 wants the map from output (frame) to input (crop) pixels, which `affine` is.
     to_crop = affine * factor
     to_crop[:, 2] += (factor - 1.0) / 2.0
+    to_crop[:, 2] -= left, top
     # Pixels beyond the crop repeat its edge, so that no black is mixed in; there the mask is zero.
     border = cv2.BORDER_REPLICATE if picture.ndim == 3 else cv2.BORDER_CONSTANT
     return cv2.warpAffine(
         picture, to_crop, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border
     )
+
+
+def _seen_part(affine: NDArray[np.float64], size: tuple[int, int], side: int) -> Box:
+    """The part of a picture (side, side) of the crop that a box of `size` frame pixels shows.
+
+    `affine` takes pixels of the box to those of the crop. With what bicubic sampling needs beyond.
+    """
+    width, height = size
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+    points = (warp_points(affine, corners) + 0.5) * (side / CROP_SIZE)
+    low, high = np.floor(points.min(axis=0)) - 4, np.ceil(points.max(axis=0)) + 4
+    left, top = np.clip(low, 0, max(0, side - 8)).astype(int)
+    right, bottom = np.clip(high, 8, side).astype(int)
+    return int(left), int(top), max(int(right), int(left) + 8), max(int(bottom), int(top) + 8)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -46,6 +46,8 @@ INNER_FACE, RIM = 0.7, 0.86  # of the outline: where all is face, and from where
 TURNED, MIRROR_COST = 8.0, 1.5  # degrees of yaw from which the mirrored shot shows another side
 WEIGHT_MEMORY, SHADING_MEMORY = 0.85, 0.85  # share of the frame before
 FEATURES, FINE_WEIGHT = 4.0, 1.6  # pixels
+_MEAN = np.full((1, 3), 1.0 / 3.0, np.float32)  # of channels
+LEAST_PART = 1e-3  # of a mask, below which nothing is shown
 COLOUR = 0.9  # how far a shot takes on the mean and spread of colour it covers
 
 
@@ -164,25 +166,32 @@ class FusedReference:
             fused *= gain
             if band is not None and target.band is not None:
                 self.detail = self._detail(band, gain, part, target)
-            view[..., :3] = np.clip(np.rint(fused), 0, 255)
+            part *= np.float32(255.0)
             mask = cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-            view[..., 3] = np.rint(255.0 * mask)
+            pictures = [
+                cv2.convertScaleAbs(np.maximum(fused, 0.0, out=fused)),
+                cv2.convertScaleAbs(mask),
+            ]
+            cv2.mixChannels(pictures, [view], [0, 0, 1, 1, 2, 2, 3, 3])
         return view
 
     def _detail(self, band: Floats, gain: Floats, part: Floats, target: FaceCrop) -> Floats:
         """The fused band as strong as the target's, where the shots count."""
         assert target.band is not None and self.last is not None
         size = (FINE, FINE)
-        lit = cv2.resize(gain.mean(axis=2), size, interpolation=cv2.INTER_LINEAR)
+        grey = cv2.transform(gain, _MEAN)
+        lit = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR), np.float32)
         lit *= band
         inner = covered_part(target.landmarks, INNER_FACE, len(part))
-        wanted = strength(target.band.astype(np.float32) / STEPS, inner)
+        wanted = strength(target.band, inner) / STEPS
         factor = gain_to(wanted, strength(lit, inner * (part > 0.5)))
         if (before := self.last.detail) is not None:
             factor = SHADING_MEMORY * before + (1.0 - SHADING_MEMORY) * factor
         self.last = replace(self.last, detail=factor)
         mask = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
-        return np.asarray(np.float32(factor) * mask * lit, np.float32)
+        lit *= mask
+        lit *= np.float32(factor)
+        return np.asarray(lit, np.float32)
 
 
 def reference_shots(shots: Sequence[FaceCrop]) -> tuple[ReferenceShot, ...]:
@@ -260,6 +269,13 @@ def fused_shots(
     """
     best = np.argsort(weights)[::-1][:BEST_SHOTS]
     best = best[weights[best] >= LEAST_SHARE * weights[best[0]]]
+    if len(best) == 1:  # nothing to mix
+        shot = shots[best[0]].shot
+        warped, part, skin, field = warped_part(shot, target, COLOUR, points)
+        part[part < LEAST_PART] = 0.0
+        if target.fine is None or shot.band is None:
+            return warped, part, skin, None
+        return warped, part, skin, warped_band(shot.band, field)
     half = SIZE // 2
     mixed, total = np.zeros((SIZE, SIZE, 3), np.float32), np.full((half, half), 1e-6, np.float32)
     bands: list[tuple[Floats, Floats]] = []

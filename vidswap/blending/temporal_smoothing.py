@@ -79,7 +79,8 @@ class SmoothedFace:
         x, y = x + flow[:, :, 0], y + flow[:, :, 1]
         carried = cv2.remap(last.change, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         before = cv2.remap(last.crop, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        off = cv2.absdiff(crop, before).max(axis=2).astype(np.float32)
-        off = cv2.GaussianBlur(off, (0, 0), 2.0)
+        red, green, blue = cv2.split(cv2.absdiff(crop, before))
+        most = cv2.max(cv2.max(red, green), blue).astype(np.float32)
+        off = cv2.GaussianBlur(most, (0, 0), 2.0)
         trust: NDArray[np.float32] = np.exp(-0.5 * (off / UNEXPLAINED) ** 2).astype(np.float32)
         return np.asarray(carried, np.float32), trust

@@ -98,9 +98,8 @@ def visibility_maps(
     found = occlusions(crops)
     for part, points in zip(found, meshes or (), strict=meshes is not None):
         part[OTHER] = without_brows(part[OTHER], points)
-    return np.array([visibility_of(part) for part in found.max(axis=1)], np.float32).reshape(
-        -1, SIZE, SIZE
-    )
+    either = np.maximum(found[:, 0], found[:, 1])
+    return np.array([visibility_of(part) for part in either], np.float32).reshape(-1, SIZE, SIZE)
 
 
 def without_brows(
