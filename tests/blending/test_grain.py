@@ -20,9 +20,13 @@ def noisy(deviation: float, width: float = 0.0, colour: bool = True) -> np.ndarr
     return np.clip(np.rint(CLEAN + deviation * noise), 0, 255).astype(np.uint8)
 
 
-def patch(rgb: np.ndarray = CLEAN, weight: float = 1.0) -> Patch:
-    height, width = rgb.shape[:2]
-    return Patch((0, 0, width, height), rgb, np.full((height, width), weight, np.float32))
+LEFT, RIGHT = 40, 240  # of the patch, in the frame
+
+
+def patch(frame: np.ndarray = CLEAN, weight: float = 1.0) -> Patch:
+    rgb = frame[:, LEFT:RIGHT].copy()
+    box = (LEFT, 0, LEFT + rgb.shape[1], len(rgb))
+    return Patch(box, rgb, np.full(rgb.shape[:2], weight, np.float32))
 
 
 def residual(picture: np.ndarray) -> np.ndarray:
@@ -36,7 +40,7 @@ def residual(picture: np.ndarray) -> np.ndarray:
 def test_a_clean_swap_gets_the_targets_grain(deviation: float, width: float, colour: bool) -> None:
     target = noisy(deviation, width, colour)
     grainy = with_grain(patch(), target, 7)
-    wanted, found = residual(target), residual(grainy)
+    wanted, found = residual(target[:, LEFT:RIGHT]), residual(grainy)
     assert found.std() == pytest.approx(wanted.std(), rel=0.15)
     # Grey grain stays grey, coloured grain coloured, and grains are as wide.
     grey = [r.mean(axis=2).std() / r.std() for r in (wanted, found)]
@@ -63,10 +67,18 @@ def test_nothing_is_added_where_nothing_was_replaced() -> None:
     shown = patch()
     shown.weight[:, :100] = 0.0
     grainy = with_grain(shown, noisy(8), 0)
-    np.testing.assert_array_equal(grainy[:, :100], CLEAN[:, :100])
-    assert (grainy[:, 110:] != CLEAN[:, 110:]).mean() > 0.5
+    np.testing.assert_array_equal(grainy[:, :100], shown.rgb[:, :100])
+    assert (grainy[:, 110:] != shown.rgb[:, 110:]).mean() > 0.5
+
+
+def test_pores_and_lashes_are_no_noise() -> None:
+    target = noisy(8)
+    target[:, :LEFT], target[:, RIGHT:] = CLEAN[:, :LEFT], CLEAN[:, RIGHT:]  # none beside the face
+    shown = patch()
+    assert with_grain(shown, target, 0) is shown.rgb
 
 
 def test_a_face_of_a_few_pixels_and_one_that_nothing_replaces_are_left() -> None:
-    for small in (patch(CLEAN[:12, :12]), patch(weight=0.0)):
-        assert with_grain(small, np.zeros_like(small.rgb), 0) is small.rgb
+    for frame, weight in ((noisy(8)[:12, :52], 1.0), (noisy(8), 0.0)):
+        small = patch(frame, weight)
+        assert with_grain(small, frame, 0) is small.rgb

@@ -2,7 +2,8 @@
 
 Nets paint without noise, and a smooth face in the grain of film or of a dark room is told at a
 glance. The noise of the target's face and of the blended one are measured in the frame's own
-pixels, and what lacks is added, the same for the same frame however often it is made.
+pixels, and what lacks is added, the same for the same frame however often it is made. What is fine
+on the face alone and not beside it, as lashes and pores are, is no noise.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.paste import Patch
+from vidswap.blending.paste import Box, Patch
 
 Floats = NDArray[np.float32]
 
 WINDOW = 256  # pixels: side of the middle of the face that is measured
+BESIDE = 48  # pixels beside its box that are measured too
+LEAST = 200  # pixels that say something
 HIGH_PASS = 1.0  # pixels: noise is what is finer
 EVEN = 0.5  # share of the pixels, the most even ones, that are measured
 # Levels of the target's noise, and times the swap's own, from which on it counts, and counts whole.
@@ -26,19 +29,25 @@ CORRELATION = (0.0, 0.5, 0.8, 1.2)  # pixels: widths of grains that are told apa
 TILE = 512  # pixels of the noise that is drawn once
 
 
-def with_grain(patch: Patch, target: NDArray[np.uint8], moment: int) -> NDArray[np.uint8]:
-    """The patch's pixels with as much grain as the target has there.
+def with_grain(patch: Patch, frame: NDArray[np.uint8], moment: int) -> NDArray[np.uint8]:
+    """The patch's pixels with as much grain as its frame has there.
 
-    target: the same box of the frame (h, w, 3) uint8 RGB as it was. moment: a number of the frame,
-    of which the grain is drawn. The patch's own where the target has no more grain than it.
+    frame: (H, W, 3) uint8 RGB as it was. moment: a number of the frame, of which the grain is
+    drawn. The patch's own where the frame has no more grain than it.
     """
     window, weight = _window(patch), patch.weight
-    before, after = _residual(target[window]), _residual(patch.rgb[window])
-    even = _even(target[window], weight[window])
-    if even.sum() < 200:
+    left, top, right, bottom = patch.box
+    target = frame[top:bottom, left:right][window]
+    before, after = _residual(target), _residual(patch.rgb[window])
+    even = _even(target, weight[window] > 0.9)
+    around = _around(frame, patch.box, window[0])
+    if min(even.sum(), len(around)) < LEAST:
         return patch.rgb
     wanted, own = np.cov(_clipped(before[even]).T), np.cov(_clipped(after[even]).T)
-    levels, present = (float(np.sqrt(np.trace(c) / 3.0)) for c in (wanted, own))
+    beside = np.cov(_clipped(around).T)
+    levels, present, other = (float(np.sqrt(np.trace(c) / 3.0)) for c in (wanted, own, beside))
+    if other < levels:
+        wanted, levels = wanted * (other / levels) ** 2, other
     counts = _ramp(levels, LEVELS) * _ramp(levels / max(present, 1e-3), SHARES)
     if counts == 0.0:
         return patch.rgb
@@ -71,9 +80,19 @@ def _residual(picture: NDArray[np.uint8]) -> Floats:
     return np.asarray(pixels - cv2.GaussianBlur(pixels, (0, 0), HIGH_PASS), np.float32)
 
 
-def _even(picture: NDArray[np.uint8], weight: Floats) -> NDArray[np.bool_]:
-    """Where the face is swapped and shows no edge."""
-    inside = weight > 0.9
+def _around(frame: NDArray[np.uint8], box: Box, rows: slice) -> Floats:
+    """What is finer than a pixel in even places on both sides of a box (N, 3)."""
+    left, top, right, _ = box
+    found = []
+    for columns in (slice(max(0, left - BESIDE), left), slice(right, right + BESIDE)):
+        strip = frame[top + rows.start : top + rows.stop, columns]
+        if strip.shape[0] >= 8 and strip.shape[1] >= 8:
+            found.append(_residual(strip)[_even(strip, np.ones(strip.shape[:2], np.bool_))])
+    return np.concatenate(found) if found else np.zeros((0, 3), np.float32)
+
+
+def _even(picture: NDArray[np.uint8], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where a part of a picture shows no edge."""
     if not inside.any():
         return inside
     wide = cv2.GaussianBlur(picture.astype(np.float32).mean(axis=2), (0, 0), 2.5 * HIGH_PASS)

@@ -397,8 +397,6 @@ def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
         if not boxes:
             pixels = pixels.copy()  # the decoded picture stays as it is
         left, top, right, bottom = patch.box
-        pixels[top:bottom, left:right] = with_grain(
-            patch, item.frame.rgb[top:bottom, left:right], item.frame.pts
-        )
+        pixels[top:bottom, left:right] = with_grain(patch, item.frame.rgb, item.frame.pts)
         boxes.append(patch.box)
     return item.frame.with_boxes(boxes, pixels) if boxes else item.frame
