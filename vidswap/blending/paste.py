@@ -34,10 +34,13 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Patch:
-    """New pixels for a box of the frame: `rgb` (bottom - top, right - left, 3) uint8."""
+    """New pixels for a box of the frame: `rgb` (bottom - top, right - left, 3) uint8, and how far
+    each was replaced, `weight` (bottom - top, right - left) float32 in [0, 1].
+    """
 
     box: Box  # left, top, right, bottom in frame pixels
     rgb: NDArray[np.uint8]
+    weight: NDArray[np.float32]
 
 
 def swapped_part(
@@ -98,7 +101,7 @@ def paste_face(
     weight = on_frame(mask, affine, box)
     rgb = frame[top:bottom, left:right].copy()
     blend(rgb, face, weight)
-    return Patch(box, rgb)
+    return Patch(box, rgb, weight)
 
 
 def on_frame(picture: NDArray[Any], affine: NDArray[np.floating], box: Box) -> NDArray[Any]:

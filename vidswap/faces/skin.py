@@ -13,7 +13,7 @@ from vidswap.faces import mesh
 SIZE = 128  # pixels of the answer: half the crop's side
 SPREAD = np.array([25.0, 9.0, 12.0], np.float32)  # of skin's lightness, a and b over a face
 # What a painted face is off more than the target at the same place: from the second on it is hair.
-NEW = (0.3, 0.8)
+NEW = (0.8, 1.4)
 OFF = 1.5  # spreads by which skin may be off; what is one more off is none
 # In distances of the eyes' middles: where brows end at least, temples begin, and reach down to.
 LEAST_BROW, TEMPLE, TEMPLE_LOW = 0.3, 0.85, -0.8

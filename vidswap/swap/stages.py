@@ -19,6 +19,7 @@ from vidswap.blending.colour import matched_colour
 from vidswap.blending.detail import fine_crop, with_detail
 from vidswap.blending.exposure import exposure_of
 from vidswap.blending.focus import focused_like
+from vidswap.blending.grain import with_grain
 from vidswap.blending.hairline import without_painted_hair
 from vidswap.blending.paste import Box, MaskName, paste_face
 from vidswap.blending.reference import FusedReference, with_reference
@@ -396,6 +397,6 @@ def blend_faces(item: FrameFaces, mask: MaskName = "face") -> Frame:
         if not boxes:
             pixels = pixels.copy()  # the decoded picture stays as it is
         left, top, right, bottom = patch.box
-        pixels[top:bottom, left:right] = patch.rgb
+        pixels[top:bottom, left:right] = with_grain(patch, item.frame.rgb, item.frame.pts)
         boxes.append(patch.box)
     return item.frame.with_boxes(boxes, pixels) if boxes else item.frame
