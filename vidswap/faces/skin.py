@@ -17,6 +17,7 @@ NEW = (0.8, 1.4)
 OFF = 1.5  # spreads by which skin may be off; what is one more off is none
 # In distances of the eyes' middles: where brows end at least, temples begin, and reach down to.
 LEAST_BROW, TEMPLE, TEMPLE_LOW = 0.3, 0.85, -0.8
+_PLACES = np.arange(SIZE, dtype=np.float32) * 2.0 + 0.5  # of the answer's pixels on the crop
 _BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)  # their upper edges
 
 
@@ -58,29 +59,31 @@ class _AroundSkin:
     in `SPREAD`s, (128, 128) each; and that colour in RGB (3,).
     """
 
-    zone: NDArray[np.float64]
-    off: NDArray[np.float64]
+    zone: NDArray[np.float32]
+    off: NDArray[np.float32]
     skin: NDArray[np.float32]
 
 
 def _around_skin(crop: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> _AroundSkin | None:
     """None of a face seen from the side, or of no face."""
     small = cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB))
+    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) * (1.0 / 255.0), cv2.COLOR_RGB2LAB))
     corners = (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS)
     right, left = (landmarks[list(pair)].mean(axis=0) for pair in corners)
     distance = max(float(np.linalg.norm(left - right)), 1.0)
     across = (left - right) / distance
     up = np.array([across[1], -across[0]])
-    columns, rows = np.meshgrid(np.arange(SIZE) * 2.0 + 0.5, np.arange(SIZE) * 2.0 + 0.5)
-    offset = (np.stack([columns, rows], axis=-1) - (right + left) / 2.0) / distance
-    height, side = offset @ up, np.abs(offset @ across)
+    columns, rows = ((_PLACES - middle) / distance for middle in (right + left) / 2.0)
+    height = (up[0] * columns + up[1] * rows[:, None]).astype(np.float32)
+    side = np.abs(across[0] * columns + across[1] * rows[:, None]).astype(np.float32)
     cheeks = (side < 0.6) & (height < -0.15) & (height > -0.6)
     if not cheeks.any():
         return None
-    off = np.linalg.norm((lab - np.median(lab[cheeks], axis=0)) / SPREAD, axis=2)
+    off = lab - np.median(lab[cheeks][::2], axis=0)
+    off *= 1.0 / SPREAD
+    distances = np.sqrt(np.einsum("hwc,hwc->hw", off, off))
     brows = (landmarks[list(_BROWS)] - (right + left) / 2.0) @ up / distance
     above = np.clip((height - max(float(brows.max()), LEAST_BROW)) / 0.1, 0.0, 1.0)
     beside = np.clip((side - TEMPLE) / 0.1, 0.0, 1.0) * (height > TEMPLE_LOW)
-    colour = np.median(small[cheeks], axis=0).astype(np.float32)
-    return _AroundSkin(np.maximum(above, beside), off, colour)
+    colour = np.median(small[cheeks][::2], axis=0).astype(np.float32)
+    return _AroundSkin(np.maximum(above, beside), distances, colour)
