@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import stat
@@ -193,6 +192,8 @@ def _keep_freed_memory() -> None:
         return
     if not sys.platform.startswith("linux"):
         return
+    import ctypes  # only now: Ctrl-C may already end the process
+
     with suppress(OSError, AttributeError):  # another C library, as musl's
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in _MALLOC.items():
