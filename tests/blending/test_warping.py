@@ -141,6 +141,20 @@ def test_a_reference_has_open_eyes_for_open_ones_and_none_for_a_blink() -> None:
     assert all(60 < seen < 200 for seen in shown(over, opened(frame, 0.6)))
 
 
+def test_of_a_wink_only_the_open_eye_is_shown() -> None:
+    awake = face((200, 150, 120), 90)
+    winking = opened(awake, 1.0)
+    lids = winking.landmarks.copy()
+    lids[list(mesh.LEFT_EYE), 1] = lids[list(mesh.LEFT_EYE), 1].mean()
+    winking = replace(winking, landmarks=lids)
+    mask = reference_view(awake, winking)[..., 3]
+    right, left = (
+        mask[tuple(np.rint(lids[list(eye)].mean(axis=0)[::-1]).astype(int))]
+        for eye in (mesh.RIGHT_EYE, mesh.LEFT_EYE)
+    )
+    assert right > 200 and left < 40
+
+
 def narrowed(shot: FaceCrop, share: float) -> FaceCrop:
     """The mouth so much of its width."""
     landmarks = shot.landmarks.copy()

@@ -36,6 +36,7 @@ SHUT = 0.1
 SMILE = (1.1, 1.35)
 FOLDS_BEYOND, FOLDS = 0.1, 0.2
 LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
+_EYE_CORNERS = (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS)
 _PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LIGHT_WIDTH = 24.0  # pixels: cheeks and brows in shade, not the features themselves
@@ -116,7 +117,7 @@ def reference_view(
     """What a generator may see of the source: `face` warped onto `frame` (256, 256, 4).
 
     The mask, 0 to 255, is the part of the face that counts, without what is between the lips, and
-    the eyes as far as they are shut (`eyes_alike`): no warping makes teeth or lids. It fades out as
+    each eye as far as it is shut (`eyes_alike`): no warping makes teeth or lids. It fades out as
     the two differ in pose or in the shape of the face, where warping tears it, and where little of
     the photograph is drawn out over much of the target. What lies on one of the two, as glasses and
     hands do, is left out, and so is the source's hair: the source's is not wanted, the target's
@@ -151,7 +152,7 @@ def warped_part(
     half = SIZE // 2  # the mask is soft
     part = covered_part(frame.landmarks, REFERENCE_REACH, half)
     part *= skin * _unstretched(field_)
-    eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks, half)
+    eyes = unlike_eyes(face, frame, half)
     hidden = np.maximum(between_lips(frame.landmarks, half), eyes)
     if (smile := smile_beyond(face, frame)) > 0.0:
         hidden = np.maximum(hidden, smile * beside_mouth(frame.landmarks, half))
@@ -211,12 +212,23 @@ def covered_part(landmarks: Points, reach: float, size: int = SIZE) -> NDArray[n
     return face_mask(centre + reach / FACE_MARGIN * (oval - centre), size, softness)
 
 
-def eyes_alike(face: FaceCrop, frame: FaceCrop) -> float:
-    """How far, 0 to 1, the eyes of `face` can stand for those of `frame`: not in a blink."""
-    own, wanted = (float(np.mean(eye_openings(shot.landmarks))) for shot in (face, frame))
+def eyes_alike(face: FaceCrop, frame: FaceCrop) -> NDArray[np.float64]:
+    """How far, 0 to 1, the right and the left eye of `face` can stand for those of `frame` (2,):
+    not in a blink, and of a wink only the open one.
+    """
+    own, wanted = (np.array(eye_openings(shot.landmarks)) for shot in (face, frame))
     shut, wide = EYES_AS_OPEN
-    alike = np.clip((wanted / max(own, 1e-3) - shut) / (wide - shut), 0.0, 1.0)
-    return float(alike * np.clip((own - SHUT) / SHUT, 0.0, 1.0))
+    alike = np.clip((wanted / np.maximum(own, 1e-3) - shut) / (wide - shut), 0.0, 1.0)
+    return np.asarray(alike * np.clip((own - SHUT) / SHUT, 0.0, 1.0))
+
+
+def unlike_eyes(face: FaceCrop, frame: FaceCrop, size: int = SIZE) -> NDArray[np.float32]:
+    """Where the frame's eyes are that `face` cannot stand for (size, size), 0 to 1."""
+    eyes = np.zeros((size, size), np.float32)
+    points = sixteenths(frame.landmarks, size)
+    for corners, alike in zip(_EYE_CORNERS, eyes_alike(face, frame), strict=True):
+        _draw_eye(eyes, points, corners, 1.0 - float(alike))
+    return _softened(eyes, 1.5)
 
 
 def smile_beyond(face: FaceCrop, frame: FaceCrop) -> float:
@@ -249,13 +261,6 @@ def beside_mouth(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:
     return _softened(folds, 3.0)
 
 
-def within_lids(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:
-    """Where the eyes are, open or shut (size, size), 0 to 1."""
-    eyes = np.zeros((size, size), np.float32)
-    draw_eyes(eyes, sixteenths(landmarks, size), 1.0)
-    return _softened(eyes, 1.5)
-
-
 def between_lips(landmarks: Points, size: int = SIZE) -> NDArray[np.float32]:
     """Where teeth show (size, size), 0 to 1."""
     inside = np.zeros((size, size), np.float32)
@@ -271,15 +276,22 @@ def _softened(mask: NDArray[np.float32], deviation: float) -> NDArray[np.float32
 
 def draw_eyes(picture: Any, points: NDArray[np.int32], value: float) -> None:
     """Fill the place of both eyes, open or shut, of a mesh in sixteenths of a pixel."""
-    for right, left in (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS):
-        across = points[left] - points[right]
-        axes = np.array([0.5, LEAST_EYE_HEIGHT / 2.0]) * np.linalg.norm(across)
-        angle = float(np.degrees(np.arctan2(across[1], across[0])))
-        centre = (points[right] + points[left]) // 2
-        cv2.ellipse(
-            picture, centre.tolist(), np.rint(axes).astype(int).tolist(), angle, 0, 360, value, -1,
-            cv2.LINE_8, 4,
-        )  # fmt: skip
+    for corners in _EYE_CORNERS:
+        _draw_eye(picture, points, corners, value)
+
+
+def _draw_eye(
+    picture: Any, points: NDArray[np.int32], corners: tuple[int, int], value: float
+) -> None:
+    right, left = corners
+    across = points[left] - points[right]
+    axes = np.array([0.5, LEAST_EYE_HEIGHT / 2.0]) * np.linalg.norm(across)
+    angle = float(np.degrees(np.arctan2(across[1], across[0])))
+    centre = (points[right] + points[left]) // 2
+    cv2.ellipse(
+        picture, centre.tolist(), np.rint(axes).astype(int).tolist(), angle, 0, 360, value, -1,
+        cv2.LINE_8, 4,
+    )  # fmt: skip
 
 
 def _light(

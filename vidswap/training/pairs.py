@@ -16,11 +16,10 @@ from vidswap.blending.warping import (
     FaceCrop,
     between_lips,
     covered_part,
-    eyes_alike,
     reference_view,
+    unlike_eyes,
     warped_onto,
     with_inexact_mesh,
-    within_lids,
 )
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.occlusion import visibility_of
@@ -140,7 +139,7 @@ class PairSampler(PairDraws):
             uncovered=True,
         )  # fmt: skip
         answer = _mixed(answer, frame.crop, between_lips(frame.landmarks))
-        eyes = (1.0 - eyes_alike(face, frame)) * within_lids(frame.landmarks)
+        eyes = unlike_eyes(face, frame)
         answer = _mixed(answer, frame.crop, eyes)
         return _mixed(answer, frame.crop, (self._occluded(target) / 255.0).astype(np.float32))
 
