@@ -12,6 +12,7 @@ from vidswap.faces import mesh
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.blazeface_detector import AttentionMeshFinder, BlazeFaceDetector
 from vidswap.faces.occlusion import (
+    BROWS,
     GLASSES,
     OTHER,
     occlusions,
@@ -112,22 +113,49 @@ def test_what_is_clear_leaves_a_margin_around_what_is_not(aligned: dict[str, Ali
     assert visibility_maps([]).shape == (0, 128, 128)
 
 
+BROW, HAIR, FOREHEAD = (110, 80, 70), (30, 25, 40), (220, 180, 160)
+
+
+def browed(landmarks: np.ndarray, over: np.ndarray, end: tuple[int, int, int]) -> np.ndarray:
+    """A crop with the right brow, whose end is of another colour where something lies over it."""
+    small = np.full((128, 128, 3), FOREHEAD, np.uint8)
+    small[over > 0.5] = HAIR
+    brow = np.zeros((128, 128), np.uint8)
+    hull = cv2.convexHull(np.rint(landmarks[list(BROWS[0])] / 2.0).astype(np.int32))
+    cv2.fillConvexPoly(brow, hull, 1)
+    small[brow > 0] = BROW
+    small[(brow > 0) & (over > 0.5)] = end
+    return cv2.resize(small, (256, 256), interpolation=cv2.INTER_NEAREST)
+
+
+def hair_to_the_end_of_a_brow(landmarks: np.ndarray) -> np.ndarray:
+    columns = np.mgrid[:128, :128][1]
+    return (columns < landmarks[70, 0] / 2.0 + 3).astype(np.float32)
+
+
 def test_the_end_of_a_brow_that_touches_the_hair_is_no_hair(aligned: dict[str, Aligned]) -> None:
     landmarks = aligned["bare"][1]
-    columns, rows = np.meshgrid(np.arange(128), np.arange(128))
+    beside = hair_to_the_end_of_a_brow(landmarks)
     tail = landmarks[70] / 2.0
-    beside = (columns < tail[0] + 3).astype(np.float32)  # hair down to the end of the right brow
     at = round(tail[1]), round(tail[0]) + 2
     assert beside[at] == 1.0
-    assert without_brows(beside, landmarks)[at] < 0.1
+    kept = without_brows(beside, browed(landmarks, beside, BROW), landmarks)
+    assert kept[at] < 0.1
+    rows, columns = np.mgrid[:128, :128]
     away = np.hypot(columns - tail[0], rows - tail[1]) > 40
-    np.testing.assert_array_equal(without_brows(beside, landmarks)[away], beside[away])
+    np.testing.assert_array_equal(kept[away], beside[away])
 
 
-def test_a_fringe_and_a_hand_over_a_brow_stay_before_it(aligned: dict[str, Aligned]) -> None:
+def test_strands_a_fringe_and_a_hand_over_a_brow_stay_before_it(
+    aligned: dict[str, Aligned],
+) -> None:
     landmarks = aligned["bare"][1]
+    beside = hair_to_the_end_of_a_brow(landmarks)
+    strand = browed(landmarks, beside, HAIR)
+    np.testing.assert_array_equal(without_brows(beside, strand, landmarks), beside)
     rows = np.mgrid[:128, :128][0]
     fringe = (rows < landmarks[159, 1] / 2.0).astype(np.float32)  # down to the upper lid
-    np.testing.assert_array_equal(without_brows(fringe, landmarks), fringe)
     hand = np.ones((128, 128), np.float32)
-    np.testing.assert_array_equal(without_brows(hand, landmarks), hand)
+    for over in (fringe, hand):
+        crop = browed(landmarks, over, BROW)
+        np.testing.assert_array_equal(without_brows(over, crop, landmarks), over)

@@ -25,14 +25,15 @@ WIDTHS = (8, 24, 40, 64, 64)  # at 128, 64, 32, 16 and 8 pixels
 GLASSES, OTHER = 0, 1  # the channels of the answer
 # How sure of something before the face one has to be to leave nothing of it out, and all.
 OCCLUDED = (0.25, 0.6)
-# Brow and outer corner of the eye, on either side; and how wide a stripe beside them is theirs.
-BROWS_AND_EYES = (
-    (70, 63, 105, 66, 46, 53, 52, 65, 33, 246, 161, 160, 7),
-    (300, 293, 334, 296, 276, 283, 282, 295, 263, 466, 388, 387, 249),
-)
+# The brows, the outer corners of the eyes below them, and how wide a stripe beside them is theirs.
+BROWS = ((70, 63, 105, 66, 46, 53, 52, 65), (300, 293, 334, 296, 276, 283, 282, 295))
+CORNERS = ((33, 246, 161, 160, 7), (263, 466, 388, 387, 249))
 BESIDE = (7, 7)  # pixels of 128
 # Share of these that something may lie before: from the second on less is the face's own.
 MOST_COVERED, LEAST_COVERED = 0.35, 0.15
+# How far on the way from the hair's colour to the brow's its end is, from which on it is the brow's
+# own in part, and whole; and the pixels, around and in number, that tell.
+ALIKE, AROUND, LEAST_PIXELS = (0.38, 0.48), 13, 6
 
 
 class OcclusionNet(SkipNet):
@@ -92,34 +93,61 @@ def visibility_maps(
     """Where nothing lies before aligned faces (B, 128, 128), 0 to 1, with a pixel to spare.
 
     meshes: of each crop (S, S, 3), (478, 2) in the pixels of one of 256; with them the ends of
-    brows and lashes that touch the hair are no hair, as a target wants it; of a source a strand
+    brows that touch the hair are no hair, as a target wants it; of a source a strand
     of hair over a brow is better left out with the brow's end.
     """
     found = occlusions(crops)
-    for part, points in zip(found, meshes or (), strict=meshes is not None):
-        part[OTHER] = without_brows(part[OTHER], points)
+    for part, crop, points in zip(found, crops, meshes or (), strict=False):
+        part[OTHER] = without_brows(part[OTHER], crop, points)
     either = np.maximum(found[:, 0], found[:, 1])
     return np.array([visibility_of(part) for part in either], np.float32).reshape(-1, SIZE, SIZE)
 
 
 def without_brows(
-    other: NDArray[np.float32], landmarks: NDArray[np.floating]
+    other: NDArray[np.float32], crop: NDArray[np.uint8], landmarks: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """What lies before a face (128, 128) without its brows and lashes, where hair touches them.
+    """What lies before a face (128, 128) without the ends of its brows, where hair touches them.
 
-    A fringe or a hand covers more of a brow than its end, and is left.
+    They have the colour of the brow in `crop` (S, S, 3) rather than that of the hair beside them. A
+    strand of hair over a brow has not, a fringe or a hand covers more of it: these are left.
     """
     kept = other.copy()
-    for points in BROWS_AND_EYES:
-        part = np.zeros((SIZE, SIZE), np.float32)
-        hull = cv2.convexHull(sixteenths(landmarks[list(points)], SIZE))
-        cv2.fillConvexPoly(part, hull, 1.0, cv2.LINE_8, 4)
+    small = cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB), np.float32)
+    for brow, corner in zip(BROWS, CORNERS, strict=True):
+        part = _hull(landmarks[[*brow, *corner]])
         covered = float((part * other).sum() / max(float(part.sum()), 1.0))
         own = np.clip((MOST_COVERED - covered) / LEAST_COVERED, 0.0, 1.0)
+        if own > 0.0:
+            own *= _like_brow(other, lab, _hull(landmarks[list(brow)]) > 0.5)
         if own > 0.0:
             wide = cv2.dilate(part, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, BESIDE))
             kept *= 1.0 - np.float32(own) * cv2.GaussianBlur(wide, (0, 0), 1.0)
     return kept
+
+
+def _like_brow(
+    other: NDArray[np.float32], lab: NDArray[np.float32], brow: NDArray[np.bool_]
+) -> float:
+    """How far, 0 to 1, what covers a brow has the brow's own colour and not that of the hair."""
+    end, body = brow & (other > 0.5), brow & (other < 0.2)
+    around = cv2.dilate(end.astype(np.uint8), np.ones((AROUND, AROUND), np.uint8)) > 0
+    hair = around & (other > 0.8) & ~brow
+    if min(end.sum(), body.sum(), hair.sum()) < LEAST_PIXELS:
+        return 0.0
+    hairs = lab[body]
+    dark = hairs[hairs[:, 0] <= np.percentile(hairs[:, 0], 25)].mean(axis=0)
+    seen = lab[end].mean(axis=0)
+    to_brow, to_hair = (float(np.linalg.norm(seen - c)) for c in (dark, lab[hair].mean(axis=0)))
+    least, most = ALIKE
+    return float(np.clip((to_hair / max(to_hair + to_brow, 1e-3) - least) / (most - least), 0, 1))
+
+
+def _hull(points: NDArray[np.floating]) -> NDArray[np.float32]:
+    part = np.zeros((SIZE, SIZE), np.float32)
+    hull = cv2.convexHull(sixteenths(points, SIZE))
+    cv2.fillConvexPoly(part, hull, 1.0, cv2.LINE_8, 4)
+    return part
 
 
 def visibility_of(found: NDArray[np.float32]) -> NDArray[np.float32]:
