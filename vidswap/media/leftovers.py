@@ -20,11 +20,7 @@ from vidswap.media.animated_writer import ANIMATED_SUFFIXES
 from vidswap.media.codecs import CONTAINERS
 from vidswap.media.output import TEMPORARY
 from vidswap.media.picture import PICTURE_SUFFIXES
-
-try:
-    import fcntl
-except ImportError:  # no such locks there
-    fcntl = None  # type: ignore[assignment]
+from vidswap.runtime.private import HAS_LOCKS, lock
 
 _SUFFIXES = "|".join(
     sorted(
@@ -108,14 +104,13 @@ def _folder(path: Path, in_use: frozenset[tuple[int, int]]) -> Leftover | None:
 
 
 def _is_locked(path: Path) -> bool:
-    if fcntl is None:
+    if not HAS_LOCKS:
         return False
     try:
         with path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return not lock(file)
     except OSError:
         return True
-    return False
 
 
 def _open_files() -> frozenset[tuple[int, int]]:

@@ -10,13 +10,8 @@ from typing import IO
 
 import av
 
-try:
-    import fcntl
-except ImportError:  # no such locks there
-    fcntl = None  # type: ignore[assignment]
-
 from vidswap.errors import DiskFullError, OutputExistsError, OutputNotWritableError
-from vidswap.runtime.private import open_private
+from vidswap.runtime.private import HAS_LOCKS, lock, open_private
 
 _ROOM = 32  # bytes that work files add to a name, such as a digest and their kind
 TEMPORARY = ".vidswap-"  # how folders for files of a moment begin, beside an output
@@ -56,16 +51,13 @@ def locked_part(path: Path) -> IO[bytes] | None:
 
     None where the file cannot be locked.
     """
-    if fcntl is None:
+    if not HAS_LOCKS:
         return None
     with suppress(OSError):
         file = path.open("r+b")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            return None
-        return file
+        if lock(file):
+            return file
+        file.close()
     return None
 
 
@@ -95,6 +87,25 @@ def writing_errors(path: Path) -> Iterator[None]:
                 f"no space left for {path}; free some or name another disk (nothing was kept)"
             ) from error
         raise OutputNotWritableError(f"{path} cannot be written: {_words(error)}") from error
+
+
+def replace_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears under its name, whatever was there, only when complete.
+
+    Raises DiskFullError and OutputNotWritableError.
+    """
+    part = temporary_path(path)
+    try:
+        with writing_errors(path):
+            part.write_bytes(content)
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str, errors: str = "strict") -> None:
+    """`replace_whole` of text, in UTF-8; errors: for what UTF-8 cannot say, as of `str.encode`."""
+    replace_whole(path, text.replace("\n", os.linesep).encode("utf-8", errors))
 
 
 def write_private(

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, TiffImagePlugin
 from vidswap.errors import CodecError, NotAVideoError
 from vidswap.media.container import check_input, open_container
 from vidswap.media.frame import Frame
-from vidswap.media.output import check_output, temporary_path, writing_errors
+from vidswap.media.output import check_output, replace_whole
 from vidswap.media.picture_colour import ColourProfile
 from vidswap.media.picture_file import Extras, encoded, orientation
 from vidswap.media.picture_open import HEAD, UNREADABLE, check_size, coding_of, opened
@@ -313,13 +313,7 @@ def write_picture(
 def write_whole(path: Path, content: bytes, overwrite: bool = False) -> None:
     """Write a file that appears under its name only when complete. Raises as `check_output`."""
     check_output(path, overwrite)
-    part = temporary_path(path)
-    try:
-        with writing_errors(path):
-            part.write_bytes(content)
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    replace_whole(path, content)
 
 
 def read_picture_metadata(path: Path) -> dict[str, str]:

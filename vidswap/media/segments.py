@@ -32,7 +32,7 @@ from vidswap.media.work_manifest import (
     state_name,
     written_manifest,
 )
-from vidswap.runtime.private import make_private_folder, open_private
+from vidswap.runtime.private import lock, make_private_folder, open_private
 from vidswap.runtime.text import shown
 
 logger = logging.getLogger(__name__)
@@ -348,16 +348,10 @@ def _locked(path: Path) -> IO[bytes] | None:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
     file = open_private(path, "ab")
-    try:
-        import fcntl
-    except ImportError:  # no such locks there
+    if lock(file):
         return file
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file
+    file.close()
+    return None
 
 
 def _escaped(name: str) -> str:

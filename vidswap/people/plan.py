@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vidswap.errors import BadOptionError, CastError
-from vidswap.media.output import temporary_path, writing_errors
+from vidswap.media.output import replace_text
 from vidswap.options import Option, plain_value
 from vidswap.people.tracks import TRACKS, TrackRecord, Tracks, is_person_id, read_tracks
 from vidswap.runtime.inputs import read_bounded
@@ -213,13 +213,7 @@ def edit_plan(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
             raise CastError(f"{path}: {person} is no table; write [{person}] above its keys")
         for key, value in values.items():
             table[key] = list(value) if isinstance(value, tuple) else value
-    part = temporary_path(path)
-    try:
-        with writing_errors(path):
-            part.write_text(tomlkit.dumps(document), encoding="utf-8")
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    replace_text(path, tomlkit.dumps(document))
 
 
 class _Reader:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vidswap.errors import BadOptionError, CastError, InputNotFoundError
-from vidswap.media.output import temporary_path, writing_errors
+from vidswap.media.output import replace_text
 from vidswap.options import Option, plain_value
 from vidswap.people.plan import KEEP, PLAN, read_plan
 from vidswap.runtime.inputs import check_readable, read_bounded
@@ -109,23 +109,13 @@ def write_shots(folder: Path, shots: Sequence[Shot], settings: Mapping[str, Opti
         table.update(values)
         document[kind].append(table)
         added += 1
-    _replace(path, tomlkit.dumps(document))
+    replace_text(path, tomlkit.dumps(document))
     try:
         read_plan(folder, settings)
     except (CastError, InputNotFoundError):
-        _replace(path, text)
+        replace_text(path, text)
         raise
     return added
-
-
-def _replace(path: Path, text: str) -> None:
-    part = temporary_path(path)
-    try:
-        with writing_errors(path):
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:

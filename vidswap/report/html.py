@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vidswap.media.output import temporary_path, writing_errors
+from vidswap.media.output import replace_text
 from vidswap.report.pictures import Still
 from vidswap.report.plots import Panel, TimeAxis
 from vidswap.runtime.text import escaped, printable
@@ -92,13 +92,7 @@ def write_text(text: str, path: Path) -> None:
 
     Raises OutputNotWritableError, DiskFullError.
     """
-    part = temporary_path(path)
-    try:
-        with writing_errors(path):
-            part.write_text(text, encoding="utf-8", errors="backslashreplace")
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    replace_text(path, text, "backslashreplace")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Literal
 
+try:
+    import fcntl
+except ImportError:  # no such locks there
+    fcntl = None  # type: ignore[assignment]
+
+HAS_LOCKS = fcntl is not None
+
 
 def make_private_folder(path: Path) -> None:
     """Make a folder that only its owner may enter; one that is there becomes such.
@@ -31,3 +38,17 @@ def open_private(path: Path, mode: Literal["wb", "ab"] = "wb") -> IO[bytes]:
     with suppress(OSError):  # of an earlier version, which let others read
         path.chmod(0o600)
     return file
+
+
+def lock(file: IO[bytes]) -> bool:
+    """Lock an open file until it is closed; whether nobody else had. True where there are no locks.
+
+    The file must be open for writing.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
