@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -131,17 +132,17 @@ def report(
     check_outputs([p for p in outputs if p is not None], [target, *swaps, *source], overwrite)
     _check_expressions(fail_on)
     options = ReportOptions(limits=_limits(limits), **settings)
-    silent = quiet or json_file == STDOUT
+    places = _Places(output, json_file, csv_file, quiet or json_file == STDOUT)
     if cast is not None:
         plan = _plan(cast, target, source, compare)
         found = _measure_cast(target, swaps[0], plan, options, quiet)
-        _write_cast(found, output, json_file, csv_file, silent)
+        _write_cast(found, places)
         _leave(_broken_by([(p.label, p.report) for p in found.people], fail_on))
     reports = _measure(target, swaps, source, options, quiet)
     if compare:
-        _write_comparison(reports, output, json_file, csv_file, silent)
+        _write_comparison(reports, places)
     else:
-        _write_report(reports[0], output, json_file, csv_file, silent)
+        _write_report(reports[0], places)
     names = [Path(found.swapped).name if len(reports) > 1 else "" for found in reports]
     _leave(_broken_by(list(zip(names, reports, strict=True)), fail_on))
 
@@ -175,10 +176,10 @@ def report_run(
     options = ReportOptions.of_swap(request.options)
     if plan is not None:
         cast = _measure_cast(request.target, request.output, plan, options, silent)
-        _write_cast(cast, page, None, None, silent)
+        _write_cast(cast, _Places(page, silent=silent))
         return
     (found,) = _measure(request.target, [request.output], request.sources, options, silent)
-    _write_report(found, page, None, None, silent)
+    _write_report(found, _Places(page, silent=silent))
 
 
 def _swaps(swapped: Path | None, clips: Sequence[Path], compare: bool) -> list[Path]:
@@ -264,51 +265,63 @@ def _measure(
         return reports
 
 
-def _write_report(
-    found: Report,
-    output: Path | None,
-    json_file: Path | None,
-    csv_file: Path | None,
-    silent: bool,
-) -> None:
-    from vidswap.report.html import write_text
+@dataclass(frozen=True)
+class _Places:
+    """Where the answer goes: a page, JSON (`STDOUT` prints it), CSV; silent: and not in words."""
+
+    page: Path | None = None
+    json_file: Path | None = None
+    csv_file: Path | None = None
+    silent: bool = False
+
+    def write(
+        self,
+        page: Callable[[Path], None],
+        values: Callable[[], dict[str, Any]],
+        table: Callable[[], str],
+        warnings: Iterable[str],
+        words: Callable[[], str],
+    ) -> None:
+        """Write what was measured, by what makes each form of it, and say the warnings."""
+        from vidswap.report.html import write_text
+
+        if self.page is not None:
+            page(self.page)
+        _write_values(values, self.json_file)
+        if self.csv_file is not None:
+            write_text(table(), self.csv_file)
+        for warning in warnings:
+            warn(warning)
+        if not self.silent:
+            say(words())
+
+
+def _write_report(found: Report, places: _Places) -> None:
     from vidswap.report.page import write_page
     from vidswap.report.tables import to_csv, to_json
     from vidswap.report.verdict import verdict_as_text
 
-    if output is not None:
-        write_page(found, output)
-    _write_values(lambda: to_json(found), json_file)
-    if csv_file is not None:
-        write_text(to_csv(found), csv_file)
-    for warning in found.warnings:
-        warn(warning)
-    if not silent:
-        say(verdict_as_text(found))
+    places.write(
+        lambda path: write_page(found, path),
+        lambda: to_json(found),
+        lambda: to_csv(found),
+        found.warnings,
+        lambda: verdict_as_text(found),
+    )
 
 
-def _write_comparison(
-    reports: Sequence[Report],
-    output: Path | None,
-    json_file: Path | None,
-    csv_file: Path | None,
-    silent: bool,
-) -> None:
+def _write_comparison(reports: Sequence[Report], places: _Places) -> None:
     from vidswap.report import compare_page as page
     from vidswap.report.compare import compare
-    from vidswap.report.html import write_text
 
     found = compare(reports)
-    if output is not None:
-        page.write_comparison(found, output)
-    _write_values(lambda: page.comparison_to_json(found), json_file)
-    if csv_file is not None:
-        write_text(page.comparison_to_csv(found), csv_file)
-    for swap in found.swaps:
-        for warning in swap.report.warnings:
-            warn(f"{swap.name}: {warning}")
-    if not silent:
-        say(page.describe_comparison(found))
+    places.write(
+        lambda path: page.write_comparison(found, path),
+        lambda: page.comparison_to_json(found),
+        lambda: page.comparison_to_csv(found),
+        (f"{swap.name}: {line}" for swap in found.swaps for line in swap.report.warnings),
+        lambda: page.describe_comparison(found),
+    )
 
 
 def _measure_cast(
@@ -323,29 +336,18 @@ def _measure_cast(
         return measure_cast(target, swapped, plan, options, bar.show)
 
 
-def _write_cast(
-    found: CastReport,
-    output: Path | None,
-    json_file: Path | None,
-    csv_file: Path | None,
-    silent: bool,
-) -> None:
+def _write_cast(found: CastReport, places: _Places) -> None:
     from vidswap.report.cast import cast_to_csv, cast_to_json, describe_cast
     from vidswap.report.cast_page import write_cast_page
-    from vidswap.report.html import write_text
 
-    if output is not None:
-        write_cast_page(found, output)
-    _write_values(lambda: cast_to_json(found), json_file)
-    if csv_file is not None:
-        write_text(cast_to_csv(found), csv_file)
-    for warning in found.warnings:
-        warn(warning)
-    for person in found.people:
-        for warning in person.report.warnings:
-            warn(f"{person.title}: {warning}")
-    if not silent:
-        say(describe_cast(found))
+    own = (f"{person.title}: {line}" for person in found.people for line in person.report.warnings)
+    places.write(
+        lambda path: write_cast_page(found, path),
+        lambda: cast_to_json(found),
+        lambda: cast_to_csv(found),
+        (*found.warnings, *own),
+        lambda: describe_cast(found),
+    )
 
 
 def _write_values(values: Callable[[], dict[str, Any]], path: Path | None) -> None:
