@@ -30,7 +30,7 @@ from vidswap.blending.relighting import (
 from vidswap.blending.warping import SIZE, FaceCrop, covered_part, warped_part
 from vidswap.faces.pose import canonical_mesh, eye_opening, head_pose, mouth_opening
 from vidswap.faces.quality import MIN_SHARPNESS, sharpness
-from vidswap.faces.skin import OFF, SPREAD
+from vidswap.faces.skin import OFF, SPREAD, reduced_lab
 
 Floats = NDArray[np.float32]
 
@@ -93,8 +93,7 @@ def without_background(shot: FaceCrop) -> FaceCrop:
     A mesh is a few pixels off there, and the wall behind the face, or a green screen, is no cheek.
     """
     half = SIZE // 2
-    small = cv2.resize(shot.crop, (half, half), interpolation=cv2.INTER_AREA)
-    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB))
+    lab = reduced_lab(shot.crop, half)
     inside = covered_part(shot.landmarks, INNER_FACE, half)
     middle = np.median(lab[inside > 0.5], axis=0) if (inside > 0.5).any() else lab.mean(axis=(0, 1))
     off = np.linalg.norm((lab - middle) / SPREAD, axis=2)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.relighting import SIZE as MAP_SIZE
 from vidswap.blending.relighting import skin_part
 from vidswap.faces.pose import head_pose, mouth_opening
+from vidswap.faces.skin import reduced_lab
 from vidswap.metrics.summaries import mean_of_known
 
 Crops = Sequence[NDArray[np.uint8]]
@@ -99,8 +99,6 @@ def _lit(
     crop: NDArray[np.uint8], points: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
     """Lightness, skin, and what lies right of the nose, at the size of the maps of light."""
-    small = cv2.resize(crop, (MAP_SIZE, MAP_SIZE), interpolation=cv2.INTER_AREA)
-    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB))
     middle = points[1, 0] * MAP_SIZE / len(crop)
     right = np.broadcast_to(np.arange(MAP_SIZE) > middle, (MAP_SIZE, MAP_SIZE))
-    return np.asarray(lab[..., 0], np.float32), skin_part(points) > 0.5, right
+    return reduced_lab(crop, MAP_SIZE)[..., 0], skin_part(points) > 0.5, right

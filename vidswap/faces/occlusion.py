@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vidswap.blending.mask import sixteenths
+from vidswap.faces.skin import reduced_lab
 from vidswap.models.skip_net import SkipNet, conv_block
 from vidswap.runtime.processor import cpu_computes_bf16
 
@@ -97,8 +98,9 @@ def visibility_maps(
     of hair over a brow is better left out with the brow's end.
     """
     found = occlusions(crops)
-    for part, crop, points in zip(found, crops, meshes or (), strict=False):
-        part[OTHER] = without_brows(part[OTHER], crop, points)
+    if meshes is not None:
+        for part, crop, points in zip(found, crops, meshes, strict=True):
+            part[OTHER] = without_brows(part[OTHER], crop, points)
     either = np.maximum(found[:, 0], found[:, 1])
     return np.array([visibility_of(part) for part in either], np.float32).reshape(-1, SIZE, SIZE)
 
@@ -112,14 +114,12 @@ def without_brows(
     strand of hair over a brow has not, a fringe or a hand covers more of it: these are left.
     """
     kept = other.copy()
-    small = cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB), np.float32)
     for brow, corner in zip(BROWS, CORNERS, strict=True):
         part = _hull(landmarks[[*brow, *corner]])
         covered = float((part * other).sum() / max(float(part.sum()), 1.0))
         own = np.clip((MOST_COVERED - covered) / LEAST_COVERED, 0.0, 1.0)
         if own > 0.0:
-            own *= _like_brow(other, lab, _hull(landmarks[list(brow)]) > 0.5)
+            own *= _like_brow(other, crop, _hull(landmarks[list(brow)]) > 0.5)
         if own > 0.0:
             wide = cv2.dilate(part, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, BESIDE))
             kept *= 1.0 - np.float32(own) * cv2.GaussianBlur(wide, (0, 0), 1.0)
@@ -127,7 +127,7 @@ def without_brows(
 
 
 def _like_brow(
-    other: NDArray[np.float32], lab: NDArray[np.float32], brow: NDArray[np.bool_]
+    other: NDArray[np.float32], crop: NDArray[np.uint8], brow: NDArray[np.bool_]
 ) -> float:
     """How far, 0 to 1, what covers a brow has the brow's own colour and not that of the hair."""
     end, body = brow & (other > 0.5), brow & (other < 0.2)
@@ -135,6 +135,7 @@ def _like_brow(
     hair = around & (other > 0.8) & ~brow
     if min(end.sum(), body.sum(), hair.sum()) < LEAST_PIXELS:
         return 0.0
+    lab = reduced_lab(crop, SIZE)
     hairs = lab[body]
     dark = hairs[hairs[:, 0] <= np.percentile(hairs[:, 0], 25)].mean(axis=0)
     seen = lab[end].mean(axis=0)

@@ -64,6 +64,13 @@ class _AroundSkin:
     skin: NDArray[np.float32]
 
 
+def reduced_lab(crop: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    """A crop (S, S, 3) uint8 RGB at (size, size) in CIELAB: lightness 0 to 100, a, b."""
+    small = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
+    return np.asarray(lab, np.float32)
+
+
 def _around_skin(crop: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> _AroundSkin | None:
     """None of a face seen from the side, or of no face."""
     small = cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from vidswap.blending.relighting import SIZE as MAP_SIZE
 from vidswap.blending.relighting import skin_part
+from vidswap.faces.skin import reduced_lab
 
 PATCH = 2.0  # pixels of the map of skin: patches of its colour, not pores
 CALM = 0.5  # of CIELAB's a and b: what is less than this no eye sees
@@ -31,8 +32,7 @@ def blotches(
 
 def colour_spread(crop: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> float:
     """Root mean square deviation of a and b (CIELAB) of patches of skin from their mean."""
-    small = cv2.resize(crop, (MAP_SIZE, MAP_SIZE), interpolation=cv2.INTER_AREA)
-    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB))
+    lab = reduced_lab(crop, MAP_SIZE)
     skin = skin_part(np.asarray(landmarks, np.float32))
     if skin.max() < 0.5:
         return 0.0
