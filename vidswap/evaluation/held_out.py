@@ -160,17 +160,20 @@ def swap_held_out(
         part = slice(start, start + BATCH)
         identity = embed_crops(nets.encoder, faces.sources[part])
         if nets.generator.net.takes.reference:
-            shown, views = targets_and_views(faces, part, shape)
+            shown, views, averted = targets_and_views(faces, part, shape)
         else:
-            shown, views = list(map(FaceCrop, faces.targets[part], faces.landmarks[part])), None
+            shown = list(map(FaceCrop, faces.targets[part], faces.landmarks[part]))
+            views, averted = None, []
         maps = [draw_boundary_map(face.landmarks) for face in shown]
         began = time.perf_counter()
         batch = swap_crops(nets, [face.crop for face in shown], maps, identity, views)
         seconds.append((time.perf_counter() - began) / len(batch))
         if views is not None and not nets.generator.net.composes:
             batch = [
-                with_reference(y, view, reference_weight * clarity(sharpness(source)))
-                for y, view, source in zip(batch, views, faces.sources[part], strict=True)
+                with_reference(y, view, reference_weight * clarity(sharpness(source)), own)
+                for y, view, own, source in zip(
+                    batch, views, averted, faces.sources[part], strict=True
+                )
             ]
         outputs += [
             without_painted_hair(y, face.crop, face.landmarks)
@@ -191,9 +194,9 @@ def swap_held_out(
 
 def targets_and_views(
     faces: HeldOutFaces, part: slice = slice(None), shape: float = DEFAULT_SHAPE
-) -> tuple[list[FaceCrop], list[NDArray[np.uint8]]]:
-    """As in a run: the targets, their features moved, and what a generator is shown of the sources
-    on each, (256, 256, 4).
+) -> tuple[list[FaceCrop], list[NDArray[np.uint8]], list[NDArray[np.float32] | None]]:
+    """As in a run: the targets, their features moved, what a generator is shown of the sources on
+    each, (256, 256, 4), and where their eyes look elsewhere.
     """
     sources, targets = (
         list(map(FaceCrop, pictures, meshes, visibility))
@@ -217,11 +220,9 @@ def targets_and_views(
             Reshaper(shot, shape, points=known)(0, target)
             for shot, target in zip(shots, targets, strict=True)
         ]
-    views = [
-        FusedReference(shot, points=known)(0, target)
-        for shot, target in zip(shots, targets, strict=True)
-    ]
-    return targets, views
+    tracks = [FusedReference(shot, points=known) for shot in shots]
+    views = [track(0, target) for track, target in zip(tracks, targets, strict=True)]
+    return targets, views, [track.averted for track in tracks]
 
 
 def blend_crop(

@@ -231,7 +231,10 @@ def warp_references(
                     onto = FaceCrop(face.crop, face.landmarks, face.visibility_on_crop, fine)
                     view = track(item.index, onto)
                     told = None if track.detail is None else np.float32(share) * track.detail
-                    face = replace(face, reference=view, clarity=track.clarity, detail=told)
+                    face = replace(
+                        face, reference=view, clarity=track.clarity, detail=told,
+                        averted=track.averted,
+                    )  # fmt: skip
                 faces.append(face)
         tracks = _present(tracks, item)
         yield _with_last(replace(item, faces=faces), "references", tracks)
@@ -292,7 +295,7 @@ def compose(
             for face, y in zip(item.faces, item.swapped, strict=True):
                 each = weight_of(face)
                 if face.reference is not None and each > 0:
-                    y = with_reference(y, face.reference, each)
+                    y = with_reference(y, face.reference, each, face.averted)
                 swapped.append(without_painted_hair(y, face.crop, face.landmarks))
         yield replace(item, swapped=swapped)
 
