@@ -32,7 +32,7 @@ from vidswap.faces.quality import sharpness
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.metrics.faults import face_regions, sharpness_ratio
 from vidswap.metrics.fid import frechet_distance
-from vidswap.metrics.geometry import expression_percent, pose_degrees
+from vidswap.metrics.geometry import expression_percent, gaze_distance, pose_degrees
 from vidswap.metrics.identity import nearer_to_source, paired_cosines, retrieval_ranks
 from vidswap.metrics.image import ssim
 from vidswap.metrics.skin import blotches
@@ -110,6 +110,7 @@ class HeldOutQuality:
     target_to_source: float
     pose_degrees: float
     expression_percent: float
+    gaze_distance: float
     face_lost: float
     ssim: float
     ssim_outside: float
@@ -284,7 +285,7 @@ def measure_held_out(
         gallery[chosen] = other_ids
         other_ranks[chosen] = retrieval_ranks(swap_ids[chosen], gallery, chosen)
         judge_ranks[chosen] = retrieval_ranks(other_ids, source_ids, chosen)
-    poses, expressions, lost = _geometry(faces.targets, swaps, reader)
+    poses, expressions, gazes, lost = _geometry(faces.targets, swaps, reader)
     outside = [1.0 - swapped_part(points) for points in faces.landmarks]
     nearer = nearer_to_source(swap_ids, source_ids, target_ids).astype(float)
     each = {
@@ -301,6 +302,7 @@ def measure_held_out(
         "target_to_source": paired_cosines(target_ids, source_ids),
         "pose_degrees": poses,
         "expression_percent": expressions,
+        "gaze_distance": gazes,
         "face_lost": lost,
         "ssim": np.array([ssim(a, b) for a, b in zip(faces.targets, swaps, strict=True)]),
         "ssim_outside": np.array(
@@ -357,9 +359,9 @@ def with_glasses(crops: Crops, meshes: Sequence[NDArray[np.float32]]) -> NDArray
 
 def _geometry(
     targets: Crops, swaps: Crops, reader: SourceReader
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Pose and expression differences and whether the face was lost, (N,) each, NaN where none."""
-    poses, expressions, lost = (np.full(len(swaps), np.nan) for _ in range(3))
+) -> tuple[NDArray[np.float64], ...]:
+    """Differences of pose, expression and gaze, and whether the face was lost; NaN where none."""
+    poses, expressions, gazes, lost = (np.full(len(swaps), np.nan) for _ in range(4))
     for i, (target, swap) in enumerate(zip(targets, swaps, strict=True)):
         found = found_again(target, swap, reader)
         if found is None:
@@ -369,7 +371,8 @@ def _geometry(
         if after is not None:
             poses[i] = pose_degrees(before.landmarks, after.landmarks)
             expressions[i] = expression_percent(before.landmarks, after.landmarks)
-    return poses, expressions, lost
+            gazes[i] = gaze_distance(before.landmarks, after.landmarks)
+    return poses, expressions, gazes, lost
 
 
 def pooled_features(encoder: IdentityEncoder, crops: Crops) -> NDArray[np.float32]:
