@@ -51,7 +51,7 @@ def load_nets(
     """Load every net of a swap. Raises BadOptionError, CheckpointError, MissingWeightsError."""
     torch_device = choose_device(device)
     dtype = choose_precision(precision, torch_device)
-    generator = load_generator(checkpoint, torch_device, dtype)
+    generator = load_generator(checkpoint, torch_device, dtype).for_inference()
     logger.info(
         "generator %s (SHA-256 %s) on %s in %s",
         generator.path, generator.sha256[:12], torch_device, str(dtype).removeprefix("torch."),

@@ -65,6 +65,10 @@ class FaceNet(nn.Module, ABC):
         """Whether it lays the reference over its answer by itself, where it sees fit."""
         return False
 
+    def for_inference(self) -> FaceNet:
+        """A net that does the same and cannot be trained, where one is cheaper; else itself."""
+        return self
+
     @abstractmethod
     def swap(self, batch: FaceBatch) -> Tensor:
         """Y (B, 3, S, S), RGB in [-1, 1], of a batch of its own size."""

@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Map = NDArray[np.generic]
 Channels = NDArray[np.float32]
 _FAST = {"contract", "reassoc"}
-_PARTS = 16  # pieces of a picture's map, for the threads
+PARTS = 16  # pieces of a picture's map, for the threads
 
 
 def _compiled(function: F, **options: Any) -> F:
@@ -36,7 +36,7 @@ def _compiled(function: F, **options: Any) -> F:
     return cast("F", compiled)
 
 
-def _kernel(function: F) -> F:
+def kernel(function: F) -> F:
     """A pass over a map, in all threads."""
     return _compiled(function, parallel=True, fastmath=_FAST, nogil=True)
 
@@ -45,7 +45,7 @@ _intrinsic: Any = extending.intrinsic  # untyped, as is `njit` below
 
 
 @_intrinsic  # type: ignore[untyped-decorator]
-def _load(_context: Any, value: Any) -> Any:
+def load(_context: Any, value: Any) -> Any:
     """A stored element as float32."""
     if value == types.float32:
         return types.float32(types.float32), lambda _c, _b, _s, args: args[0]
@@ -59,7 +59,7 @@ def _load(_context: Any, value: Any) -> Any:
 
 
 @_intrinsic  # type: ignore[untyped-decorator]
-def _store(_context: Any, value: Any, like: Any) -> Any:
+def store(_context: Any, value: Any, like: Any) -> Any:
     """A float32 as an element of the type of `like`, bfloat16 rounded to nearest even."""
     if like == types.float32:
         return types.float32(types.float32, types.float32), lambda _c, _b, _s, args: args[0]
@@ -74,95 +74,95 @@ def _store(_context: Any, value: Any, like: Any) -> Any:
     return types.uint16(types.float32, types.uint16), narrow
 
 
-@_kernel
+@kernel
 def channel_sums(x: Map) -> Channels:
     """Sums of (x - x_0) and its square over the N positions, x_0 the first: (B, 2, C).
 
     The shift by a sample keeps the digits of the variance where the mean is large.
     """
     batch, n, channels = x.shape
-    parts = np.zeros((batch * _PARTS, 2, channels), np.float32)
-    for job in numba.prange(batch * _PARTS):
-        b, part = job // _PARTS, job % _PARTS
+    parts = np.zeros((batch * PARTS, 2, channels), np.float32)
+    for job in numba.prange(batch * PARTS):
+        b, part = job // PARTS, job % PARTS
         origin = np.empty(channels, np.float32)
         total = np.zeros(channels, np.float32)
         square = np.zeros(channels, np.float32)
         for c in range(channels):
-            origin[c] = _load(x[b, 0, c])
-        for i in range(part * n // _PARTS, (part + 1) * n // _PARTS):
+            origin[c] = load(x[b, 0, c])
+        for i in range(part * n // PARTS, (part + 1) * n // PARTS):
             for c in range(channels):
-                value = _load(x[b, i, c]) - origin[c]
+                value = load(x[b, i, c]) - origin[c]
                 total[c] += value
                 square[c] += value * value
         parts[job, 0] = total
         parts[job, 1] = square
-    return _joined(parts, batch)
+    return joined(parts, batch)
 
 
-@_kernel
+@kernel
 def scale_shift(x: Map, gain: Channels, bias: Channels, slope: float, y: Map) -> None:
     """y = leaky_relu(x gain + bias)."""
     batch, n, channels = x.shape
     leak = np.float32(slope)
-    for job in numba.prange(batch * _PARTS):
-        b, part = job // _PARTS, job % _PARTS
-        for i in range(part * n // _PARTS, (part + 1) * n // _PARTS):
+    for job in numba.prange(batch * PARTS):
+        b, part = job // PARTS, job % PARTS
+        for i in range(part * n // PARTS, (part + 1) * n // PARTS):
             for c in range(channels):
-                z = _load(x[b, i, c]) * gain[b, c] + bias[b, c]
-                y[b, i, c] = _store(max(z, leak * z), x[b, i, c])
+                z = load(x[b, i, c]) * gain[b, c] + bias[b, c]
+                y[b, i, c] = store(max(z, leak * z), x[b, i, c])
 
 
-@_kernel
+@kernel
 def scale_shift_backward(
     x: Map, gain: Channels, bias: Channels, slope: float, grad: Map, grad_x: Map
 ) -> Channels:
     """Gradient of `scale_shift`: `grad_x` is written; of gain and bias, returned as (B, 2, C)."""
     batch, n, channels = x.shape
     leak, one = np.float32(slope), np.float32(1.0)
-    parts = np.zeros((batch * _PARTS, 2, channels), np.float32)
-    for job in numba.prange(batch * _PARTS):
-        b, part = job // _PARTS, job % _PARTS
+    parts = np.zeros((batch * PARTS, 2, channels), np.float32)
+    for job in numba.prange(batch * PARTS):
+        b, part = job // PARTS, job % PARTS
         of_gain = np.zeros(channels, np.float32)
         of_bias = np.zeros(channels, np.float32)
-        for i in range(part * n // _PARTS, (part + 1) * n // _PARTS):
+        for i in range(part * n // PARTS, (part + 1) * n // PARTS):
             for c in range(channels):
-                value = _load(x[b, i, c])
+                value = load(x[b, i, c])
                 z = value * gain[b, c] + bias[b, c]
-                g = _load(grad[b, i, c]) * (one if z > 0 else leak)
+                g = load(grad[b, i, c]) * (one if z > 0 else leak)
                 of_gain[c] += g * value
                 of_bias[c] += g
-                grad_x[b, i, c] = _store(g * gain[b, c], x[b, i, c])
+                grad_x[b, i, c] = store(g * gain[b, c], x[b, i, c])
         parts[job, 0] = of_gain
         parts[job, 1] = of_bias
-    return _joined(parts, batch)
+    return joined(parts, batch)
 
 
-@_kernel
+@kernel
 def affine(x: Map, gain: Channels, bias: Channels, y: Map) -> None:
     """y = x gain + bias."""
     batch, n, channels = x.shape
-    for job in numba.prange(batch * _PARTS):
-        b, part = job // _PARTS, job % _PARTS
-        for i in range(part * n // _PARTS, (part + 1) * n // _PARTS):
+    for job in numba.prange(batch * PARTS):
+        b, part = job // PARTS, job % PARTS
+        for i in range(part * n // PARTS, (part + 1) * n // PARTS):
             for c in range(channels):
-                y[b, i, c] = _store(_load(x[b, i, c]) * gain[b, c] + bias[b, c], x[b, i, c])
+                y[b, i, c] = store(load(x[b, i, c]) * gain[b, c] + bias[b, c], x[b, i, c])
 
 
-@_kernel
+@kernel
 def modulate(x: Map, gain: Channels, bias: Channels, maps: Map, slope: float, y: Map) -> None:
     """y = leaky_relu((x gain + bias) (1 + gamma) + beta); `maps` (B, N, 2 C): gamma, beta."""
     batch, n, channels = x.shape
     leak, one = np.float32(slope), np.float32(1.0)
-    for job in numba.prange(batch * _PARTS):
-        b, part = job // _PARTS, job % _PARTS
-        for i in range(part * n // _PARTS, (part + 1) * n // _PARTS):
+    for job in numba.prange(batch * PARTS):
+        b, part = job // PARTS, job % PARTS
+        for i in range(part * n // PARTS, (part + 1) * n // PARTS):
             for c in range(channels):
-                normal = _load(x[b, i, c]) * gain[b, c] + bias[b, c]
-                z = normal * (one + _load(maps[b, i, c])) + _load(maps[b, i, channels + c])
-                y[b, i, c] = _store(max(z, leak * z), x[b, i, c])
+                normal = load(x[b, i, c]) * gain[b, c] + bias[b, c]
+                z = normal * (one + load(maps[b, i, c])) + load(maps[b, i, channels + c])
+                y[b, i, c] = store(max(z, leak * z), x[b, i, c])
 
 
-@_kernel
+@kernel
 def modulate_backward(
     x: Map,
     gain: Channels,
@@ -176,35 +176,35 @@ def modulate_backward(
     """Gradient of `modulate`: `grad_x` and `grad_maps` are written; gain and bias as (B, 2, C)."""
     batch, n, channels = x.shape
     leak, one = np.float32(slope), np.float32(1.0)
-    parts = np.zeros((batch * _PARTS, 2, channels), np.float32)
-    for job in numba.prange(batch * _PARTS):
-        b, part = job // _PARTS, job % _PARTS
+    parts = np.zeros((batch * PARTS, 2, channels), np.float32)
+    for job in numba.prange(batch * PARTS):
+        b, part = job // PARTS, job % PARTS
         of_gain = np.zeros(channels, np.float32)
         of_bias = np.zeros(channels, np.float32)
-        for i in range(part * n // _PARTS, (part + 1) * n // _PARTS):
+        for i in range(part * n // PARTS, (part + 1) * n // PARTS):
             for c in range(channels):
-                value = _load(x[b, i, c])
+                value = load(x[b, i, c])
                 normal = value * gain[b, c] + bias[b, c]
-                gamma = one + _load(maps[b, i, c])
-                z = normal * gamma + _load(maps[b, i, channels + c])
-                g = _load(grad[b, i, c]) * (one if z > 0 else leak)
-                grad_maps[b, i, c] = _store(g * normal, maps[b, i, c])
-                grad_maps[b, i, channels + c] = _store(g, maps[b, i, c])
+                gamma = one + load(maps[b, i, c])
+                z = normal * gamma + load(maps[b, i, channels + c])
+                g = load(grad[b, i, c]) * (one if z > 0 else leak)
+                grad_maps[b, i, c] = store(g * normal, maps[b, i, c])
+                grad_maps[b, i, channels + c] = store(g, maps[b, i, c])
                 g *= gamma
                 of_gain[c] += g * value
                 of_bias[c] += g
-                grad_x[b, i, c] = _store(g * gain[b, c], x[b, i, c])
+                grad_x[b, i, c] = store(g * gain[b, c], x[b, i, c])
         parts[job, 0] = of_gain
         parts[job, 1] = of_bias
-    return _joined(parts, batch)
+    return joined(parts, batch)
 
 
 @_compiled
-def _joined(parts: Channels, batch: int) -> Channels:
+def joined(parts: Channels, batch: int) -> Channels:
     """The sums of each picture's parts."""
     sums = np.zeros((batch, 2, parts.shape[2]), np.float32)
     for job in range(parts.shape[0]):
-        sums[job // _PARTS] += parts[job]
+        sums[job // PARTS] += parts[job]
     return sums
 
 

@@ -57,5 +57,5 @@ def load_generators(checkpoints: Iterable[Path], nets: Nets) -> dict[Path, Loade
     found: dict[Path, LoadedGenerator] = {}
     for path in checkpoints:
         if path not in found:
-            found[path] = load_generator(path, nets.device, nets.dtype)
+            found[path] = load_generator(path, nets.device, nets.dtype).for_inference()
     return found

@@ -29,6 +29,9 @@ from vidswap.models.spectral import add_spectral_norm
 STAGE_OF_RESOLUTION = {4: 3, 8: 2, 16: 1, 32: 0, 64: 0, 128: 0}
 
 SLOPE = 0.2  # of every leaky ReLU
+# What sees the covered starts from zero; with the rate of the other weights it would take thousands
+# of steps.
+COVERED_RATE = 8.0
 
 
 @dataclass(frozen=True)
@@ -248,6 +251,12 @@ class Generator(FaceNet):
         y: Tensor = self(batch.targets, batch.boundary_maps, batch.identity, batch.references)
         return y
 
+    def for_inference(self) -> FaceNet:
+        """`InferenceGenerator` where there is one: on a CPU, for the usual configuration."""
+        from vidswap.models.apgan.inference import InferenceGenerator, has_inference_form
+
+        return InferenceGenerator(self) if has_inference_form(self) else self
+
     def _id_block(self, in_channels: int, resolution: int) -> IdBlock:
         config = self.config
         return IdBlock(in_channels, config.width(resolution), config.id_width, config.layer_norm)
@@ -340,8 +349,7 @@ class Generator(FaceNet):
         return rgb.float(), stages
 
     def _of_covered(self, covered: Tensor) -> Tensor:
-        # From zero on, with the rate of the other weights, this would take thousands of steps.
-        maps: Tensor = self.covered[str(int(covered.shape[-1]))](8.0 * covered)
+        maps: Tensor = self.covered[str(int(covered.shape[-1]))](COVERED_RATE * covered)
         return maps
 
     def id_codes(self, identity: IdEmbedding) -> dict[int, Tensor]:

@@ -1,0 +1,168 @@
+"""The generator's inference form for the CPU: the same function in fewer operations.
+
+Enlarged maps are convolved before they are enlarged (`UpConv`), pictures are painted in blocks of
+pixels (`painting`), weights lie in oneDNN's own layout, and what is between the convolutions is
+passes in place over their results: no map is enlarged or joined with another in memory.
+"""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidswap.identity.encoder import IdEmbedding
+from vidswap.models.apgan import inference_kernels
+from vidswap.models.apgan.generator import SLOPE, Generator
+from vidswap.models.apgan.inference_layers import (
+    Affine,
+    Conv,
+    DownConv,
+    Norm,
+    PeMaps,
+    UpConv,
+    painting,
+    pixels,
+    seeing_covered,
+)
+from vidswap.models.face_net import FaceBatch, FaceNet, NetInputs
+from vidswap.runtime.memory import CPU_BATCH
+from vidswap.runtime.processor import cpu_computes_bf16
+
+
+def has_inference_form(net: Generator) -> bool:
+    """Whether `InferenceGenerator` does what this net does, on its device and in its format."""
+    weight, config = net.stem.weight, net.config
+    fits = config.size == 256 and config.reference and config.pe_blocks and not config.gate
+    formats = (torch.float32, torch.bfloat16) if cpu_computes_bf16() else (torch.float32,)
+    return (
+        fits
+        and weight.device.type == "cpu"
+        and weight.dtype in formats
+        and platform.machine() in ("x86_64", "AMD64")
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
+    )
+
+
+class InferenceGenerator(FaceNet):
+    """A generator for which `has_inference_form`, its weights as they are now.
+
+    Levels of 128 and 256 pixels work on one face at a time, whose maps stay in the processor's
+    cache; the others, whose weights are larger than their maps, on the whole batch.
+    """
+
+    name = Generator.name
+
+    def __init__(self, net: Generator) -> None:
+        super().__init__()
+        self.plain, width = net, net.config.width
+        self._stem_256 = Conv(
+            seeing_covered(net.stem_256, net.covered["256"]), net.stem_256.bias, 256, activate=True
+        )
+        self._stem_128 = Conv(seeing_covered(net.stem, net.covered["128"]), net.stem.bias, 128)
+        self._down_128 = Conv(net.down_128.weight, net.down_128.bias, 256, stride=2)
+        self._down = {r: DownConv(net.down[str(r)], r, CPU_BATCH) for r in net.core_resolutions[1:]}
+        self._first = Conv(net.up["4"].conv.weight, None, 4, CPU_BATCH)
+        self._up = {
+            r: UpConv(net.up[str(r)].conv.weight, width(r // 2), r, 1 if r == 128 else CPU_BATCH)
+            for r in net.core_resolutions[:-1]
+        }
+        self._refine = {
+            r: Conv(net.refine[str(r)].conv.weight, None, r, CPU_BATCH) for r in net.config.refined
+        }
+        self._pe_128 = Conv(net.pe_128.conv.weight, None, 128)
+        self._pe_256 = UpConv(net.pe_256.conv.weight, width(128), 256)
+        self._maps_128, self._maps_256 = PeMaps(net.pe_128, 128), PeMaps(net.pe_256, 256)
+        self._norm_128, self._norm_256 = Norm(net.pe_128.norm.rho), Norm(net.pe_256.norm.rho)
+        self._paint_128, self._paint_256 = painting(net.to_rgb, 128), painting(net.to_rgb_256, 256)
+        self._blocks = {f"up.{r}": net.up[str(r)] for r in net.core_resolutions}
+        self._blocks |= {f"refine.{r}": net.refine[str(r)] for r in net.config.refined}
+        self._norms = {name: Norm(block.norm.rho) for name, block in self._blocks.items()}
+
+    @property
+    def size(self) -> int:
+        """Side of its pictures."""
+        return self.plain.size
+
+    @property
+    def takes(self) -> NetInputs:
+        """As the plain form."""
+        return self.plain.takes
+
+    @torch.no_grad()
+    def swap(self, batch: FaceBatch) -> Tensor:
+        """Y of a batch, which must have boundary maps and an identity."""
+        assert batch.boundary_maps is not None and batch.identity is not None
+        targets, maps, references = batch.targets, batch.boundary_maps, batch.references
+        if references is None:
+            references = targets.new_zeros(len(batch), 4, self.size, self.size)
+        targets, maps, references = (
+            x.to(self.plain.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
+            for x in (targets, maps, references)
+        )
+        affines = self._affines(batch.identity)
+        faces = [slice(n, n + 1) for n in range(len(batch))]
+        entered = [self._enter(targets[n], references[n]) for n in faces]
+        skips_128 = torch.cat([skip for skip, _ in entered])
+        x_64 = self._core(skips_128, affines)
+        pictures = [
+            self._leave(x_64[n], skips_128[n], skip_256, maps[n], affines["up.128"].of(n))
+            for n, (_, skip_256) in zip(faces, entered, strict=True)
+        ]
+        return torch.cat(pictures)
+
+    def _affines(self, identity: IdEmbedding) -> dict[str, Affine]:
+        """What follows each ID block's normalisation; one row where all faces have one source."""
+        if identity.vector.stride(0) == 0:
+            identity = identity.map(lambda rows: rows[:1])
+        codes = self.plain.id_codes(identity)
+        affines = {}
+        for name, block in self._blocks.items():
+            rows = block.affine(codes[int(name.rpartition(".")[2])]).float()
+            gamma, beta = rows.chunk(2, dim=1)
+            affines[name] = Affine((1.0 + gamma).numpy(), beta.contiguous().numpy())
+        return affines
+
+    def _enter(self, target: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """The maps of a face at 128 and at 256 pixels."""
+        full, half = (
+            target.new_empty(1, 7, side, side).contiguous(memory_format=torch.channels_last)
+            for side in (256, 128)
+        )
+        inference_kernels.lay_in(*(pixels(x) for x in (target, reference, full, half)))
+        x_256 = self._stem_256(full)
+        x_128 = self._stem_128(half).add_(self._down_128(x_256))
+        return F.leaky_relu_(x_128, SLOPE), x_256
+
+    def _core(self, x: Tensor, affines: dict[str, Affine]) -> Tensor:
+        """Down to 4 pixels and up to 64, all faces together."""
+        skips = {}
+        for resolution, down in self._down.items():
+            x = skips[resolution] = down(x)
+        x = self._norms["up.4"].scale_shift(self._first(x), affines["up.4"])
+        for resolution in sorted(self._up)[:-1]:
+            y, found = self._up[resolution](x, skips[resolution])
+            x = self._norms[f"up.{resolution}"].scale_shift(y, affines[f"up.{resolution}"], found)
+            if resolution in self._refine:
+                name = f"refine.{resolution}"
+                x += self._norms[name].scale_shift(self._refine[resolution](x), affines[name])
+        return x
+
+    def _leave(
+        self, x_64: Tensor, skip_128: Tensor, skip_256: Tensor, maps: Tensor, affine: Affine
+    ) -> Tensor:
+        """The picture of a face (1, 3, 256, 256) float32."""
+        x, found = self._up[128](x_64, skip_128)
+        x = self._norms["up.128"].scale_shift(x, affine, found)
+        x = self._norm_128.modulate(self._pe_128(x), self._maps_128(F.avg_pool2d(maps, 2)))
+        coarse = self._paint_128(x)
+        x, found = self._pe_256(x, skip_256)
+        x = self._norm_256.modulate(x, self._maps_256(maps), found)
+        fine = self._paint_256(x)
+        picture = torch.empty(1, 256, 256, 3)
+        inference_kernels.paint(pixels(coarse), pixels(fine), picture.numpy())
+        return picture.permute(0, 3, 1, 2)
