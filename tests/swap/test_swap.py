@@ -26,7 +26,7 @@ from vidswap.media.frame import Frame
 from vidswap.media.marks import read_marks
 from vidswap.media.picture import read_picture
 from vidswap.models.apgan.generator import Generator
-from vidswap.models.checkpoint import default_checkpoint
+from vidswap.models.checkpoint import default_checkpoint, load_generator
 from vidswap.nets import Nets, load_nets
 from vidswap.people.source import SourceReader
 from vidswap.runtime.memory import QUEUE_DEPTH
@@ -162,13 +162,15 @@ def test_more_frames_are_shown_than_make_the_identity(nets: Nets, target_clip: P
 
 
 def test_the_generator_is_shown_the_source_unless_told_otherwise(
-    nets: Nets, source_picture: Path
+    nets: Nets, untrained: Path, source_picture: Path
 ) -> None:
     reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)
     source = reader.read([source_picture])
-    without = Generator(replace(nets.generator.net.config, reference=False)).eval()
-    without.load_state_dict(nets.generator.net.state_dict(), strict=False)
-    plain = replace(nets, generator=replace(nets.generator, net=without.to(nets.dtype)))
+    loaded = load_generator(untrained, nets.device, nets.dtype)
+    nets = replace(nets, generator=loaded)  # in its plain form, as the one it is compared with
+    without = Generator(replace(loaded.net.config, reference=False)).eval()
+    without.load_state_dict(loaded.net.state_dict(), strict=False)
+    plain = replace(nets, generator=replace(loaded, net=without.to(nets.dtype)))
     frame = Frame.from_rgb(grace_hopper())
 
     def swapped(with_nets: Nets, reference: bool) -> np.ndarray:
@@ -182,8 +184,10 @@ def test_the_generator_is_shown_the_source_unless_told_otherwise(
     assert changed.any()
 
 
-def test_a_generator_of_128_pixels_swaps_as_well(nets: Nets, source_picture: Path) -> None:
-    config = replace(nets.generator.net.config, size=128, reference=False)
+def test_a_generator_of_128_pixels_swaps_as_well(
+    nets: Nets, untrained: Path, source_picture: Path
+) -> None:
+    config = replace(load_generator(untrained).net.config, size=128, reference=False)
     small = Generator(config).eval().to(nets.dtype)
     small_nets = replace(nets, generator=replace(nets.generator, net=small))
     reader = SourceReader(nets.detector, nets.landmark_finder, nets.encoder)

@@ -85,8 +85,7 @@ def channel_sums(x: Map) -> Channels:
     for job in numba.prange(batch * PARTS):
         b, part = job // PARTS, job % PARTS
         origin = np.empty(channels, np.float32)
-        total = np.zeros(channels, np.float32)
-        square = np.zeros(channels, np.float32)
+        total, square = parts[job, 0], parts[job, 1]
         for c in range(channels):
             origin[c] = load(x[b, 0, c])
         for i in range(part * n // PARTS, (part + 1) * n // PARTS):
@@ -94,8 +93,6 @@ def channel_sums(x: Map) -> Channels:
                 value = load(x[b, i, c]) - origin[c]
                 total[c] += value
                 square[c] += value * value
-        parts[job, 0] = total
-        parts[job, 1] = square
     return joined(parts, batch)
 
 
@@ -204,7 +201,9 @@ def joined(parts: Channels, batch: int) -> Channels:
     """The sums of each picture's parts."""
     sums = np.zeros((batch, 2, parts.shape[2]), np.float32)
     for job in range(parts.shape[0]):
-        sums[job // PARTS] += parts[job]
+        for part in range(2):
+            for c in range(parts.shape[2]):
+                sums[job // PARTS, part, c] += parts[job, part, c]
     return sums
 
 

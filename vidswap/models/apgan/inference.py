@@ -8,14 +8,15 @@ passes in place over their results: no map is enlarged or joined with another in
 from __future__ import annotations
 
 import platform
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.models.apgan import inference_kernels
-from vidswap.models.apgan.generator import SLOPE, Generator
+from vidswap.models.apgan.generator import SLOPE, Down, Generator, IdBlock, PeBlock
 from vidswap.models.apgan.inference_layers import (
     Affine,
     Conv,
@@ -23,6 +24,8 @@ from vidswap.models.apgan.inference_layers import (
     Norm,
     PeMaps,
     UpConv,
+    empty_map,
+    halved,
     painting,
     pixels,
     seeing_covered,
@@ -42,10 +45,19 @@ def has_inference_form(net: Generator) -> bool:
         and weight.device.type == "cpu"
         and weight.dtype in formats
         and platform.machine() in ("x86_64", "AMD64")
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
         and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
     )
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def _part(net: nn.Module, name: str, kind: type[M]) -> M:
+    part = net.get_submodule(name)
+    assert isinstance(part, kind)
+    return part
 
 
 class InferenceGenerator(FaceNet):
@@ -60,28 +72,37 @@ class InferenceGenerator(FaceNet):
     def __init__(self, net: Generator) -> None:
         super().__init__()
         self.plain, width = net, net.config.width
-        self._stem_256 = Conv(
-            seeing_covered(net.stem_256, net.covered["256"]), net.stem_256.bias, 256, activate=True
-        )
-        self._stem_128 = Conv(seeing_covered(net.stem, net.covered["128"]), net.stem.bias, 128)
+        self._blocks = {f"up.{r}": _part(net, f"up.{r}", IdBlock) for r in net.core_resolutions}
+        self._blocks |= {
+            f"refine.{r}": _part(net, f"refine.{r}", IdBlock) for r in net.config.refined
+        }
+        weights = {name: block.conv.weight for name, block in self._blocks.items()}
+        self._norms = {name: Norm(block.norm.rho) for name, block in self._blocks.items()}
+        pe_128, pe_256 = _part(net, "pe_128", PeBlock), _part(net, "pe_256", PeBlock)
+        covered = (_part(net, f"covered.{side}", nn.Conv2d) for side in (128, 256))
+        stem_128, stem_256 = map(seeing_covered, (net.stem, net.stem_256), covered)
+        self._stem_256 = Conv(stem_256, net.stem_256.bias, 256, activate=True)
+        self._stem_128 = Conv(stem_128, net.stem.bias, 128)
         self._down_128 = Conv(net.down_128.weight, net.down_128.bias, 256, stride=2)
-        self._down = {r: DownConv(net.down[str(r)], r, CPU_BATCH) for r in net.core_resolutions[1:]}
-        self._first = Conv(net.up["4"].conv.weight, None, 4, CPU_BATCH)
+        self._down = {
+            r: DownConv(_part(net, f"down.{r}", Down), r, CPU_BATCH)
+            for r in net.core_resolutions[1:]
+        }
+        self._first = Conv(weights["up.4"], None, 4, CPU_BATCH)
         self._up = {
-            r: UpConv(net.up[str(r)].conv.weight, width(r // 2), r, 1 if r == 128 else CPU_BATCH)
+            r: UpConv(weights[f"up.{r}"], width(r // 2), r, 1 if r == 128 else CPU_BATCH)
             for r in net.core_resolutions[:-1]
         }
         self._refine = {
-            r: Conv(net.refine[str(r)].conv.weight, None, r, CPU_BATCH) for r in net.config.refined
+            r: Conv(weights[f"refine.{r}"], None, r, CPU_BATCH) for r in net.config.refined
         }
-        self._pe_128 = Conv(net.pe_128.conv.weight, None, 128)
-        self._pe_256 = UpConv(net.pe_256.conv.weight, width(128), 256)
-        self._maps_128, self._maps_256 = PeMaps(net.pe_128, 128), PeMaps(net.pe_256, 256)
-        self._norm_128, self._norm_256 = Norm(net.pe_128.norm.rho), Norm(net.pe_256.norm.rho)
+        self._pe_128 = Conv(pe_128.conv.weight, None, 128)
+        self._pe_256 = UpConv(pe_256.conv.weight, width(128), 256)
+        self._maps_128, self._maps_256 = PeMaps(pe_128, 128), PeMaps(pe_256, 256)
+        self._norm_128, self._norm_256 = Norm(pe_128.norm.rho), Norm(pe_256.norm.rho)
         self._paint_128, self._paint_256 = painting(net.to_rgb, 128), painting(net.to_rgb_256, 256)
-        self._blocks = {f"up.{r}": net.up[str(r)] for r in net.core_resolutions}
-        self._blocks |= {f"refine.{r}": net.refine[str(r)] for r in net.config.refined}
-        self._norms = {name: Norm(block.norm.rho) for name, block in self._blocks.items()}
+        # Most runs have one source: what was made of it last is kept, and found by its rows.
+        self._last: tuple[Tensor, dict[str, Affine]] = torch.empty(0), {}
 
     @property
     def size(self) -> int:
@@ -109,33 +130,33 @@ class InferenceGenerator(FaceNet):
         entered = [self._enter(targets[n], references[n]) for n in faces]
         skips_128 = torch.cat([skip for skip, _ in entered])
         x_64 = self._core(skips_128, affines)
-        pictures = [
-            self._leave(x_64[n], skips_128[n], skip_256, maps[n], affines["up.128"].of(n))
-            for n, (_, skip_256) in zip(faces, entered, strict=True)
-        ]
-        return torch.cat(pictures)
+        pictures = torch.empty(len(batch), self.size, self.size, 3)
+        for n, (_, skip_256) in zip(faces, entered, strict=True):
+            affine = affines["up.128"].of(n)
+            coarse, fine = self._leave(x_64[n], skips_128[n], skip_256, maps[n], affine)
+            inference_kernels.paint(pixels(coarse), pixels(fine), pictures[n].numpy())
+        return pictures.permute(0, 3, 1, 2)
 
     def _affines(self, identity: IdEmbedding) -> dict[str, Affine]:
         """What follows each ID block's normalisation; one row where all faces have one source."""
         if identity.vector.stride(0) == 0:
             identity = identity.map(lambda rows: rows[:1])
-        codes = self.plain.id_codes(identity)
-        affines = {}
-        for name, block in self._blocks.items():
-            rows = block.affine(codes[int(name.rpartition(".")[2])]).float()
-            gamma, beta = rows.chunk(2, dim=1)
-            affines[name] = Affine((1.0 + gamma).numpy(), beta.contiguous().numpy())
+        rows, (known, affines) = identity.rows(), self._last
+        if not torch.equal(rows, known):
+            codes, affines = self.plain.id_codes(identity), {}
+            for name, block in self._blocks.items():
+                of_block = block.affine(codes[int(name.rpartition(".")[2])]).float()
+                gamma, beta = of_block.chunk(2, dim=1)
+                affines[name] = Affine((1.0 + gamma).numpy(), beta.contiguous().numpy())
+            self._last = rows, affines
         return affines
 
     def _enter(self, target: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
         """The maps of a face at 128 and at 256 pixels."""
-        full, half = (
-            target.new_empty(1, 7, side, side).contiguous(memory_format=torch.channels_last)
-            for side in (256, 128)
-        )
-        inference_kernels.lay_in(*(pixels(x) for x in (target, reference, full, half)))
-        x_256 = self._stem_256(full)
-        x_128 = self._stem_128(half).add_(self._down_128(x_256))
+        shown = empty_map(1, 7, self.size, target.dtype)
+        inference_kernels.lay_in(pixels(target), pixels(reference), pixels(shown))
+        x_256 = self._stem_256(shown)
+        x_128 = self._stem_128(halved(shown)).add_(self._down_128(x_256))
         return F.leaky_relu_(x_128, SLOPE), x_256
 
     def _core(self, x: Tensor, affines: dict[str, Affine]) -> Tensor:
@@ -145,8 +166,8 @@ class InferenceGenerator(FaceNet):
             x = skips[resolution] = down(x)
         x = self._norms["up.4"].scale_shift(self._first(x), affines["up.4"])
         for resolution in sorted(self._up)[:-1]:
-            y, found = self._up[resolution](x, skips[resolution])
-            x = self._norms[f"up.{resolution}"].scale_shift(y, affines[f"up.{resolution}"], found)
+            y, sums = self._up[resolution](x, skips[resolution])
+            x = self._norms[f"up.{resolution}"].scale_shift(y, affines[f"up.{resolution}"], sums)
             if resolution in self._refine:
                 name = f"refine.{resolution}"
                 x += self._norms[name].scale_shift(self._refine[resolution](x), affines[name])
@@ -154,15 +175,12 @@ class InferenceGenerator(FaceNet):
 
     def _leave(
         self, x_64: Tensor, skip_128: Tensor, skip_256: Tensor, maps: Tensor, affine: Affine
-    ) -> Tensor:
-        """The picture of a face (1, 3, 256, 256) float32."""
-        x, found = self._up[128](x_64, skip_128)
-        x = self._norms["up.128"].scale_shift(x, affine, found)
-        x = self._norm_128.modulate(self._pe_128(x), self._maps_128(F.avg_pool2d(maps, 2)))
+    ) -> tuple[Tensor, Tensor]:
+        """What a face's two finest levels paint."""
+        x, sums = self._up[128](x_64, skip_128)
+        x = self._norms["up.128"].scale_shift(x, affine, sums)
+        x = self._norm_128.modulate(self._pe_128(x), self._maps_128(halved(maps)))
         coarse = self._paint_128(x)
-        x, found = self._pe_256(x, skip_256)
-        x = self._norm_256.modulate(x, self._maps_256(maps), found)
-        fine = self._paint_256(x)
-        picture = torch.empty(1, 256, 256, 3)
-        inference_kernels.paint(pixels(coarse), pixels(fine), picture.numpy())
-        return picture.permute(0, 3, 1, 2)
+        x, sums = self._pe_256(x, skip_256)
+        x = self._norm_256.modulate(x, self._maps_256(maps), sums)
+        return coarse, self._paint_256(x)

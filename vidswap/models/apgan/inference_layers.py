@@ -15,16 +15,15 @@ from torch import Tensor, nn
 from vidswap.models import norm_kernels
 from vidswap.models.apgan import inference_kernels
 from vidswap.models.apgan.generator import COVERED_RATE, SLOPE, Down, PeBlock
-from vidswap.models.normalisation import NORM_EPSILON
 
 Channels = NDArray[np.float32]
 
 
-class Moments(NamedTuple):
-    """Mean and variance over the positions of a map, (B, C) each."""
+class Sums(NamedTuple):
+    """Of a map: sums (B, 2, C) of `channel_sums`, and the first pixel (B, C), their origin."""
 
-    mean: Channels
-    variance: Channels
+    sums: Channels
+    origin: Channels
 
 
 class Affine(NamedTuple):
@@ -77,18 +76,16 @@ class UpConv:
         self._small = Conv(phases(weight[:, :enlarged]), None, side // 2, batch)
         self._skip = Conv(weight[:, enlarged:], None, side, batch)
 
-    def __call__(self, x: Tensor, skip: Tensor) -> tuple[Tensor, Moments]:
-        y, small = self._skip(skip), self._small(x)
-        origin = (y[:, :, 0, 0].float() + small[:, : y.shape[1], 0, 0].float()).numpy()
-        sums = inference_kernels.add_phases(pixels(small), pixels(y), origin)
-        return y, _moments(sums, origin, y)
+    def __call__(self, x: Tensor, skip: Tensor) -> tuple[Tensor, Sums]:
+        y = self._skip(skip)
+        return y, Sums(*inference_kernels.add_phases(pixels(self._small(x)), pixels(y)))
 
 
 def phases(weight: Tensor) -> Tensor:
     """Weights (4 C, D, 2, 2), on the small map, of a 3x3 convolution (C, D, 3, 3) of its double.
 
-    Row and column of the pixel among 2x2 come first. Rows 2 i - 1, 2 i and 2 i + 1 of the double are
-    rows i - 1, i and i of the map; rows 2 i, 2 i + 1 and 2 i + 2 are i, i and i + 1.
+    The C channels of each of 2x2 pixels, row by row. Rows 2 i - 1, 2 i and 2 i + 1 of the double
+    are rows i - 1, i and i of the map; rows 2 i, 2 i + 1 and 2 i + 2 are i, i and i + 1.
     """
     w = weight.float()
     rows = (
@@ -152,43 +149,46 @@ class PeMaps:
 
 
 class Norm:
-    """AdaLIN (eq. 1 to 3) with its affine and its leaky ReLU, in place; rho one is instance norm."""
+    """AdaLIN (eq. 1 to 3) and its leaky ReLU, in place; with a rho of one, instance norm."""
 
     def __init__(self, rho: Tensor) -> None:
         self._rho: Channels = rho.detach().float().clamp(0.0, 1.0).numpy()
+        self._none = Affine(np.ones((1, len(rho)), np.float32), np.zeros((1, len(rho)), np.float32))
 
-    def scale_shift(self, x: Tensor, affine: Affine, found: Moments | None = None) -> Tensor:
-        """`leaky_relu(norm(x) gain + bias)`; `found` are the moments of x, if known."""
-        gain, bias = self._normalising(found or moments(x))
-        bias = bias * affine.gain + affine.bias
-        norm_kernels.scale_shift(flat(x), gain * affine.gain, bias, SLOPE, flat(x))
+    def scale_shift(self, x: Tensor, affine: Affine, sums: Sums | None = None) -> Tensor:
+        """`leaky_relu(norm(x) gain + bias)`; `sums` of x, where they are known."""
+        values = flat(x)
+        gain, bias = self._normalising(values, affine, sums or _sums(x))
+        norm_kernels.scale_shift(values, gain, bias, SLOPE, values)
         return x
 
-    def modulate(self, x: Tensor, maps: Tensor, found: Moments | None = None) -> Tensor:
+    def modulate(self, x: Tensor, maps: Tensor, sums: Sums | None = None) -> Tensor:
         """`leaky_relu(norm(x) (1 + gamma) + beta)`, `maps` (B, 2 C, H, W) gamma, then beta."""
-        gain, bias = self._normalising(found or moments(x))
-        norm_kernels.modulate(flat(x), gain, bias, flat(maps), SLOPE, flat(x))
+        values = flat(x)
+        gain, bias = self._normalising(values, self._none, sums or _sums(x))
+        norm_kernels.modulate(values, gain, bias, flat(maps), SLOPE, values)
         return x
 
-    def _normalising(self, found: Moments) -> tuple[Channels, Channels]:
-        mean, variance = found
-        layer_mean = mean.mean(axis=1, keepdims=True)
-        layer_variance = (variance + mean**2).mean(axis=1, keepdims=True) - layer_mean**2
-        instance_gain = self._rho / np.sqrt(variance + NORM_EPSILON)
-        layer_gain = (1.0 - self._rho) / np.sqrt(layer_variance + NORM_EPSILON)
-        return instance_gain + layer_gain, -(instance_gain * mean + layer_gain * layer_mean)
+    def _normalising(
+        self, values: NDArray[Any], affine: Affine, sums: Sums
+    ) -> tuple[Channels, Channels]:
+        return inference_kernels.normalising(*sums, values.shape[1], self._rho, *affine)
 
 
-def moments(x: Tensor) -> Moments:
-    """Mean and variance of a map."""
-    return _moments(norm_kernels.channel_sums(flat(x)), x[:, :, 0, 0].float().numpy(), x)
+def _sums(x: Tensor) -> Sums:
+    return Sums(norm_kernels.channel_sums(flat(x)), x[:, :, 0, 0].float().numpy())
 
 
-def _moments(sums: Channels, origin: Channels, x: Tensor) -> Moments:
-    """Of sums (B, 2, C) about an origin, which keeps the digits where the mean is large."""
-    means = sums / np.float32(x.shape[2] * x.shape[3])
-    shifted, square = means[:, 0], means[:, 1]
-    return Moments(shifted + origin, np.maximum(square - shifted**2, 0.0))
+def halved(x: Tensor) -> Tensor:
+    """The mean of 2x2 pixels."""
+    half = empty_map(len(x), x.shape[1], x.shape[2] // 2, x.dtype)
+    inference_kernels.halve(pixels(x), pixels(half))
+    return half
+
+
+def empty_map(batch: int, channels: int, side: int, dtype: torch.dtype) -> Tensor:
+    """A map to be written."""
+    return torch.empty(batch, side, side, channels, dtype=dtype).permute(0, 3, 1, 2)
 
 
 def pixels(x: Tensor) -> NDArray[Any]:
