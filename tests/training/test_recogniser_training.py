@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.training.small_dataset import small_dataset
+from tests.training.small_dataset import album_dataset
 from tests.training.test_inpainter_training import assert_halves_are_the_whole, job
 from vidswap.errors import CheckpointError, DatasetError
 from vidswap.identity.recogniser import Recogniser, RecogniserConfig, recogniser_view
@@ -40,22 +40,11 @@ TINY = {
     "singles": 0.5, "images": 12, "warm_images": 4,
 }  # fmt: skip
 HELD_OUT = "person4"
-COLUMN = 3  # of the index, the identity
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve pictures: people 0 to 4 have two each, 5 and 11 one; person 4 is held out."""
-    folder = small_dataset(tmp_path_factory.mktemp("recogniser") / "faces")
-    with (folder / "index.csv").open(newline="") as lines:
-        rows = list(csv.reader(lines))
-    for i in range(6, 11):
-        row = next(r for r in rows if r[0] == f"{i:06d}.webp")
-        row[COLUMN] = f"person{i - 6}"
-    with (folder / "index.csv").open("w", newline="") as lines:
-        csv.writer(lines).writerows(rows)
-    (folder / "held-out.txt").write_text(HELD_OUT)
-    return folder
+    return album_dataset(tmp_path_factory.mktemp("recogniser") / "faces", HELD_OUT)
 
 
 @pytest.fixture

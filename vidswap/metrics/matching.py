@@ -83,10 +83,9 @@ def rates_at(
     random = np.random.default_rng(seed)
     n = pairs.n_people
     draws = [np.ones(n)]
-    draws += [np.bincount(random.integers(0, n, n), minlength=n) for _ in range(resamples)]
-    return np.array(
-        [_rate_at(np.asarray(d, float), first, second, same, last, rate) for d in draws]
-    )
+    for _ in range(resamples):
+        draws.append(np.bincount(random.integers(0, n, n), minlength=n).astype(np.float64))
+    return np.array([_rate_at(drawn, first, second, same, last, rate) for drawn in draws])
 
 
 def _rate_at(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from vidswap.errors import DatasetError
 from vidswap.training.data.aligned_faces import AlignedFaces
 from vidswap.training.data.face_shards import INDEX_FILE, cached_faces
+from vidswap.training.data.writer import REPORT_FILE
 
 Picture = NDArray[np.uint8]
 
@@ -44,10 +46,10 @@ def read_albums(
 ) -> Albums:
     """The albums of a dataset's training people, of one `kind` of picture or of all.
 
-    `augmented` is a dataset that `vidswap context` made of it, whose decoded pictures are kept in
-    `cache`: each of its pictures joins the album of the photograph it was made of, if that one may
-    be trained on. Raises DatasetError where nobody has two photographs, or where an augmented
-    dataset was made of other faces.
+    `augmented` is a dataset that `vidswap context` made of it, whose decoded pictures are kept
+    below `cache`: each joins the album of the photograph it was made of, if that one may be trained
+    on. Raises DatasetError where nobody has two photographs, or where an augmented dataset was
+    made of other faces.
     """
     rows = [int(row) for row in faces.rows if kind in ("", faces.records[row].kind)]
     albums: dict[str, list[int]] = defaultdict(list)
@@ -56,7 +58,7 @@ def read_albums(
     counts = {person: len(album) for person, album in albums.items()}
     pictures: NDArray[np.uint8] = np.zeros((0, *faces.pictures.shape[1:]), np.uint8)
     if augmented is not None:
-        pictures = cached_faces(augmented, cache or augmented, faces.size)
+        pictures = cached_faces(augmented, (cache or augmented) / _digest(augmented), faces.size)
         _add_augmented(albums, faces, rows, augmented)
     several = [person for person in albums if counts[person] > 1]
     if not several:
@@ -70,6 +72,14 @@ def read_albums(
         [np.array(albums[person], np.int64) for person in albums if counts[person] == 1],
         np.array([counts[person] for person in several], np.int64),
     )
+
+
+def _digest(folder: Path) -> str:
+    """A name for what is decoded of an augmented dataset: another one has another."""
+    digest = hashlib.sha256((folder / INDEX_FILE).read_bytes())
+    if (report := folder / REPORT_FILE).is_file():
+        digest.update(report.read_bytes())
+    return f"augmented-{digest.hexdigest()[:12]}"
 
 
 def _add_augmented(

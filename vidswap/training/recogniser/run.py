@@ -151,7 +151,7 @@ def rate_share(config: RecogniserTraining, images: int) -> float:
 def begin(job: InpaintJob, config: RecogniserTraining, device: torch.device) -> Training:
     """Net and data of a run."""
     faces = read_aligned_faces(job.faces, job.cache_folder, PICTURE_SIZE)
-    albums = read_albums(faces, config.kind, job.augmented, job.run / "augmented")
+    albums = read_albums(faces, config.kind, job.augmented, job.cache_folder)
     trainer = RecogniserTrainer(config, len(albums.several), device)
     sampler = PeopleSampler(albums, config.batch, config.singles, config.seed, config.views)
     shown = PeopleSampler(albums, 2 * SHOWN, config.singles, 12345, config.views)
