@@ -70,6 +70,7 @@ def recogniser_table(given: Report, show: Callable[[str], None]) -> None:
     faces = read_held_out_albums(given["faces"])
     people = len(set(faces.people))
     show(f"{len(faces.pairs)} balanced pairs; {len(faces.pictures)} pictures of {people} people")
+    # Names alone: whether a net took part in training differs from model to model.
     show("| face net | accuracy | 95 % interval | AUC | TPR at FPR 0.01 | 95 % interval |")
     show("|---|---|---|---|---|---|")
     lines = []
@@ -77,11 +78,11 @@ def recogniser_table(given: Report, show: Callable[[str], None]) -> None:
         quality = recognise(faces, judge)
         accuracy, found = quality.accuracy, quality.found
         show(
-            f"| {judge.stated} | {accuracy.value:.4f} | {_ends(accuracy)} "
+            f"| {judge.name} | {accuracy.value:.4f} | {_ends(accuracy)} "
             f"| {quality.verified.auc:.4f} | {found.value:.4f} | {_ends(found)} |"
         )
         lines.append(
-            {"net": judge.stated, "accuracy": accuracy.value, "auc": quality.verified.auc,
+            {"net": judge.name, "accuracy": accuracy.value, "auc": quality.verified.auc,
              "tpr": found.value, "low": found.low, "high": found.high}
         )  # fmt: skip
     write_lines(given["run"] / "recogniser.jsonl", lines)

@@ -53,7 +53,7 @@ class RecogniserTraining:
     clip_norm: float = 5.0
     warm_images: int = 12800
     warm_margin: float = 0.2
-    images: int = 400_000
+    images: int = 300_000
     ema_images: int = 4000
     seed: int = 1
 
