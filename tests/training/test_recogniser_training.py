@@ -17,7 +17,12 @@ import torch.nn.functional as F
 from tests.training.small_dataset import album_dataset
 from tests.training.test_inpainter_training import assert_halves_are_the_whole, job
 from vidswap.errors import CheckpointError, DatasetError
-from vidswap.identity.recogniser import Recogniser, RecogniserConfig, recogniser_view
+from vidswap.identity.recogniser import (
+    Recogniser,
+    RecogniserConfig,
+    inner_face,
+    recogniser_view,
+)
 from vidswap.models.checkpoint import load_generator
 from vidswap.training.data.aligned_faces import AlignedFaces, read_aligned_faces
 from vidswap.training.inpainting.run import export_inpainter
@@ -180,3 +185,19 @@ def test_a_face_and_its_mirror_have_one_embedding() -> None:
         alone, apart = net(recogniser_view(crops)), net(recogniser_view(crops.flip(3)))
     assert float(F.cosine_similarity(one, mirrored).min()) > 0.999
     assert float(F.cosine_similarity(alone, apart).min()) < 0.99
+
+
+def test_what_is_around_the_inner_face_says_nothing_of_whose_it_is() -> None:
+    torch.manual_seed(0)
+    views = torch.rand(2, 3, 64, 64) * 2 - 1
+    seen = inner_face()
+    assert float(seen[0, 0, 10, 32]) == 0.0 == float(seen[0, 0, 40, 4])  # forehead, ear
+    assert float(seen[0, 0, 28, 20]) == 1.0 == float(seen[0, 0, 56, 32])  # eye, below the mouth
+    around = torch.where(seen > 0, views, -views)
+    inner = torch.where(seen > 0, -views, views)
+    config = RecogniserConfig((4, 4, 4, 4), embedding=8)
+    with torch.inference_mode():
+        net = Recogniser(config).eval()
+        assert torch.equal(net(views), net(around)) and not torch.equal(net(views), net(inner))
+        whole = Recogniser(replace(config, inner=False)).eval()
+        assert not torch.equal(whole(views), whole(around))

@@ -150,7 +150,7 @@ def bench(
 @_option(
     "--second-judge",
     type=PATH,
-    unset="the packaged recogniser, in no loss",
+    unset="the packaged recogniser, if any",
     help="Another face net, shown beside the first for held-out faces; in no gate.",
 )
 @options_from(SwapOptions, ("checkpoint",), checkpoint=ONE_GROUP)

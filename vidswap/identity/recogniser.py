@@ -15,15 +15,23 @@ from vidswap.identity.encoder import crop_to_template
 PICTURE_SIZE = 128  # pixels, side of the aligned crop that a view is cut out of
 TEMPLATE_SIZE = 112  # of ArcFace's template, which a view shows at `SIZE` pixels
 SIZE = 64
+# The ellipse of the inner face, pixels of the template: from above the brows to the chin.
+INNER_CENTRE, INNER_AXES = (56.5, 74.0), (36.0, 42.0)
+SOFT_EDGE = 3.0  # pixels of a view
 
 
 @dataclass(frozen=True)
 class RecogniserConfig:
-    """Channels at 32, 16, 8 and 4 pixels, the blocks of each, and the numbers of an embedding."""
+    """Channels at 32, 16, 8 and 4 pixels, the blocks of each, and the numbers of an embedding.
+
+    inner: only the inner face is seen, from brows to chin. What is around it stays the target's in
+    a swap, and says nothing of whose face it is.
+    """
 
     widths: tuple[int, int, int, int] = (16, 32, 96, 192)
     blocks: tuple[int, int, int, int] = (1, 2, 2, 1)
     embedding: int = 128
+    inner: bool = True
 
 
 class Recogniser(nn.Module):
@@ -39,6 +47,7 @@ class Recogniser(nn.Module):
         super().__init__()
         self.config = config = config or RecogniserConfig()
         given = config.widths[0]
+        self.register_buffer("seen", inner_face() if config.inner else None, persistent=False)
         self.stem = nn.Sequential(
             nn.Conv2d(3, given, 3, 2, 1, bias=False), nn.BatchNorm2d(given), nn.PReLU(given)
         )
@@ -57,6 +66,8 @@ class Recogniser(nn.Module):
 
     def forward(self, views: Tensor) -> Tensor:
         """Embeddings of views, of any length."""
+        if isinstance(self.seen, Tensor):
+            views = views * self.seen
         features: Tensor = self.places(self.blocks(self.stem(views))).flatten(1)
         embeddings: Tensor = self.answer_norm(self.answer(features))
         return embeddings
@@ -89,6 +100,16 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         answer: Tensor = self.rectifier(self.skip(x) + self.body(x))
         return answer
+
+
+def inner_face() -> Tensor:
+    """The inner face of a view (1, 1, 64, 64), 1 inside an ellipse with a soft edge, 0 outside."""
+    scale = SIZE / TEMPLATE_SIZE
+    pixels = (torch.arange(SIZE) + 0.5) / scale  # of the template, edges at integers
+    x, y = (pixels - INNER_CENTRE[0]) / INNER_AXES[0], (pixels - INNER_CENTRE[1]) / INNER_AXES[1]
+    distance = torch.sqrt(x[None, :] ** 2 + y[:, None] ** 2)
+    soft = ((1.0 - distance) * min(INNER_AXES) * scale / SOFT_EDGE + 0.5).clamp(0.0, 1.0)
+    return soft[None, None]
 
 
 def recogniser_view(crops: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class RecogniserTraining:
     views: ViewConfig = field(default_factory=ViewConfig)
     kind: str = ""
     batch: int = 128
-    singles: float = 0.4
+    singles: float = 0.25
     margin: float = 0.2
     scale: float = 24.0
     contrast: float = 2.0

@@ -23,17 +23,18 @@ class ViewConfig:
     """How a picture is changed. Shares of pictures, and how far at most.
 
     rotation: degrees. scale: natural logarithm. shift: pixels of 64. contrast: natural logarithm
-    of the gain; brightness: grey levels. hidden: with a rectangle of one colour, its sides within
-    hidden_sides, pixels of 64.
+    of the gain; tint: that of each colour's own; brightness: grey levels. hidden: with a rectangle
+    of one colour, its sides within hidden_sides, pixels of 64.
     """
 
     rotation: float = 8.0
     scale: float = 0.08
     shift: float = 2.5
-    lit: float = 0.5
-    contrast: float = 0.25
-    brightness: float = 25.0
-    grey: float = 0.1
+    lit: float = 0.8
+    contrast: float = 0.35
+    tint: float = 0.2
+    brightness: float = 30.0
+    grey: float = 0.2
     hidden: float = 0.3
     hidden_sides: tuple[int, int] = (8, 28)
 
@@ -90,6 +91,7 @@ def drawn_view(picture: Picture, config: ViewConfig, random: np.random.Generator
     view = np.asarray(degrade(view, random), np.uint8)
     if random.random() < config.lit:
         gain = np.exp(random.uniform(-config.contrast, config.contrast))
+        gain = gain * np.exp(random.uniform(-config.tint, config.tint, 3))
         lit = view * gain + random.uniform(-config.brightness, config.brightness)
         view = lit.clip(0, 255).astype(np.uint8)
     if random.random() < config.grey:
