@@ -83,6 +83,8 @@ def test_table_2_trains_with_and_without_what_a_net_hallucinates(
     assert counts == [(8, 0, 5), (8, 8, 5)]  # of seven people, two are held out
     assert lines[2]["gain"] == pytest.approx(lines[1]["tpr"] - lines[0]["tpr"])
     assert "| augmented | 8 | 8 | 5 |" in result.output
+    trained = json.loads((run / "augmented-1" / "config.json").read_text())
+    assert trained["net"]["inner"] is False  # or it would not see what was hallucinated
     logged = (run / "photographs-1" / "state.pt").stat().st_mtime_ns
     found = (run / "augmentation.jsonl").read_bytes()
     assert table(*given, "--images", 8, "--augmented", run / "augmented").exit_code == 0

@@ -150,6 +150,8 @@ def _trained(
     run = job.run / f"{name}-{seed}"
     checkpoint, config = run / "recogniser.safetensors", run / "given.json"
     settings = {"base": BASE} if job.config == BASE else json.loads(Path(job.config).read_text())
+    # What is hallucinated lies around the inner face, which the net must see to learn from it.
+    settings["net"] = {"inner": False, **settings.get("net", {})}
     wanted = json.dumps({**settings, "kind": kind, "seed": seed, "images": job.images})
     if config.is_file() and config.read_text() != wanted:
         raise BadOptionError(f"{run}: begun with other settings; name another --run")
