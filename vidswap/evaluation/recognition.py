@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +150,9 @@ def _trained(
     """Train one recogniser, or take the one that was trained, and match all against all."""
     run = job.run / f"{name}-{seed}"
     checkpoint, config = run / "recogniser.safetensors", run / "given.json"
-    settings = {"base": BASE} if job.config == BASE else json.loads(Path(job.config).read_text())
+    settings: dict[str, Any] = {"base": BASE}
+    if job.config != BASE:
+        settings = json.loads(Path(job.config).read_text())
     # What is hallucinated lies around the inner face, which the net must see to learn from it.
     settings["net"] = {"inner": False, **settings.get("net", {})}
     wanted = json.dumps({**settings, "kind": kind, "seed": seed, "images": job.images})
