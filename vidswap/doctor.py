@@ -218,6 +218,17 @@ def check_disk(folder: Path | None = None) -> Iterator[Finding]:
         yield Finding("disk", "ok", found)
 
 
+def check_locks() -> Iterator[Finding]:
+    """Locks of files, which keep two runs from one output's work; `fcntl`, not on Windows."""
+    from vidswap.runtime.private import HAS_LOCKS
+
+    if HAS_LOCKS:
+        yield Finding("locks", "ok", "two runs cannot write the same output")
+    else:
+        fix = "start no two runs that write the same output"
+        yield Finding("locks", "note", "none on this system", fix)
+
+
 def check_checkpoint(path: Path | None = None) -> Iterator[Finding]:
     """The generator's file: present, whole, of the right kind; the net is not built."""
     from vidswap.digest import file_sha256
@@ -306,7 +317,8 @@ def check_signing_key(path: Path | None = None) -> Iterator[Finding]:
     except Exception as error:
         yield Finding("signing key", "broken", " ".join(str(error).split()), fix)
         return
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    # Windows has no such bits, and shows them all as set.
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield Finding("signing key", "note", f"others may read {path}", f"chmod 600 {path}")
     else:
         yield Finding("signing key", "ok", f"{key.signer}, {path}")
@@ -358,6 +370,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("python", check_python), ("system libraries", check_system), ("packages", check_packages),
     ("ffmpeg", check_ffmpeg), ("encoders", check_codecs), ("decoders", check_decoders),
     ("CUDA", check_cuda), ("memory", check_memory), ("disk", check_disk),
+    ("locks", check_locks),
     ("generator", check_checkpoint), ("face nets", check_face_nets), ("kernels", check_kernels),
     ("signing", check_signing_key),
 )  # fmt: skip

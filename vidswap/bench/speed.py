@@ -18,6 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -248,10 +249,9 @@ def _watched(command: list[Any]) -> dict[str, Any]:
 def _resident_mib(process: int) -> float:
     """Resident memory of a process; 0 where the system does not tell, or it has ended."""
     try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except (OSError, IndexError):
+        return int(psutil.Process(process).memory_info().rss) / MIB
+    except psutil.Error:
         return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
 
 
 def repeated(frames: list[NDArray[np.uint8]], count: int) -> Iterator[NDArray[np.uint8]]:

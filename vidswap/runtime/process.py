@@ -155,7 +155,7 @@ def _give_numba_a_cache() -> None:
     """
     if "NUMBA_CACHE_DIR" in os.environ or any(map(_is_writable, numba_cache_folders())):
         return
-    if sys.platform == "win32":  # temporary folders are the user's own there, and no uid is known
+    if not hasattr(os, "getuid"):  # on Windows, where temporary folders are the user's own
         return
     with suppress(OSError):  # then the kernels do without
         folder = Path(tempfile.gettempdir()) / f"vidswap-numba-{os.getuid()}"
