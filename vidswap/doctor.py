@@ -178,13 +178,22 @@ def check_decoders() -> Iterator[Finding]:
     yield Finding("hardware decoders", "ok", f"none here ({why or 'PyAV has none'})", fix)
 
 
-def check_cuda() -> Iterator[Finding]:
-    """The GPUs that torch sees."""
+def check_gpus() -> Iterator[Finding]:
+    """The GPUs that torch sees, of every kind; `--device` takes one."""
     import torch
 
+    from vidswap.runtime.devices import GPUS, device_memory, device_name, offered
+
+    for kind in GPUS[1:]:
+        if kind in offered():
+            gpu = torch.device(kind)
+            found = f"{device_name(gpu)}, {device_memory(gpu) / _GIB:.0f} GiB"
+            yield Finding(kind.upper(), "ok", f"{found}; used with --device {kind}")
     if not torch.cuda.is_available():
         built = "" if torch.version.cuda is None else f" (torch is built for {torch.version.cuda})"
-        yield Finding("CUDA", "ok", f"no CUDA{built}: runs on the CPU, torch {torch.__version__}")
+        others = "" if offered() else ", no MPS, no XPU"
+        found = f"no CUDA{built}{others}: runs on the CPU, torch {torch.__version__}"
+        yield Finding("CUDA", "ok", found)
         return
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
@@ -369,7 +378,7 @@ def _version(distribution: str) -> str | None:
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("python", check_python), ("system libraries", check_system), ("packages", check_packages),
     ("ffmpeg", check_ffmpeg), ("encoders", check_codecs), ("decoders", check_decoders),
-    ("CUDA", check_cuda), ("memory", check_memory), ("disk", check_disk),
+    ("GPUs", check_gpus), ("memory", check_memory), ("disk", check_disk),
     ("locks", check_locks),
     ("generator", check_checkpoint), ("face nets", check_face_nets), ("kernels", check_kernels),
     ("signing", check_signing_key),

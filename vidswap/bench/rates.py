@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidswap.models.face_net import FaceBatch
 from vidswap.nets import Nets, one_core
+from vidswap.runtime.devices import wait_for
 
 SIDE = 1024  # of the matrices
 REPEATS = 7
@@ -21,10 +22,10 @@ def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
     times = []
     with one_core(), torch.inference_mode():
         for _ in range(REPEATS + 1):
-            _wait(device)
+            wait_for(device)
             started = _now(device)
             a @ a
-            _wait(device)
+            wait_for(device)
             times.append(_now(device) - started)
     return 2.0 * SIDE**3 / min(times[1:]) / 1e9
 
@@ -63,8 +64,3 @@ def rates(nets: Nets, processor_milliseconds: float) -> dict[str, Any]:
 
 def _now(device: torch.device) -> float:
     return time.thread_time() if device.type == "cpu" else time.perf_counter()
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -31,7 +31,7 @@ from vidswap.media.ffmpeg import write_h264, write_repeated
 from vidswap.models.face_net import FaceBatch, FaceNet, NetInputs
 from vidswap.nets import DeviceName, Nets, load_nets, one_core
 from vidswap.people.source import SourceReader
-from vidswap.runtime.memory import CPU_BATCH, CUDA_BATCH, MIB, peak_memory_mib
+from vidswap.runtime.memory import MIB, peak_memory_mib, usual_batch
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.faces import FaceSource, SourceFace
 from vidswap.swap.generation import swap_faces
@@ -116,9 +116,9 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
 def generator_processor_milliseconds(nets: Nets, source: FaceSource) -> float:
     """Median milliseconds a face of one core, or of the GPU, for the generator alone."""
     photo = load_portrait(TARGET)
-    batch = CUDA_BATCH if nets.device.type == "cuda" else CPU_BATCH
+    batch = usual_batch(nets.device)
     faces = [align(photo, find_face(photo).landmarks, source)] * batch
-    now = time.perf_counter if nets.device.type == "cuda" else time.thread_time
+    now = time.thread_time if nets.device.type == "cpu" else time.perf_counter
     times = []
     with one_core():
         for _ in range(TIMED_REPEATS + 1):
@@ -162,7 +162,7 @@ def generator_milliseconds(checkpoint: Path | None, device: DeviceName) -> dict[
         with closing(load_nets(checkpoint, device=device, precision=precision)) as nets:  # type: ignore[arg-type]
             reader = SourceReader.of(nets)
             identity = reader.embed(photo, mesh)[1]
-            batch = CUDA_BATCH if nets.device.type == "cuda" else CPU_BATCH
+            batch = usual_batch(nets.device)
             faces = [align(photo, mesh.landmarks, SourceFace(identity))] * batch
             swap_faces(faces, nets)
             times = []

@@ -24,6 +24,8 @@ _THREADS = {
     # The stages are threads already; a pool inside each call would only contend with them.
     "OPENCV_FOR_THREADS_NUM": "1",
 }
+# What an Apple GPU lacks the CPU then computes, with a warning.
+_DEVICES = {"PYTORCH_ENABLE_MPS_FALLBACK": "1"}
 _QUIET = {
     "SVT_LOG": "1",  # errors only; SVT-AV1 writes to stderr by itself
 }
@@ -37,6 +39,8 @@ _HAS_TIMER = hasattr(signal, "setitimer")  # not on Windows
 def configure_process() -> None:
     """Set up threads, native logs and the console; call it before torch and OpenCV are imported."""
     _set_defaults(_THREADS)
+    if sys.platform == "darwin":
+        _set_defaults(_DEVICES)
     quiet_native_logs()
     _give_numba_as_many_threads()
     _give_numba_a_cache()
