@@ -23,9 +23,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidswap.animation.clip import find_face, load_portrait, make_clip, portrait_path
+from vidswap.animation.clip import FPS, find_face, load_portrait, portrait_path
 from vidswap.animation.motion import talking
 from vidswap.animation.portrait import animate
+from vidswap.bench.clips import SOURCE, TARGET, write_faces
 from vidswap.bench.rates import rates
 from vidswap.media.ffmpeg import write_h264, write_repeated
 from vidswap.models.face_net import FaceBatch, FaceNet, NetInputs
@@ -39,8 +40,6 @@ from vidswap.swap.job import SwapJob, read_source
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.stages import align
 
-SOURCE, TARGET = "clara", "nora"  # packaged portraits
-FPS = 25
 TIMED_REPEATS = 7
 CURVE_POINTS = 40
 MEMORY_CLIPS = (((1920, 1080), 10.0), ((3840, 2160), 4.0))  # size, seconds; the long one follows
@@ -48,8 +47,15 @@ LONG_SIZE = (1920, 1080)
 SCENES = (4.0, 36.0)  # seconds with a face, then without one, over and over in the long clip
 
 
-def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) -> dict[str, Any]:
-    """Milliseconds a frame at 1280x720 with one face, and start-up and memory.
+def stage_benchmark(
+    n_frames: int,
+    checkpoint: Path | None,
+    device: DeviceName,
+    size: tuple[int, int] = (1280, 720),
+    faces: int = 1,
+    face_height: int | None = None,
+) -> dict[str, Any]:
+    """Milliseconds a frame of `write_faces`' clip, all faces swapped, and start-up and memory.
 
     `whole_run` and `without_generator` are wall time from the first frame to the finished file, the
     second with a generator that gives its input back. `generator_alone` is a call on an idle
@@ -61,11 +67,11 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         source, clip = portrait_path(SOURCE), folder / "target.mp4"
-        make_clip(clip, load_portrait(TARGET), talking, n_frames / FPS, (1280, 720))
+        write_faces(clip, n_frames, size, faces, face_height)
         start_up = StageClock()
         with start_up("load"):
             nets = stack.enter_context(closing(load_nets(checkpoint, device=device)))
-        options = SwapOptions()
+        options = SwapOptions(face="largest" if faces == 1 else "all")
         with start_up("source"):
             identity = read_source(nets, [source], options)
         generator_alone = generator_milliseconds(checkpoint, device)
@@ -90,7 +96,12 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
     others = worked["whole_run"] - sum(processor_stages.values())
     return {
         "machine": machine(),
-        "clip": {"size": [1280, 720], "frames": job.counts.frames},
+        "clip": {
+            "size": list(size),
+            "frames": job.counts.frames,
+            "faces": faces,
+            "face_height": face_height,
+        },
         "faces_swapped": job.counts.faces_swapped,
         "device": str(nets.device),
         "precision": str(nets.dtype).removeprefix("torch."),
