@@ -81,17 +81,13 @@ def stage_benchmark(
         wall: dict[str, float] = {}
         worked: dict[str, float] = {}
         for run, run_nets in (("without_generator", unchanged), ("whole_run", nets)):
-            clock = StageClock()
-            job = SwapJob(run_nets, identity, options, clock, None)
-            started, processor = time.monotonic(), time.process_time()
-            job.swap_clip(clip, folder / f"{run}.mp4")
-            wall[run] = 1000.0 * (time.monotonic() - started) / job.counts.frames
-            worked[run] = 1000.0 * (time.process_time() - processor) / job.counts.frames
+            job = SwapJob(run_nets, identity, options, StageClock(), None)
+            wall[run], worked[run] = timed_swap(job, clip, folder / f"{run}.mp4")
         alone = generator_processor_milliseconds(nets, identity)
         reached = rates(nets, alone)
     stages, processor_stages = (
         {stage: round(1000.0 * t / job.counts.frames, 2) for stage, t in seconds.items()}
-        for seconds in (clock.seconds(), clock.processor_seconds())
+        for seconds in (job.clock.seconds(), job.clock.processor_seconds())
     )
     others = worked["whole_run"] - sum(processor_stages.values())
     return {
@@ -122,6 +118,14 @@ def stage_benchmark(
         "start_up_seconds": {stage: round(t, 2) for stage, t in start_up.seconds().items()},
         "peak_memory_mib": round(peak_memory_mib()),
     }
+
+
+def timed_swap(job: SwapJob, clip: Path, output: Path) -> tuple[float, float]:
+    """Milliseconds a frame of a whole swap, by wall and by processor."""
+    started, processor = time.monotonic(), time.process_time()
+    job.swap_clip(clip, output)
+    wall, worked = time.monotonic() - started, time.process_time() - processor
+    return 1000.0 * wall / job.counts.frames, 1000.0 * worked / job.counts.frames
 
 
 def generator_processor_milliseconds(nets: Nets, source: FaceSource) -> float:
