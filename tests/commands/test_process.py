@@ -172,3 +172,9 @@ def test_a_temporary_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None
     assert printed(code) == "False"
     folder.chmod(0o700)
     assert printed(code) == "True"
+
+
+def test_a_swap_begins_without_what_only_several_faces_need() -> None:
+    """Half a second of scipy; numba itself asks for its version alone."""
+    code = "c(); import sys, vidswap.swap.worker; print([f'scipy.{n}' in sys.modules for n in "
+    assert printed(f"{code}('optimize', 'cluster', 'linalg')])") == str([False] * 3)
