@@ -11,12 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.animation.clip import FPS, find_face, load_portrait, portrait_names
+from vidswap.animation.clip import FPS, find_face, load_portrait, portrait_names, write_clip
 from vidswap.animation.motion import talking
 from vidswap.animation.portrait import animate
 from vidswap.errors import BadOptionError
 from vidswap.faces.detection import Face
-from vidswap.media.ffmpeg import write_h264
 
 Image = NDArray[np.uint8]
 
@@ -36,7 +35,7 @@ def write_faces(
     face_height: of each face in pixels, brow to chin as the mesh has it; None is as large as its
     part of the frame shows whole. Raises BadOptionError where that is too small or too large.
     """
-    write_h264(path, _frames(n_frames, size, faces, face_height), FPS)
+    write_clip(path, _frames(n_frames, size, faces, face_height), n_frames / FPS, size)
 
 
 def _frames(
