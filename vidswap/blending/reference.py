@@ -26,6 +26,7 @@ from vidswap.blending.relighting import (
     normal_map,
     relighting_gain,
     skin_part,
+    with_dimmed_shine,
 )
 from vidswap.blending.warping import (
     SIZE,
@@ -173,6 +174,7 @@ class FusedReference:
             own = fit_shading(_small(fused), skin * _small(shown), basis)
             gain = relighting_gain(own, shading, basis)
             fused *= gain
+            fused = with_dimmed_shine(fused, shading, basis)
             if band is not None and target.band is not None:
                 self.detail = self._detail(band, gain, part, target)
             part *= np.float32(255.0)
