@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
 from vidswap.blending.hairline import without_painted_hair
+from vidswap.blending.lids import with_shut_lids
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.blending.reference import FusedReference, ReferenceShot, clarity, with_reference
@@ -177,7 +178,9 @@ def swap_held_out(
                 )
             ]
         outputs += [
-            without_painted_hair(y, face.crop, face.landmarks)
+            with_shut_lids(
+                without_painted_hair(y, face.crop, face.landmarks), face.crop, face.landmarks
+            )
             for y, face in zip(batch, shown, strict=True)
         ]
     blended = [
