@@ -12,7 +12,7 @@ import numpy as np
 from vidswap.blending.warping import Picture, Points, eye_parts
 from vidswap.faces.pose import eye_openings
 
-SHUT, OPEN = 0.1, 0.16  # openings in widths of the eye, up to which lids are shut, and not at all
+SHUT, OPEN = 0.09, 0.14  # openings in widths of the eye, up to which lids are shut, and not at all
 AROUND = 9.0  # pixels of the crop over which the skin around an eye tells its tone
 _OFFSET = 8.0  # levels: keeps the ratio of two dark skins near one
 
