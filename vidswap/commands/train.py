@@ -134,9 +134,9 @@ def train_inpainter_command(quiet: bool, **settings: Any) -> None:
 def train_recogniser_command(quiet: bool, **settings: Any) -> None:
     """Train a face recogniser that judges swaps.
 
-    It is a judge for `vidswap evaluate`, in no loss of a swap. It learns from people with two photographs or more, and a little from the others. `train
-    export` writes its checkpoint. Ctrl-C or SIGTERM saves the state and stops; it is also saved
-    every eight minutes.
+    It is a judge for `vidswap evaluate`, in no loss of a swap. It learns from people with two
+    photographs or more, and a little from the others. `train export` writes its checkpoint. Ctrl-C
+    or SIGTERM saves the state and stops; it is also saved every eight minutes.
     """
     _train_in_the_loop(quiet, **settings)
 
