@@ -145,7 +145,13 @@ def bench(
     "--judge",
     type=PATH,
     unset="dlib's, used in training",
-    help="Face net that judges identity, TensorFlow.js.",
+    help="Face net that judges identity: TensorFlow.js, or of `train recogniser`.",
+)
+@_option(
+    "--second-judge",
+    type=PATH,
+    unset="the packaged recogniser, in no loss",
+    help="Another face net, shown beside the first for held-out faces; in no gate.",
 )
 @options_from(SwapOptions, ("checkpoint",), checkpoint=ONE_GROUP)
 @_option(
