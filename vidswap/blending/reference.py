@@ -14,7 +14,6 @@ from functools import cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from vidswap.blending.detail import FINE, STEPS, gain_to, strength, warped_band
 from vidswap.blending.relighting import (
@@ -251,8 +250,7 @@ def mirrored_points() -> NDArray[np.int64]:
     points = canonical_mesh().astype(np.float64)
     other = points * [-1.0, 1.0, 1.0]
     distance = np.linalg.norm(other[:, None] - points[None], axis=2)
-    _, partner = linear_sum_assignment(distance)
-    return np.asarray(partner, np.int64)
+    return np.asarray(distance.argmin(axis=1), np.int64)
 
 
 def shot_weights(shots: Sequence[ReferenceShot], target: FaceCrop) -> NDArray[np.float64]:
