@@ -180,7 +180,13 @@ def _pixels(size: str) -> tuple[int, int]:
     "--judge",
     type=PATH,
     unset="dlib's, used in training",
-    help="Face net that judges identity, TensorFlow.js.",
+    help="Face net that judges identity: TensorFlow.js, or of `train recogniser`.",
+)
+@_option(
+    "--second-judge",
+    type=PATH,
+    unset="the packaged recogniser, in no loss",
+    help="Another face net, shown beside the first for held-out faces; in no gate.",
 )
 @options_from(SwapOptions, ("checkpoint",), checkpoint=ONE_GROUP)
 @_option(

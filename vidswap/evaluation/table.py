@@ -14,7 +14,7 @@ from vidswap.metrics.registry import EVALUATION, SECTIONS, Section
 Report = dict[str, Any]
 
 _LABEL_WIDTH, _WIDTH = 38, 10
-_TWO_DECIMALS = ("degrees", "% of eye distance")
+_TWO_DECIMALS = ("degrees", "% of eye distance", "% of eye width")
 _TITLES: dict[Section, str] = {"held_out": "held-out pairs", "clips": "clips"}
 # Columns of the table of clips: a short heading for a measure.
 _CLIP_COLUMNS = {
@@ -25,6 +25,7 @@ _CLIP_COLUMNS = {
     "target_to_source": "(before)",
     "pose_degrees": "pose",
     "expression_percent": "expr. %",
+    "gaze_distance": "gaze %",
     "eye_correlation": "eyes r",
     "mouth_correlation": "mouth r",
     "ssim": "SSIM",
@@ -53,7 +54,9 @@ def report_as_text(report: Report) -> str:
             lines.append(measure.title.ljust(_LABEL_WIDTH) + shown + _aim(measure, value))
         if section == "clips":
             lines += ["", *_clip_lines(part)]
-        elif part.get("kinds"):
+        if part.get("second"):
+            lines += ["", *_judge_lines(report["judge"], part)]
+        if part.get("kinds"):
             lines += ["", *_kind_lines(part)]
     return "\n".join(lines)
 
@@ -136,6 +139,19 @@ def _clip_lines(part: Report) -> list[str]:
         lines.append(name.ljust(width) + "".join(cell.rjust(9) for cell in cells))
     cells = [written(by_name[c], number(part["measures"][c])) for c in _CLIP_COLUMNS]
     lines.append("mean".ljust(width) + "".join(cell.rjust(9) for cell in cells))
+    return lines
+
+
+def _judge_lines(judge: str, part: Report) -> list[str]:
+    """What both judges say of whose face it is, a column each; the second is in no gate."""
+    second = part["second"]
+    lines = [f"judges: first {judge}, second {second['judge']}, which no gate looks at"]
+    lines.append(" " * _LABEL_WIDTH + "first".rjust(_WIDTH) + "second".rjust(_WIDTH))
+    for measure in EVALUATION["held_out"]:
+        if measure.name in second["measures"]:
+            values = [number(found["measures"].get(measure.name)) for found in (part, second)]
+            shown = "".join(written(measure, value).rjust(_WIDTH) for value in values)
+            lines.append(measure.title.ljust(_LABEL_WIDTH) + shown)
     return lines
 
 
