@@ -45,7 +45,7 @@ def warped(faces: HeldOutFaces) -> list[NDArray[np.uint8]]:
 def shown(faces: HeldOutFaces) -> list[NDArray[np.uint8]]:
     """What a generator is shown of every source, laid over its target, (256, 256, 3) each."""
     swaps = []
-    for target, view in zip(*targets_and_views(faces), strict=True):
+    for target, view in zip(*targets_and_views(faces)[:2], strict=True):
         part = view[..., 3:] / np.float32(255.0)
         swaps.append(np.rint(part * view[..., :3] + (1.0 - part) * target.crop).astype(np.uint8))
     return swaps

@@ -124,6 +124,7 @@ def test_untouched_targets_keep_everything_and_swap_nobody(
     assert quality.nearer_to_source == 0 and quality.cosine_to_target == pytest.approx(1)
     assert quality.cosine_to_source == pytest.approx(quality.target_to_source)
     assert quality.pose_degrees == quality.expression_percent == quality.face_lost == 0
+    assert quality.gaze_distance == 0
     assert (quality.ssim, quality.ssim_outside) == pytest.approx((1, 1))
     assert quality.fid == pytest.approx(0, abs=1e-6) and quality.pairs == 4
     assert quality.retrieval_with_targets == 0

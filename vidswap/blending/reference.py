@@ -14,7 +14,6 @@ from functools import cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from vidswap.blending.detail import FINE, STEPS, gain_to, strength, warped_band
 from vidswap.blending.relighting import (
@@ -26,8 +25,16 @@ from vidswap.blending.relighting import (
     normal_map,
     relighting_gain,
     skin_part,
+    with_dimmed_shine,
 )
-from vidswap.blending.warping import SIZE, FaceCrop, covered_part, warped_part
+from vidswap.blending.warping import (
+    SIZE,
+    FaceCrop,
+    averted_eyes,
+    covered_part,
+    eye_parts,
+    warped_part,
+)
 from vidswap.faces.pose import canonical_mesh, eye_opening, head_pose, mouth_opening
 from vidswap.faces.quality import MIN_SHARPNESS, sharpness
 from vidswap.faces.skin import OFF, SPREAD, reduced_lab
@@ -126,7 +133,8 @@ class FusedReference:
     """The reference of one track, in order of frames; `last` is all that it remembers.
 
     Of the last view, `clarity` is that of its shots, and `detail` (512, 512) what they show finer
-    than the view where the target is fine too, in levels of brightness. `points` are those of the
+    than the view where the target is fine too, in levels of brightness, and `averted` (128, 128)
+    where its eyes look elsewhere than the target's, 0 to 1, or None. `points` are those of the
     meshes that are known, by default all.
     """
 
@@ -139,6 +147,7 @@ class FusedReference:
         self.shots, self.last, self._points = shots, last, points
         self.clarity = 0.0
         self.detail: Floats | None = None
+        self.averted: Floats | None = None
 
     def __call__(self, index: int, target: FaceCrop) -> NDArray[np.uint8]:
         """The view for frame `index` (256, 256, 4) uint8, RGB and mask; one of another shape of
@@ -158,11 +167,13 @@ class FusedReference:
         self.clarity = float(weights @ np.array([shot.clarity for shot in self.shots]))
         fused, part, shown, band = fused_shots(self.shots, weights, target, self._points)
         self.detail = None
+        self.averted = self._averted(weights, target)
         view = np.zeros((SIZE, SIZE, 4), np.uint8)
         if part.max() > 0.0:
             own = fit_shading(_small(fused), skin * _small(shown), basis)
             gain = relighting_gain(own, shading, basis)
             fused *= gain
+            fused = with_dimmed_shine(fused, shading, basis)
             if band is not None and target.band is not None:
                 self.detail = self._detail(band, gain, part, target)
             part *= np.float32(255.0)
@@ -173,6 +184,12 @@ class FusedReference:
             ]
             cv2.mixChannels(pictures, [view], [0, 0, 1, 1, 2, 2, 3, 3])
         return view
+
+    def _averted(self, weights: NDArray[np.float64], target: FaceCrop) -> Floats | None:
+        """`averted`, the mean of the shots by their weights."""
+        shares = np.array([averted_eyes(one.shot, target) for one in self.shots])
+        mean = weights @ shares / max(float(weights.sum()), 1e-9)
+        return eye_parts(target.landmarks, mean, SIZE // 2) if mean.any() else None
 
     def _detail(self, band: Floats, gain: Floats, part: Floats, target: FaceCrop) -> Floats:
         """The fused band as strong as the target's, where the shots count."""
@@ -233,8 +250,7 @@ def mirrored_points() -> NDArray[np.int64]:
     points = canonical_mesh().astype(np.float64)
     other = points * [-1.0, 1.0, 1.0]
     distance = np.linalg.norm(other[:, None] - points[None], axis=2)
-    _, partner = linear_sum_assignment(distance)
-    return np.asarray(partner, np.int64)
+    return np.asarray(distance.argmin(axis=1), np.int64)
 
 
 def shot_weights(shots: Sequence[ReferenceShot], target: FaceCrop) -> NDArray[np.float64]:
@@ -304,14 +320,22 @@ def fused_shots(
 
 
 def with_reference(
-    picture: NDArray[np.uint8], view: NDArray[np.uint8], weight: float
+    picture: NDArray[np.uint8],
+    view: NDArray[np.uint8],
+    weight: float,
+    averted: Floats | None = None,
 ) -> NDArray[np.uint8]:
     """A picture (256, 256, 3) with a view (256, 256, 4) over it, by its mask times `weight`.
+
+    `averted` (128, 128), as `FusedReference` tells, is where the picture keeps its own eyes.
 
     What is finer than `FEATURES` the view decides further, `FINE_WEIGHT` times as far: a net that
     is unsure paints softly, and a mean of two drawings of lashes and pores is softer than either.
     """
     part = np.float32(1.0 / 255.0) * view[..., 3:].astype(np.float32)
+    if averted is not None:
+        own = cv2.resize(averted, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+        part *= 1.0 - own[..., None]
     apart = view[..., :3].astype(np.float32) - picture
     wide = cv2.GaussianBlur(apart, (0, 0), FEATURES)
     finer = min(1.0, FINE_WEIGHT * weight)

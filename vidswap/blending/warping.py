@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.detail import finest_band
+from vidswap.blending.irises import lead_by_irises
 from vidswap.blending.mask import FACE_FEATHER, FACE_MARGIN, face_mask, sixteenths
 from vidswap.faces import mesh
-from vidswap.faces.pose import eye_openings
+from vidswap.faces.pose import eye_openings, iris_offsets
 from vidswap.faces.skin import uncovered_part
 
 Picture = NDArray[np.uint8]  # (256, 256, 3) RGB
@@ -30,6 +31,9 @@ STRETCHED = (0.1, 0.3)
 # which on they are; and the opening below which the source's own count as shut.
 EYES_AS_OPEN = (0.45, 0.75)
 SHUT = 0.1
+# How far apart two irises are from the middles of their eyes, in widths of the eye, up to which an
+# eye of the source can be laid over what the generator draws, and from which on it cannot.
+AVERTED = (0.08, 0.16)
 # How many times as wide as the target's a source's mouth is, up to which the folds beside a smile
 # are shown, and from which on they are not; and where they are, in distances of the eyes: so far
 # beyond the corners, and so large.
@@ -43,7 +47,10 @@ _LIGHT_WIDTH = 24.0  # pixels: cheeks and brows in shade, not the features thems
 _WIDE = (4.0, 0.05)  # how much wider than the near one the far kernel is, and its weight
 _EXACT = 2.5  # pixels: lids lie closer to each other than the near kernel tells apart
 _EYES = np.zeros(mesh.N_LANDMARKS, np.bool_)
-_EYES[[*mesh.RIGHT_EYE, *mesh.LEFT_EYE, mesh.RIGHT_IRIS[0], mesh.LEFT_IRIS[0]]] = True
+_EYES[[*mesh.RIGHT_EYE, *mesh.LEFT_EYE]] = True
+_BUT_IRISES = np.setdiff1d(
+    np.arange(mesh.N_LANDMARKS), np.array([*mesh.RIGHT_IRIS, *mesh.LEFT_IRIS])
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,8 +173,9 @@ def _warped(
     face: FaceCrop, frame: FaceCrop, colour: float, points: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The face as it lies on the frame (256, 256, 3), and the field that brought it there."""
-    known = slice(None) if points is None else points
+    known = _BUT_IRISES if points is None else np.intersect1d(points, _BUT_IRISES)
     field_ = displacement(frame.landmarks[known], face.landmarks[known], _EYES[known])
+    lead_by_irises(field_, frame.landmarks, face.landmarks)
     warped = displaced(face.crop, field_)
     mean, deviation = face_colours(face)
     to_mean, to_deviation = face_colours(frame)
@@ -224,10 +232,29 @@ def eyes_alike(face: FaceCrop, frame: FaceCrop) -> NDArray[np.float64]:
 
 def unlike_eyes(face: FaceCrop, frame: FaceCrop, size: int = SIZE) -> NDArray[np.float32]:
     """Where the frame's eyes are that `face` cannot stand for (size, size), 0 to 1."""
+    return eye_parts(frame.landmarks, 1.0 - eyes_alike(face, frame), size)
+
+
+def averted_eyes(face: FaceCrop, frame: FaceCrop) -> NDArray[np.float64]:
+    """How far, 0 to 1, the right and the left eye of `face` look elsewhere than the frame's (2,).
+
+    The warp moves irises; what it moves far is not as sharp and clear as what a generator draws.
+    Up and down counts half: how high an iris lies between the corners depends on their slant too.
+    """
+    own, wanted = (np.array(iris_offsets(shot.landmarks)) for shot in (face, frame))
+    apart = np.linalg.norm((own - wanted) * [1.0, 0.5], axis=1)
+    least, most = AVERTED
+    return np.asarray(np.clip((apart - least) / (most - least), 0.0, 1.0))
+
+
+def eye_parts(
+    landmarks: Points, shares: NDArray[np.float64], size: int = SIZE
+) -> NDArray[np.float32]:
+    """Where the right and the left eye are (size, size), as high as the share (2,) of each."""
     eyes = np.zeros((size, size), np.float32)
-    points = sixteenths(frame.landmarks, size)
-    for corners, alike in zip(_EYE_CORNERS, eyes_alike(face, frame), strict=True):
-        _draw_eye(eyes, points, corners, 1.0 - float(alike))
+    points = sixteenths(landmarks, size)
+    for corners, share in zip(_EYE_CORNERS, shares, strict=True):
+        _draw_eye(eyes, points, corners, float(share))
     return _softened(eyes, 1.5)
 
 

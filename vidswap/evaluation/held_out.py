@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
 from vidswap.blending.hairline import without_painted_hair
+from vidswap.blending.lids import with_shut_lids
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.blending.reference import FusedReference, ReferenceShot, clarity, with_reference
@@ -32,7 +33,7 @@ from vidswap.faces.quality import sharpness
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.metrics.faults import face_regions, sharpness_ratio
 from vidswap.metrics.fid import frechet_distance
-from vidswap.metrics.geometry import expression_percent, pose_degrees
+from vidswap.metrics.geometry import expression_percent, gaze_distance, pose_degrees
 from vidswap.metrics.identity import nearer_to_source, paired_cosines, retrieval_ranks
 from vidswap.metrics.image import ssim
 from vidswap.metrics.skin import blotches
@@ -110,6 +111,7 @@ class HeldOutQuality:
     target_to_source: float
     pose_degrees: float
     expression_percent: float
+    gaze_distance: float
     face_lost: float
     ssim: float
     ssim_outside: float
@@ -160,20 +162,25 @@ def swap_held_out(
         part = slice(start, start + BATCH)
         identity = embed_crops(nets.encoder, faces.sources[part])
         if nets.generator.net.takes.reference:
-            shown, views = targets_and_views(faces, part, shape)
+            shown, views, averted = targets_and_views(faces, part, shape)
         else:
-            shown, views = list(map(FaceCrop, faces.targets[part], faces.landmarks[part])), None
+            shown = list(map(FaceCrop, faces.targets[part], faces.landmarks[part]))
+            views, averted = None, []
         maps = [draw_boundary_map(face.landmarks) for face in shown]
         began = time.perf_counter()
         batch = swap_crops(nets, [face.crop for face in shown], maps, identity, views)
         seconds.append((time.perf_counter() - began) / len(batch))
         if views is not None and not nets.generator.net.composes:
             batch = [
-                with_reference(y, view, reference_weight * clarity(sharpness(source)))
-                for y, view, source in zip(batch, views, faces.sources[part], strict=True)
+                with_reference(y, view, reference_weight * clarity(sharpness(source)), own)
+                for y, view, own, source in zip(
+                    batch, views, averted, faces.sources[part], strict=True
+                )
             ]
         outputs += [
-            without_painted_hair(y, face.crop, face.landmarks)
+            with_shut_lids(
+                without_painted_hair(y, face.crop, face.landmarks), face.crop, face.landmarks
+            )
             for y, face in zip(batch, shown, strict=True)
         ]
     blended = [
@@ -191,9 +198,9 @@ def swap_held_out(
 
 def targets_and_views(
     faces: HeldOutFaces, part: slice = slice(None), shape: float = DEFAULT_SHAPE
-) -> tuple[list[FaceCrop], list[NDArray[np.uint8]]]:
-    """As in a run: the targets, their features moved, and what a generator is shown of the sources
-    on each, (256, 256, 4).
+) -> tuple[list[FaceCrop], list[NDArray[np.uint8]], list[NDArray[np.float32] | None]]:
+    """As in a run: the targets, their features moved, what a generator is shown of the sources on
+    each, (256, 256, 4), and where their eyes look elsewhere.
     """
     sources, targets = (
         list(map(FaceCrop, pictures, meshes, visibility))
@@ -217,11 +224,9 @@ def targets_and_views(
             Reshaper(shot, shape, points=known)(0, target)
             for shot, target in zip(shots, targets, strict=True)
         ]
-    views = [
-        FusedReference(shot, points=known)(0, target)
-        for shot, target in zip(shots, targets, strict=True)
-    ]
-    return targets, views
+    tracks = [FusedReference(shot, points=known) for shot in shots]
+    views = [track(0, target) for track, target in zip(tracks, targets, strict=True)]
+    return targets, views, [track.averted for track in tracks]
 
 
 def blend_crop(
@@ -271,13 +276,14 @@ def measure_held_out(
     glasses = with_glasses(faces.sources, faces.source_landmarks)
     glasses |= with_glasses(faces.targets, faces.landmarks)
     identity = measure_identity(faces, swaps, judge)
-    poses, expressions, lost = _geometry(faces.targets, swaps, reader)
+    poses, expressions, gazes, lost = _geometry(faces.targets, swaps, reader)
     outside = [1.0 - swapped_part(points) for points in faces.landmarks]
     each = {
         **identity,
         "nearer_without_glasses": np.where(glasses, np.nan, identity["nearer_to_source"]),
         "pose_degrees": poses,
         "expression_percent": expressions,
+        "gaze_distance": gazes,
         "face_lost": lost,
         "ssim": np.array([ssim(a, b) for a, b in zip(faces.targets, swaps, strict=True)]),
         "ssim_outside": np.array(
@@ -366,9 +372,9 @@ def with_glasses(crops: Crops, meshes: Sequence[NDArray[np.float32]]) -> NDArray
 
 def _geometry(
     targets: Crops, swaps: Crops, reader: SourceReader
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Pose and expression differences and whether the face was lost, (N,) each, NaN where none."""
-    poses, expressions, lost = (np.full(len(swaps), np.nan) for _ in range(3))
+) -> tuple[NDArray[np.float64], ...]:
+    """Differences of pose, expression and gaze, and whether the face was lost; NaN where none."""
+    poses, expressions, gazes, lost = (np.full(len(swaps), np.nan) for _ in range(4))
     for i, (target, swap) in enumerate(zip(targets, swaps, strict=True)):
         found = found_again(target, swap, reader)
         if found is None:
@@ -378,7 +384,8 @@ def _geometry(
         if after is not None:
             poses[i] = pose_degrees(before.landmarks, after.landmarks)
             expressions[i] = expression_percent(before.landmarks, after.landmarks)
-    return poses, expressions, lost
+            gazes[i] = gaze_distance(before.landmarks, after.landmarks)
+    return poses, expressions, gazes, lost
 
 
 def pooled_features(encoder: IdentityEncoder, crops: Crops) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from vidswap.metrics.registry import EVALUATION, SECTIONS, Section
 Report = dict[str, Any]
 
 _LABEL_WIDTH, _WIDTH = 38, 10
-_TWO_DECIMALS = ("degrees", "% of eye distance")
+_TWO_DECIMALS = ("degrees", "% of eye distance", "% of eye width")
 _TITLES: dict[Section, str] = {"held_out": "held-out pairs", "clips": "clips"}
 # Columns of the table of clips: a short heading for a measure.
 _CLIP_COLUMNS = {
@@ -25,6 +25,7 @@ _CLIP_COLUMNS = {
     "target_to_source": "(before)",
     "pose_degrees": "pose",
     "expression_percent": "expr. %",
+    "gaze_distance": "gaze %",
     "eye_correlation": "eyes r",
     "mouth_correlation": "mouth r",
     "ssim": "SSIM",

@@ -44,6 +44,7 @@ _EXPRESSION = _like(
     "expression_distance", "expression, % of eye distance", name="expression_percent",
     tolerance=0.1,
 )  # fmt: skip
+_GAZE = _like("gaze_distance", "gaze, % of eye width", tolerance=0.3)
 _FACE_LOST = _like("face_lost", "no face found again", tolerance=0.005, limit=0.01)
 _TO_SOURCE = _like(
     "cosine_to_source", "cosine to source", "mean cosine of swap and source", tolerance=0.005
@@ -95,6 +96,7 @@ HELD_OUT: tuple[Measure, ...] = (
     _UNTOUCHED,
     _POSE,
     _EXPRESSION,
+    _GAZE,
     _FACE_LOST,
     _like("ssim", "SSIM to target", tolerance=0.005),
     _like(
@@ -141,6 +143,7 @@ CLIPS: tuple[Measure, ...] = (
     _UNTOUCHED,
     _POSE,
     _EXPRESSION,
+    _GAZE,
     _like("eye_correlation", "eye opening, correlation", tolerance=0.01, limit=0.93),
     _like("mouth_correlation", "mouth opening, correlation", tolerance=0.01, limit=0.93),
     _like("ssim", "SSIM to target, aligned crop", tolerance=0.005),

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from vidswap.faces.detection import Face
 from vidswap.metrics.flow import FlowQuality
-from vidswap.metrics.geometry import correlation, expression_percent, openings, pose_degrees
+from vidswap.metrics.geometry import (
+    correlation,
+    expression_percent,
+    gaze_distance,
+    openings,
+    pose_degrees,
+)
 from vidswap.metrics.identity import cosine
 from vidswap.metrics.image import ssim
 
@@ -38,6 +44,7 @@ class SwapFrame:
     target_to_source: float  # the untouched frame's own cosine to the source
     pose_degrees: float
     expression_percent: float
+    gaze_distance: float
     ssim: float  # of the aligned crops
     eyes: tuple[float, float]  # opening in target, in swap
     mouth: tuple[float, float]
@@ -60,6 +67,7 @@ class SwapQuality:
     target_to_source: float
     pose_degrees: float
     expression_percent: float
+    gaze_distance: float
     eye_correlation: float
     mouth_correlation: float
     eye_deviation: float  # of the target's own opening: little of it makes the correlation noise
@@ -86,6 +94,7 @@ def measure_frame(
         target_to_source=cosine(frame_id, source_id),
         pose_degrees=pose_degrees(target.landmarks, swapped.landmarks),
         expression_percent=expression_percent(target.landmarks, swapped.landmarks),
+        gaze_distance=gaze_distance(target.landmarks, swapped.landmarks),
         ssim=ssim(*crops),
         eyes=eyes,
         mouth=mouth,
@@ -114,6 +123,7 @@ def summarise(frames: Sequence[SwapFrame], flow: FlowQuality, n_lost: int = 0) -
         target_to_source=mean("target_to_source"),
         pose_degrees=mean("pose_degrees"),
         expression_percent=mean("expression_percent"),
+        gaze_distance=mean("gaze_distance"),
         eye_correlation=correlation(*eyes),
         mouth_correlation=correlation(*mouth),
         eye_deviation=float(eyes[0].std()),

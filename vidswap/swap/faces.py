@@ -89,7 +89,8 @@ class AlignedFace:
     `landmarks` (478, 2) are in pixels of the crop; `source` is whose face it gets; `track` is the
     person's number in the clip; `aims` are who and how; `exposure` is how the crop was
     brightened by; `reference` (256, 256, 4) uint8 is the source's face warped onto it, where the
-    generator takes one, and `clarity` how sharp that is, 0 to 1; `visibility` (128, 128) is as
+    generator takes one, and `clarity` how sharp that is, 0 to 1, and `averted` (128, 128)
+    where its eyes look elsewhere; `visibility` (128, 128) is as
     `visibility_maps` has it. Where the features were moved, crop, mesh and boundary map show them
     so, and `moved_visibility` is what came along; `visibility` stays that of the frame. `detail`
     (512, 512) is what the source shows finer than the crop, in levels of brightness. `hole`
@@ -106,6 +107,7 @@ class AlignedFace:
     aims: FaceAims = FaceAims()
     reference: NDArray[np.uint8] | None = None
     clarity: float = 0.0
+    averted: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
     moved_visibility: NDArray[np.float32] | None = None
     detail: NDArray[np.float32] | None = None

@@ -21,6 +21,7 @@ from vidswap.blending.exposure import exposure_of
 from vidswap.blending.focus import focused_like
 from vidswap.blending.grain import with_grain
 from vidswap.blending.hairline import without_painted_hair
+from vidswap.blending.lids import with_shut_lids
 from vidswap.blending.paste import Box, MaskName, paste_face
 from vidswap.blending.reference import FusedReference, with_reference
 from vidswap.blending.reshaping import Reshaper
@@ -231,7 +232,10 @@ def warp_references(
                     onto = FaceCrop(face.crop, face.landmarks, face.visibility_on_crop, fine)
                     view = track(item.index, onto)
                     told = None if track.detail is None else np.float32(share) * track.detail
-                    face = replace(face, reference=view, clarity=track.clarity, detail=told)
+                    face = replace(
+                        face, reference=view, clarity=track.clarity, detail=told,
+                        averted=track.averted,
+                    )  # fmt: skip
                 faces.append(face)
         tracks = _present(tracks, item)
         yield _with_last(replace(item, faces=faces), "references", tracks)
@@ -276,7 +280,7 @@ def compose(
 
     The photographs show the skin, the lips and the eyes of the source better than a net repaints
     them; what they do not show is the net's, but for hair that it paints where the target has
-    none. composes: the run's generator has laid it over itself.
+    none, and for lids of shut eyes. composes: the run's generator has laid it over itself.
     """
 
     def weight_of(face: AlignedFace) -> float:
@@ -292,8 +296,9 @@ def compose(
             for face, y in zip(item.faces, item.swapped, strict=True):
                 each = weight_of(face)
                 if face.reference is not None and each > 0:
-                    y = with_reference(y, face.reference, each)
-                swapped.append(without_painted_hair(y, face.crop, face.landmarks))
+                    y = with_reference(y, face.reference, each, face.averted)
+                y = without_painted_hair(y, face.crop, face.landmarks)
+                swapped.append(with_shut_lids(y, face.crop, face.landmarks))
         yield replace(item, swapped=swapped)
 
 
