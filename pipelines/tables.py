@@ -14,11 +14,15 @@ SwapInpaint's Tables I and II, and the context GAN's Tables 1 and 8:
 
 python -m pipelines.tables swapinpaint --faces faces --run runs/tables --pairs 200 --judge net.json
 python -m pipelines.tables context --faces faces --run runs/tables --row progan=progan.safetensors
+
+The context GAN's Table 2, and how well face nets recognise people held out:
+
+python -m pipelines.tables context --recogniser --faces faces --run runs/tables --images 150000
+python -m pipelines.tables recogniser --faces faces --run runs/tables --judge net.json
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -27,6 +31,8 @@ from typing import Any
 import click
 import cv2
 
+from pipelines.recognition_tables import augmentation_table, recogniser_table
+from pipelines.table_rows import Report, named_rows, write_lines
 from vidswap.errors import BadOptionError, VidswapError
 from vidswap.evaluation.context import (
     ContextQuality,
@@ -51,6 +57,7 @@ from vidswap.evaluation.inpainting import (
     recognisers,
 )
 from vidswap.evaluation.judge import load_judge
+from vidswap.evaluation.recognition import BASE
 from vidswap.evaluation.swapinpaint import (
     TASKS,
     FilledMeasure,
@@ -72,7 +79,6 @@ from vidswap.training.export import export_generator
 from vidswap.training.run import TrainJob, train
 
 TABLE_V_SHOTS = (1, 5, 10, 50)
-Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -215,8 +221,10 @@ def swapinpaint_table(given: Report, show: Callable[[str], None]) -> None:
 def context_table(given: Report, show: Callable[[str], None]) -> None:
     """Print the context GAN's Tables 1 and 8 over held-out LFW, a line per net, as Markdown.
 
-    Raises BadOptionError, CheckpointError, InputNotFoundError.
+    With --recogniser Table 2. Raises BadOptionError, CheckpointError, InputNotFoundError.
     """
+    if given["recogniser"]:
+        return augmentation_table(given, show)
     surrounds: dict[str, Surround] = {"face alone": nothing_around}
     if given["checkpoint"] is None and not given["checkpoints"]:
         given = {**given, "checkpoint": packaged_context("cascaded")}
@@ -242,12 +250,7 @@ def named_checkpoints(given: Report, model: str) -> dict[str, Path]:
     rows: dict[str, Path] = {}
     if given["checkpoint"] is not None or not given["checkpoints"]:
         rows[model] = given["checkpoint"] or packaged(model)
-    for text in given["checkpoints"]:
-        name, _, path = text.partition("=")
-        if not path:
-            raise BadOptionError(f"--row {text}; write it as NAME=FILE")
-        rows[name] = Path(path)
-    return rows
+    return rows | named_rows(given["checkpoints"])
 
 
 def load_inpainter(path: Path) -> Inpainter:
@@ -258,15 +261,9 @@ def load_inpainter(path: Path) -> Inpainter:
     return net
 
 
-def write_lines(path: Path, lines: Sequence[Report]) -> None:
-    """Write a table's rows, one JSON object a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-
-
 TABLES = {
     "idgan": idgan_table, "latent": latent_table, "swapinpaint": swapinpaint_table,
-    "context": context_table,
+    "context": context_table, "recogniser": recogniser_table,
 }  # fmt: skip
 PATH = click.Path(path_type=Path)
 
@@ -278,7 +275,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--clips", type=PATH, help="Clips to evaluate on (V; IV as well, when given).")
 @click.option("--rows", multiple=True, help="Only these rows of Table IV. [default: all]")
 @click.option("--config", default="apgan-128", show_default=True, help="What IV takes from.")
-@click.option("--images", type=int, help="Images to train every row of Table IV for.")
+@click.option("--images", type=int, help="Images to train every row of Table IV or 2 for.")
 @click.option("--second-encoder", type=PATH, help="TFLite face net for the identity loss.")
 @click.option("--cache", type=PATH, help="Decoded faces. [default: cache beside the run]")
 @click.option("--judge", type=PATH, help="TensorFlow.js face net that judges identity.")
@@ -288,7 +285,7 @@ PATH = click.Path(path_type=Path)
     "checkpoints",
     multiple=True,
     metavar="NAME=FILE",
-    help="Further rows of idgan, swapinpaint and context.",
+    help="Further rows of idgan, swapinpaint, context and recogniser.",
 )
 @click.option("--pairs", default=400, show_default=True, help="Pairs of faces, or people.")
 @click.option("--count", default=16, show_default=True, help="Faces that latent fills per hole.")
@@ -296,6 +293,10 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--holes", multiple=True, help="Only these holes of latent or swapinpaint. [default: all]"
 )
+@click.option("--recogniser", is_flag=True, help="Table 2 of context instead of 1 and 8.")
+@click.option("--augmented", type=PATH, help="What `vidswap context` made of --faces (Table 2).")
+@click.option("--seeds", default=1, show_default=True, help="Trainings per row of Table 2.")
+@click.option("--recogniser-config", default=BASE, show_default=True, help="What Table 2 trains.")
 def main(table: str, **given: Any) -> None:
     """Make Table IV or V of AP-GAN, or the tables of another paper."""
     try:

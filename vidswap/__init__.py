@@ -17,13 +17,15 @@ Frames one at a time, from wherever they come:
         for frame in vidswap.swap_frames(frames, source, models):
             ...
 
-Heavy imports happen on first use.
+Heavy imports happen on first use. They set OMP_WAIT_POLICY=PASSIVE unless it is set: a program that
+imports torch before should do so itself, or the threads that wait for work starve those that work.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from vidswap.errors import VidswapError
+from vidswap.runtime.process import configure_imported
 from vidswap.version import __version__
 
 if TYPE_CHECKING:
@@ -66,5 +68,6 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
+        configure_imported()
         return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'vidswap' has no attribute {name!r}")

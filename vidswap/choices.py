@@ -3,7 +3,7 @@
 from typing import Literal
 
 DetectorName = Literal["blazeface", "face-alignment"]
-DeviceName = Literal["auto", "cpu", "cuda"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps", "xpu"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 MaskName = Literal["face", "outline", "square"]
 LayerFormat = Literal["exr", "exr-flat", "png"]

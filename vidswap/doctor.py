@@ -178,13 +178,22 @@ def check_decoders() -> Iterator[Finding]:
     yield Finding("hardware decoders", "ok", f"none here ({why or 'PyAV has none'})", fix)
 
 
-def check_cuda() -> Iterator[Finding]:
-    """The GPUs that torch sees."""
+def check_gpus() -> Iterator[Finding]:
+    """The GPUs that torch sees, of every kind; `--device` takes one."""
     import torch
 
+    from vidswap.runtime.devices import GPUS, device_memory, device_name, offered
+
+    for kind in GPUS[1:]:
+        if kind in offered():
+            gpu = torch.device(kind)
+            found = f"{device_name(gpu)}, {device_memory(gpu) / _GIB:.0f} GiB"
+            yield Finding(kind.upper(), "ok", f"{found}; used with --device {kind}")
     if not torch.cuda.is_available():
         built = "" if torch.version.cuda is None else f" (torch is built for {torch.version.cuda})"
-        yield Finding("CUDA", "ok", f"no CUDA{built}: runs on the CPU, torch {torch.__version__}")
+        others = "" if offered() else ", no MPS, no XPU"
+        found = f"no CUDA{built}{others}: runs on the CPU, torch {torch.__version__}"
+        yield Finding("CUDA", "ok", found)
         return
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
@@ -216,6 +225,17 @@ def check_disk(folder: Path | None = None) -> Iterator[Finding]:
         yield Finding("disk", "note", found, fix)
     else:
         yield Finding("disk", "ok", found)
+
+
+def check_locks() -> Iterator[Finding]:
+    """Locks of files, which keep two runs from one output's work; `fcntl`, not on Windows."""
+    from vidswap.runtime.private import HAS_LOCKS
+
+    if HAS_LOCKS:
+        yield Finding("locks", "ok", "two runs cannot write the same output")
+    else:
+        fix = "start no two runs that write the same output"
+        yield Finding("locks", "note", "none on this system", fix)
 
 
 def check_checkpoint(path: Path | None = None) -> Iterator[Finding]:
@@ -306,7 +326,8 @@ def check_signing_key(path: Path | None = None) -> Iterator[Finding]:
     except Exception as error:
         yield Finding("signing key", "broken", " ".join(str(error).split()), fix)
         return
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    # Windows has no such bits, and shows them all as set.
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield Finding("signing key", "note", f"others may read {path}", f"chmod 600 {path}")
     else:
         yield Finding("signing key", "ok", f"{key.signer}, {path}")
@@ -357,7 +378,8 @@ def _version(distribution: str) -> str | None:
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("python", check_python), ("system libraries", check_system), ("packages", check_packages),
     ("ffmpeg", check_ffmpeg), ("encoders", check_codecs), ("decoders", check_decoders),
-    ("CUDA", check_cuda), ("memory", check_memory), ("disk", check_disk),
+    ("GPUs", check_gpus), ("memory", check_memory), ("disk", check_disk),
+    ("locks", check_locks),
     ("generator", check_checkpoint), ("face nets", check_face_nets), ("kernels", check_kernels),
     ("signing", check_signing_key),
 )  # fmt: skip

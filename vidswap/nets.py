@@ -14,11 +14,11 @@ import torch
 from vidswap.choices import DetectorName as DetectorName
 from vidswap.choices import DeviceName as DeviceName
 from vidswap.choices import PrecisionName as PrecisionName
-from vidswap.errors import BadOptionError
 from vidswap.faces.detection import FaceDetector, LandmarkFinder
 from vidswap.faces.searching import SearchingDetector
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.models.checkpoint import LoadedGenerator, load_generator
+from vidswap.runtime.devices import check_computes_in, device_of, offered
 from vidswap.runtime.processor import cpu_computes_bf16
 
 logger = logging.getLogger(__name__)
@@ -77,21 +77,24 @@ def load_detector(
 
 
 def choose_device(name: DeviceName) -> torch.device:
-    """The torch device; `auto` is CUDA where there is one. Never a silent fallback from CUDA."""
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise BadOptionError(
-            "--device cuda: this PyTorch finds no CUDA device; use --device cpu, or install a "
-            "CUDA build of torch and a driver"
-        )
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and available) else "cpu")
+    """The torch device; `auto` is CUDA where there is one, else the CPU.
+
+    Raises BadOptionError where torch does not offer it.
+    """
+    if name == "auto":
+        name = "cuda" if "cuda" in offered() else "cpu"
+    return device_of(name)
 
 
 def choose_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
-    """The generator's number format; `auto` is fp16 on CUDA, bf16 on CPUs that compute in it."""
+    """The generator's number format; `auto` is fp16 on GPUs, bf16 on CPUs that compute in it.
+
+    Raises BadOptionError for a format that the device lacks.
+    """
     if name != "auto":
+        check_computes_in(_DTYPES[name], device)
         return _DTYPES[name]
-    if device.type == "cuda":
+    if device.type != "cpu":  # all have it, at the rate of bf16, and it rounds to 3 more bits
         return torch.float16
     return torch.bfloat16 if cpu_computes_bf16() else torch.float32
 

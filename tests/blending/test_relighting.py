@@ -17,6 +17,7 @@ from vidswap.blending.relighting import (
     normal_map,
     relighting_gain,
     skin_part,
+    with_dimmed_shine,
 )
 
 
@@ -96,3 +97,14 @@ def test_without_skin_in_sight_the_light_is_flat(basis: np.ndarray) -> None:
     found = fit_shading(picture, np.zeros((SIZE, SIZE), np.float32), basis)
     np.testing.assert_allclose(found[0], (10.0, 20.0, 30.0), rtol=1e-3)
     assert not found[1:].any()
+
+
+def test_shine_is_dimmed_and_matt_skin_is_not(basis: np.ndarray) -> None:
+    shading = np.zeros((9, 3), np.float32)
+    shading[0] = 120.0
+    lit = np.full((256, 256, 3), 125.0, np.float32)
+    lit[100:110, 100:110] = 240.0
+    dimmed = with_dimmed_shine(lit.copy(), shading, basis)
+    assert (dimmed[:90] == 125.0).all()
+    assert 165.0 < dimmed[105, 105, 0] < 205.0
+    assert dimmed[105, 105, 0] > dimmed[105, 95, 0] + 30  # a gloss yet

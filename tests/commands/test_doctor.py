@@ -117,8 +117,18 @@ def test_ffmpeg_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_without_cuda_it_says_that_the_cpu_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    (finding,) = doctor.check_cuda()
-    assert finding.state == "ok" and "runs on the CPU" in finding.found
+    monkeypatch.setattr("vidswap.runtime.devices._is_offered", lambda kind: False)
+    (finding,) = doctor.check_gpus()
+    assert finding.state == "ok" and "no MPS, no XPU: runs on the CPU" in finding.found
+
+
+def test_a_gpu_that_is_only_used_on_request_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidswap.runtime.devices._is_offered", lambda kind: kind == "mps")
+    monkeypatch.setattr("vidswap.runtime.devices.device_memory", lambda device: 2**34)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    mps, cuda = doctor.check_gpus()
+    assert (mps.name, mps.found) == ("MPS", "Apple GPU, 16 GiB; used with --device mps")
+    assert cuda.found.startswith("no CUDA") and "no XPU" not in cuda.found
 
 
 def test_the_packaged_checkpoint_is_whole() -> None:

@@ -39,6 +39,29 @@ def test_what_the_user_has_set_stays() -> None:
     assert printed(code, OMP_WAIT_POLICY="ACTIVE", NUMBA_NUM_THREADS="3") == "ACTIVE 3"
 
 
+@pytest.mark.parametrize(
+    ("code", "policy"),
+    [
+        ("vidswap.SwapOptions", "PASSIVE"),
+        ("os.environ['OMP_WAIT_POLICY'] = 'ACTIVE'; vidswap.SwapOptions", "ACTIVE"),
+        ("sys.modules['torch'] = None; vidswap.SwapOptions", "None"),  # imported before
+        ("vidswap.__version__", "None"),
+    ],
+)
+def test_what_is_imported_from_python_does_not_spin_either(code: str, policy: str) -> None:
+    code = f"import os, sys, vidswap; {code}; print(os.environ.get('OMP_WAIT_POLICY'))"
+    assert printed(code) == policy
+
+
+def test_imports_are_not_searched_for_garbage_and_collection_goes_on() -> None:
+    code = (
+        "import gc; from vidswap.runtime.process import collection_put_off as off\n"
+        "with off(): print(gc.isenabled()); kept = [[] for _ in range(9)]\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > 0, any(o is kept for o in gc.get_objects()))"
+    )
+    assert printed(code).split() == ["False", "True", "True", "False"]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
 def test_freed_memory_is_used_again_unless_the_user_tuned_the_allocator() -> None:
     """Pages of a large buffer are mapped once, not in each of 20 rounds."""
@@ -149,3 +172,9 @@ def test_a_temporary_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None
     assert printed(code) == "False"
     folder.chmod(0o700)
     assert printed(code) == "True"
+
+
+def test_a_swap_begins_without_what_only_several_faces_need() -> None:
+    """Half a second of scipy; numba itself asks for its version alone."""
+    code = "c(); import sys, vidswap.swap.worker; print([f'scipy.{n}' in sys.modules for n in "
+    assert printed(f"{code}('optimize', 'cluster', 'linalg')])") == str([False] * 3)

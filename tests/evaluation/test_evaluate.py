@@ -25,18 +25,23 @@ from tests.swap.test_bad_input import assert_refused
 from tests.swap_fixtures import moved
 from vidswap.blending.paste import swapped_part
 from vidswap.commands.main import main
+from vidswap.digest import file_sha256
 from vidswap.errors import BadOptionError, InputNotFoundError, MissingWeightsError
 from vidswap.evaluation.clips import evaluate_clips, find_clips, watch
 from vidswap.evaluation.evaluate import EvaluationOptions, held_out_sheet, without_nan
+from vidswap.evaluation.gate import check_comparable, compare
 from vidswap.evaluation.held_out import (
     HeldOutFaces,
     blend_crop,
     measure_held_out,
+    measure_identity,
     read_held_out,
     with_glasses,
 )
 from vidswap.evaluation.judge import Judge, load_judge
 from vidswap.faces.align import align_face, face_affine, warp_points
+from vidswap.identity.recogniser import Recogniser, RecogniserConfig
+from vidswap.inpainting.inpainter import save_inpainter
 from vidswap.media.picture import read_picture_metadata
 from vidswap.nets import load_nets
 from vidswap.people.source import SourceReader
@@ -233,15 +238,28 @@ def test_a_clip_that_is_not_changed_has_the_targets_own_flow(
 
 
 @pytest.fixture(scope="module")
-def evaluated(dataset: Path, clips: Path, untrained: Path, tmp_path_factory: Any) -> Path:
+def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained recogniser."""
+    path = tmp_path_factory.mktemp("recogniser") / "second.safetensors"
+    torch.manual_seed(0)
+    save_inpainter(Recogniser(RecogniserConfig((4, 4, 4, 4), embedding=8)), path, 0)
+    return path
+
+
+@pytest.fixture(scope="module")
+def evaluated(
+    dataset: Path, clips: Path, untrained: Path, recogniser: Path, tmp_path_factory: Any
+) -> Path:
     """The folder of a whole evaluation by the command line."""
     out: Path = tmp_path_factory.mktemp("evaluated")
     result = run(
         "--faces", dataset, "--clips", clips, "--checkpoint", untrained, "-o", out,
         "--pairs", 3, "--max-frames", 3, "--every", 2, "--precision", "fp32",
-        "--mask", "outline",
+        "--mask", "outline", "--second-judge", recogniser,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    assert "second second (no part in training), which no gate looks at" in result.stdout
+    assert re.search(r"retrieval among all sources, top-1 +\d+\.\d % +\d+\.\d %", result.stdout)
     assert "took part in training), mask outline" in result.stdout
     assert re.search(r"3 held-out pairs( \(\d without glasses\))?, drawn for this", result.stdout)
     assert "hopper on collins" in result.stdout and "mean" in result.stdout
@@ -257,6 +275,35 @@ def test_the_report_holds_both_parts_and_says_who_judged(evaluated: Path) -> Non
     assert report["clips"]["names"] == ["collins on hopper", "hopper on collins"]
     assert report["clips"]["measures"]["flow_warp_ratio"] > 0
     assert len(report["clips"]["each"]["pose_degrees"]) == 2
+
+
+def test_both_judges_measure_identity_on_the_same_pairs(evaluated: Path, recogniser: Path) -> None:
+    part = json.loads((evaluated / "evaluation.json").read_text())["held_out"]
+    second = part["second"]
+    assert second["judge"] == "second (no part in training)"
+    assert second["judge_sha256"] == file_sha256(recogniser)
+    assert {"nearer_to_source", "retrieval_top1", "cosine_to_source"} <= second["measures"].keys()
+    assert second["measures"].keys() < part["measures"].keys()
+    assert len(second["each"]["cosine_to_source"]) == 3
+    assert second["measures"]["cosine_to_source"] != part["measures"]["cosine_to_source"]
+
+
+def test_a_recogniser_finds_a_picture_nearest_to_itself(
+    faces: HeldOutFaces, recogniser: Path
+) -> None:
+    each = measure_identity(faces, faces.sources, load_judge(recogniser))
+    assert each["cosine_to_source"] == pytest.approx(np.ones(4))
+    assert each["nearer_to_source"].tolist() == [1.0] * 4
+
+
+def test_no_gate_looks_at_the_second_judge(evaluated: Path) -> None:
+    old = json.loads((evaluated / "evaluation.json").read_text())
+    new = json.loads(json.dumps(old))
+    second = new["held_out"]["second"]
+    second["measures"] = dict.fromkeys(second["measures"], -1.0)
+    second["judge_sha256"] = "of another"
+    check_comparable(old, new, "old.json")
+    assert [c for c in compare(old, new) if c.verdict in ("better", "worse")] == []
 
 
 def test_the_sheets_are_marked_as_synthetic(evaluated: Path) -> None:
@@ -342,6 +389,13 @@ def test_a_broken_judge(clips: Path, tmp_path: Path, content: str) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text(content)
     assert_refused(run("--clips", clips, "--judge", broken, "-o", tmp_path), 13, "broken.json")
+
+
+def test_a_checkpoint_that_recognises_nobody_is_no_judge(
+    clips: Path, tmp_path: Path, untrained: Path
+) -> None:
+    result = run("--clips", clips, "--second-judge", untrained, "-o", tmp_path)
+    assert_refused(result, 13, "expected recogniser")
 
 
 def test_a_judge_whose_weights_are_cut_short(tmp_path: Path) -> None:

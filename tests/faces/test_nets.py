@@ -22,6 +22,7 @@ from vidswap.faces.nets import (
     boxes,
     loading,
 )
+from vidswap.runtime.devices import offered
 
 PICTURES = pictures()
 MAX_BOX_ERROR, MAX_LANDMARK_ERROR = 0.5, 0.05  # pixels
@@ -135,12 +136,12 @@ def test_a_batch_on_another_device_gets_the_answers_of_the_kernels(name: str) ->
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(not offered(), reason="torch offers no GPU")
 @pytest.mark.parametrize("name", NETS)
 def test_the_gpu_answers_as_the_cpu(name: str) -> None:
     module, _, load = NETS[name]
     images = cut(module.INPUT_SIZE)
-    for found, wanted in zip(load(torch.device("cuda"))(images), load()(images), strict=True):
+    for found, wanted in zip(load(torch.device(offered()[0]))(images), load()(images), strict=True):
         assert np.abs(found - wanted).max() < 1e-3 * max(1.0, float(np.abs(wanted).max()))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import av
 import pytest
 
-from vidswap.media import VideoReader, VideoWriter, probe
+from vidswap.media import VideoReader, VideoWriter
+from vidswap.media.probe import probe
 from vidswap.media.sampling import packet_times
 from vidswap.media.timeline import timeline_of
 

@@ -8,8 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from vidswap.media import ColourTags, Frame, VideoReader, probe
+from vidswap.media import ColourTags, Frame, VideoReader
 from vidswap.media.orientation import Orientation
+from vidswap.media.probe import probe
 
 from .clips import make_clip, moving_picture
 

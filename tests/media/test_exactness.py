@@ -13,8 +13,9 @@ import av
 import numpy as np
 import pytest
 
-from vidswap.media import VideoReader, VideoWriter, probe
+from vidswap.media import VideoReader, VideoWriter
 from vidswap.media.codecs import lost_by_format
+from vidswap.media.probe import probe
 
 from .clips import decoded_planes, ffmpeg, frame_times, make_clip, sound_packets
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidswap.media import ColourTags, probe, write_picture
+from vidswap.media import ColourTags, write_picture
+from vidswap.media.probe import probe
 
 from .clips import ffmpeg, make_clip
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from vidswap.errors import CodecError
-from vidswap.media import Frame, VideoReader, VideoWriter, probe
+from vidswap.media import Frame, VideoReader, VideoWriter
 from vidswap.media.codecs import CODECS, encoder_format
+from vidswap.media.probe import probe
 
 from .clips import decoded_planes, make_clip
 

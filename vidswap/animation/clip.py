@@ -84,7 +84,13 @@ def make_clip(
     `size` is (width, height), both even. Frames are made one at a time.
     """
     times = (index / fps for index in range(max(1, round(seconds * fps))))
-    frames = animate(photo, find_face(photo), times, motion, size)
+    write_clip(path, animate(photo, find_face(photo), times, motion, size), seconds, size, fps)
+
+
+def write_clip(
+    path: Path, frames: Iterable[Image], seconds: float, size: tuple[int, int], fps: int = FPS
+) -> None:
+    """Write frames of a `size` (width, height), both even, with a tune of so many seconds."""
     part = temporary_path(path)
     try:
         with writing_errors(path):

@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vidswap.errors import OutOfMemoryError, VidswapError
+from vidswap.runtime.orphans import end_with
 from vidswap.runtime.private import open_private
 from vidswap.runtime.process import configure_process
 
@@ -36,7 +36,6 @@ MakeRunner = Callable[[], AbstractContextManager[Runner]]
 
 PROGRESS_SECONDS = 0.5  # between two words of progress
 _PR_SET_PDEATHSIG = 1
-_POLL = 1.0  # seconds between two looks for the parent
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -248,12 +247,6 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 def _end_with(parent: int) -> None:
     """End this process when its parent ends, also when that is killed."""
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):  # Linux alone does it at once
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_POLL)
-    os.kill(os.getpid(), signal.SIGKILL)
+    end_with(parent)

@@ -8,9 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from vidswap.animation.clip import load_portrait, make_clip, portrait_path
+from vidswap.animation.clip import FPS, load_portrait, make_clip, portrait_path
 from vidswap.animation.motion import talking
-from vidswap.bench.speed import FPS, SOURCE, TARGET, machine
+from vidswap.bench.clips import SOURCE, TARGET
+from vidswap.bench.speed import machine
 from vidswap.nets import DeviceName, load_nets
 from vidswap.report.measure import measure_clip
 from vidswap.runtime.memory import peak_memory_mib

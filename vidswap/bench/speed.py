@@ -18,19 +18,21 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidswap.animation.clip import find_face, load_portrait, make_clip, portrait_path
+from vidswap.animation.clip import FPS, find_face, load_portrait, portrait_path
 from vidswap.animation.motion import talking
 from vidswap.animation.portrait import animate
+from vidswap.bench.clips import SOURCE, TARGET, write_faces
 from vidswap.bench.rates import rates
 from vidswap.media.ffmpeg import write_h264, write_repeated
 from vidswap.models.face_net import FaceBatch, FaceNet, NetInputs
 from vidswap.nets import DeviceName, Nets, load_nets, one_core
 from vidswap.people.source import SourceReader
-from vidswap.runtime.memory import CPU_BATCH, CUDA_BATCH, MIB, peak_memory_mib
+from vidswap.runtime.memory import MIB, peak_memory_mib, usual_batch
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.faces import FaceSource, SourceFace
 from vidswap.swap.generation import swap_faces
@@ -38,8 +40,6 @@ from vidswap.swap.job import SwapJob, read_source
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.stages import align
 
-SOURCE, TARGET = "clara", "nora"  # packaged portraits
-FPS = 25
 TIMED_REPEATS = 7
 CURVE_POINTS = 40
 MEMORY_CLIPS = (((1920, 1080), 10.0), ((3840, 2160), 4.0))  # size, seconds; the long one follows
@@ -47,8 +47,15 @@ LONG_SIZE = (1920, 1080)
 SCENES = (4.0, 36.0)  # seconds with a face, then without one, over and over in the long clip
 
 
-def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) -> dict[str, Any]:
-    """Milliseconds a frame at 1280x720 with one face, and start-up and memory.
+def stage_benchmark(
+    n_frames: int,
+    checkpoint: Path | None,
+    device: DeviceName,
+    size: tuple[int, int] = (1280, 720),
+    faces: int = 1,
+    face_height: int | None = None,
+) -> dict[str, Any]:
+    """Milliseconds a frame of `write_faces`' clip, all faces swapped, and start-up and memory.
 
     `whole_run` and `without_generator` are wall time from the first frame to the finished file, the
     second with a generator that gives its input back. `generator_alone` is a call on an idle
@@ -60,11 +67,11 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         source, clip = portrait_path(SOURCE), folder / "target.mp4"
-        make_clip(clip, load_portrait(TARGET), talking, n_frames / FPS, (1280, 720))
+        write_faces(clip, n_frames, size, faces, face_height)
         start_up = StageClock()
         with start_up("load"):
             nets = stack.enter_context(closing(load_nets(checkpoint, device=device)))
-        options = SwapOptions()
+        options = SwapOptions(face="largest" if faces == 1 else "all")
         with start_up("source"):
             identity = read_source(nets, [source], options)
         generator_alone = generator_milliseconds(checkpoint, device)
@@ -74,22 +81,23 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
         wall: dict[str, float] = {}
         worked: dict[str, float] = {}
         for run, run_nets in (("without_generator", unchanged), ("whole_run", nets)):
-            clock = StageClock()
-            job = SwapJob(run_nets, identity, options, clock, None)
-            started, processor = time.monotonic(), time.process_time()
-            job.swap_clip(clip, folder / f"{run}.mp4")
-            wall[run] = 1000.0 * (time.monotonic() - started) / job.counts.frames
-            worked[run] = 1000.0 * (time.process_time() - processor) / job.counts.frames
+            job = SwapJob(run_nets, identity, options, StageClock(), None)
+            wall[run], worked[run] = timed_swap(job, clip, folder / f"{run}.mp4")
         alone = generator_processor_milliseconds(nets, identity)
         reached = rates(nets, alone)
     stages, processor_stages = (
         {stage: round(1000.0 * t / job.counts.frames, 2) for stage, t in seconds.items()}
-        for seconds in (clock.seconds(), clock.processor_seconds())
+        for seconds in (job.clock.seconds(), job.clock.processor_seconds())
     )
     others = worked["whole_run"] - sum(processor_stages.values())
     return {
         "machine": machine(),
-        "clip": {"size": [1280, 720], "frames": job.counts.frames},
+        "clip": {
+            "size": list(size),
+            "frames": job.counts.frames,
+            "faces": faces,
+            "face_height": face_height,
+        },
         "faces_swapped": job.counts.faces_swapped,
         "device": str(nets.device),
         "precision": str(nets.dtype).removeprefix("torch."),
@@ -112,12 +120,20 @@ def stage_benchmark(n_frames: int, checkpoint: Path | None, device: DeviceName) 
     }
 
 
+def timed_swap(job: SwapJob, clip: Path, output: Path) -> tuple[float, float]:
+    """Milliseconds a frame of a whole swap, by wall and by processor."""
+    started, processor = time.monotonic(), time.process_time()
+    job.swap_clip(clip, output)
+    wall, worked = time.monotonic() - started, time.process_time() - processor
+    return 1000.0 * wall / job.counts.frames, 1000.0 * worked / job.counts.frames
+
+
 def generator_processor_milliseconds(nets: Nets, source: FaceSource) -> float:
     """Median milliseconds a face of one core, or of the GPU, for the generator alone."""
     photo = load_portrait(TARGET)
-    batch = CUDA_BATCH if nets.device.type == "cuda" else CPU_BATCH
+    batch = usual_batch(nets.device)
     faces = [align(photo, find_face(photo).landmarks, source)] * batch
-    now = time.perf_counter if nets.device.type == "cuda" else time.thread_time
+    now = time.thread_time if nets.device.type == "cpu" else time.perf_counter
     times = []
     with one_core():
         for _ in range(TIMED_REPEATS + 1):
@@ -161,7 +177,7 @@ def generator_milliseconds(checkpoint: Path | None, device: DeviceName) -> dict[
         with closing(load_nets(checkpoint, device=device, precision=precision)) as nets:  # type: ignore[arg-type]
             reader = SourceReader.of(nets)
             identity = reader.embed(photo, mesh)[1]
-            batch = CUDA_BATCH if nets.device.type == "cuda" else CPU_BATCH
+            batch = usual_batch(nets.device)
             faces = [align(photo, mesh.landmarks, SourceFace(identity))] * batch
             swap_faces(faces, nets)
             times = []
@@ -248,10 +264,9 @@ def _watched(command: list[Any]) -> dict[str, Any]:
 def _resident_mib(process: int) -> float:
     """Resident memory of a process; 0 where the system does not tell, or it has ended."""
     try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except (OSError, IndexError):
+        return int(psutil.Process(process).memory_info().rss) / MIB
+    except psutil.Error:
         return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
 
 
 def repeated(frames: list[NDArray[np.uint8]], count: int) -> Iterator[NDArray[np.uint8]]:

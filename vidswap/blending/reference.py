@@ -14,7 +14,6 @@ from functools import cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from vidswap.blending.detail import FINE, STEPS, gain_to, strength, warped_band
 from vidswap.blending.relighting import (
@@ -26,6 +25,7 @@ from vidswap.blending.relighting import (
     normal_map,
     relighting_gain,
     skin_part,
+    with_dimmed_shine,
 )
 from vidswap.blending.warping import (
     SIZE,
@@ -173,6 +173,7 @@ class FusedReference:
             own = fit_shading(_small(fused), skin * _small(shown), basis)
             gain = relighting_gain(own, shading, basis)
             fused *= gain
+            fused = with_dimmed_shine(fused, shading, basis)
             if band is not None and target.band is not None:
                 self.detail = self._detail(band, gain, part, target)
             part *= np.float32(255.0)
@@ -249,8 +250,7 @@ def mirrored_points() -> NDArray[np.int64]:
     points = canonical_mesh().astype(np.float64)
     other = points * [-1.0, 1.0, 1.0]
     distance = np.linalg.norm(other[:, None] - points[None], axis=2)
-    _, partner = linear_sum_assignment(distance)
-    return np.asarray(partner, np.int64)
+    return np.asarray(distance.argmin(axis=1), np.int64)
 
 
 def shot_weights(shots: Sequence[ReferenceShot], target: FaceCrop) -> NDArray[np.float64]:

@@ -29,6 +29,8 @@ FIT_ROUNDS, OUTLIER = 3, 14.0  # levels off, from which a pixel (a spot, a shado
 OFFSET = 12.0  # levels: keeps the ratio of two dark shadings near one
 LEAST_GAIN, MOST_GAIN = 1 / 2.5, 2.5
 GAIN_BLUR = 1.5  # pixels of a map
+# What is brighter than so many times the matt skin is shine, of which so much is left.
+SHINE, SHINE_LEFT = 1.2, 0.4
 NEIGHBOURS = 14  # points of the mesh that a normal is fitted to
 
 _BROWS = (
@@ -91,6 +93,7 @@ def skin_part(landmarks: NDArray[np.floating]) -> Floats:
 
 
 _MEAN = np.full(3, 1.0 / 3.0)  # as a product; NumPy is slow along short axes
+_CHANNELS = np.full((1, 3), 1.0 / 3.0, np.float32)
 
 
 def fit_shading(picture: NDArray[np.floating], weight: Floats, basis: Floats) -> Floats:
@@ -126,3 +129,17 @@ def relighting_gain(source: Floats, target: Floats, basis: Floats, share: float 
     gain = np.clip((wanted + OFFSET) / (before + OFFSET), LEAST_GAIN, MOST_GAIN) ** share
     gain = cv2.GaussianBlur(gain.astype(np.float32), (0, 0), GAIN_BLUR)
     return np.asarray(cv2.resize(gain, (256, 256), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def with_dimmed_shine(lit: Floats, shading: Floats, basis: Floats) -> Floats:
+    """A face (256, 256, 3) in a shading (9, 3), changed to be less shiny.
+
+    Gloss mirrors the lamps of the photograph, whatever the tone of the skin is. On dark skin it is
+    many times as bright, and lit for a lighter face it would glow.
+    """
+    matt = np.maximum(basis @ (shading @ _MEAN.astype(np.float32)), 0.0) + OFFSET
+    knee = SHINE * cv2.resize(matt, (256, 256), interpolation=cv2.INTER_LINEAR)
+    luma = cv2.transform(lit, _CHANNELS)
+    over = (1.0 - SHINE_LEFT) * np.maximum(luma - knee, 0.0)
+    lit *= (1.0 - over / np.maximum(luma, 1.0))[..., None]
+    return lit

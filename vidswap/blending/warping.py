@@ -33,7 +33,7 @@ EYES_AS_OPEN = (0.45, 0.75)
 SHUT = 0.1
 # How far apart two irises are from the middles of their eyes, in widths of the eye, up to which an
 # eye of the source can be laid over what the generator draws, and from which on it cannot.
-AVERTED = (0.05, 0.12)
+AVERTED = (0.08, 0.16)
 # How many times as wide as the target's a source's mouth is, up to which the folds beside a smile
 # are shown, and from which on they are not; and where they are, in distances of the eyes: so far
 # beyond the corners, and so large.
@@ -239,12 +239,12 @@ def averted_eyes(face: FaceCrop, frame: FaceCrop) -> NDArray[np.float64]:
     """How far, 0 to 1, the right and the left eye of `face` look elsewhere than the frame's (2,).
 
     The warp moves irises; what it moves far is not as sharp and clear as what a generator draws.
+    Up and down counts half: how high an iris lies between the corners depends on their slant too.
     """
     own, wanted = (np.array(iris_offsets(shot.landmarks)) for shot in (face, frame))
+    apart = np.linalg.norm((own - wanted) * [1.0, 0.5], axis=1)
     least, most = AVERTED
-    return np.asarray(
-        np.clip((np.linalg.norm(own - wanted, axis=1) - least) / (most - least), 0.0, 1.0)
-    )
+    return np.asarray(np.clip((apart - least) / (most - least), 0.0, 1.0))
 
 
 def eye_parts(

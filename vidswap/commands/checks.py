@@ -15,6 +15,8 @@ from vidswap.commands.options import options_from
 from vidswap.errors import BadOptionError
 from vidswap.swap.options import SwapOptions
 
+_SMALLEST_SIDE, _LARGEST_SIDE = 64, 8192  # pixels of a timed clip
+_MOST_FACES = 25
 ONE_GROUP = {"group": OTHER}
 _option = option_in(OTHER)
 
@@ -94,6 +96,10 @@ def doctor(as_json: bool) -> None:
 
 @click.command(cls=Command, modules=("vidswap.bench.speed",))
 @_option("--frames", default=60, show_default=True, help="Frames of the timed clip.")
+@_option("--size", default="1280x720", show_default=True, metavar="WxH", help="Size of the clip.")
+@_option("--faces", default=1, show_default=True, help="Faces in the clip, all of them swapped.")
+@_option("--face-height", type=int, metavar="PIXELS", help="Height of each face, brow to chin.")
+@_option("--start-up", is_flag=True, help="Time `vidswap --help` and a run of one frame.")
 @_option("--memory", is_flag=True, help="Measure the memory of 1080p and 4K clips.")
 @_option("--max-memory", metavar="SIZE", help="Memory limit of the measured swaps.")
 @_option("--metrics", is_flag=True, help="Time the metrics of a report.")
@@ -104,6 +110,10 @@ def doctor(as_json: bool) -> None:
 @options_from(SwapOptions, ("checkpoint", "device"), checkpoint=ONE_GROUP, device=ONE_GROUP)
 def bench(
     frames: int,
+    size: str,
+    faces: int,
+    face_height: int | None,
+    start_up: bool,
     memory: bool,
     max_memory: str | None,
     metrics: bool,
@@ -114,18 +124,26 @@ def bench(
     checkpoint: Path | None,
     device: Any,
 ) -> None:
-    """Time the stages of a swap at 1280x720, and print JSON.
+    """Time the stages of a swap, and print JSON.
 
-    --memory measures peak memory instead, --metrics the time of a report. --against compares two
-    checkouts A B A B: what else the machine does falls on both alike.
+    --memory measures peak memory instead, --metrics the time of a report, --start-up that of a
+    process. --against compares two checkouts A B A B: what else the machine does falls on both
+    alike.
     """
     from vidswap.bench.speed import memory_benchmark, stage_benchmark
 
+    pixels = _pixels(size)
+    if not 1 <= faces <= _MOST_FACES:
+        raise BadOptionError(f"--faces {faces}; it must be from 1 to {_MOST_FACES}")
     if against is not None:
         from vidswap.bench.paired import paired_benchmark
 
         given = ["--frames", str(frames), "--device", str(device)]
         given += ["--checkpoint", str(checkpoint.resolve())] if checkpoint else []
+        # Only what is asked for: an older checkout does not know these.
+        given += ["--size", size] if pixels != (1280, 720) else []
+        given += ["--faces", str(faces)] if faces != 1 else []
+        given += ["--face-height", str(face_height)] if face_height is not None else []
         report = paired_benchmark(against, given, rounds)
     elif metrics:
         from vidswap.bench.metrics import metrics_benchmark
@@ -133,9 +151,26 @@ def bench(
         report = metrics_benchmark(frames, checkpoint, device)
     elif memory:
         report = memory_benchmark(checkpoint, minutes, max_memory, fps)
+    elif start_up:
+        from vidswap.bench.start_up import start_up_benchmark
+
+        report = start_up_benchmark(checkpoint, str(device), pixels)
     else:
-        report = stage_benchmark(frames, checkpoint, device)
+        report = stage_benchmark(frames, checkpoint, device, pixels, faces, face_height)
     click.echo(json.dumps(report, indent=2))
+
+
+def _pixels(size: str) -> tuple[int, int]:
+    """Width and height of "1280x720". Raises BadOptionError."""
+    width, _, height = size.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise BadOptionError(f"--size {size}; write it as 1280x720")
+    found = int(width), int(height)
+    if min(found) < _SMALLEST_SIDE or max(found) > _LARGEST_SIDE or any(n % 2 for n in found):
+        raise BadOptionError(
+            f"--size {size}; sides must be even and from {_SMALLEST_SIDE} to {_LARGEST_SIDE}"
+        )
+    return found
 
 
 @click.command(cls=Command, modules=("vidswap.evaluation.evaluate",))
@@ -145,7 +180,13 @@ def bench(
     "--judge",
     type=PATH,
     unset="dlib's, used in training",
-    help="Face net that judges identity, TensorFlow.js.",
+    help="Face net that judges identity: TensorFlow.js, or of `train recogniser`.",
+)
+@_option(
+    "--second-judge",
+    type=PATH,
+    unset="the packaged recogniser, if any",
+    help="Another face net, shown beside the first for held-out faces; in no gate.",
 )
 @options_from(SwapOptions, ("checkpoint",), checkpoint=ONE_GROUP)
 @_option(

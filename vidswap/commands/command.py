@@ -19,7 +19,12 @@ import click
 
 from vidswap.commands.messages import log_failure, logging_to, talk_of
 from vidswap.errors import VidswapError
-from vidswap.runtime.process import INTERRUPTED, configure_process, raising_on_interrupt
+from vidswap.runtime.process import (
+    INTERRUPTED,
+    collection_put_off,
+    configure_process,
+    raising_on_interrupt,
+)
 from vidswap.runtime.text import escaped
 from vidswap.version import __version__
 
@@ -174,9 +179,10 @@ class Command(_GroupedHelp):
             return
         from vidswap.faces.system_libraries import check_system_libraries
 
-        check_system_libraries()
-        for name in self.modules:
-            importlib.import_module(name)
+        with collection_put_off():
+            check_system_libraries()
+            for name in self.modules:
+                importlib.import_module(name)
 
 
 class CommandGroup(_GroupedHelp, click.Group):

@@ -112,6 +112,37 @@ def train_inpainter_command(quiet: bool, **settings: Any) -> None:
     The configuration says which; `train export` writes its checkpoint. Ctrl-C or SIGTERM saves the
     state and stops; it is also saved every eight minutes.
     """
+    _train_in_the_loop(quiet, **settings)
+
+
+@train.command("recogniser")  # imports its modules itself, as `train apgan` does
+@_run_options
+@_training(
+    "--config",
+    default="recogniser-64",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="recogniser-64, or a JSON file of changes to a `base`.",
+)
+@_training("--start-from", type=PATH, help="state.pt of another run of the same net.")
+@_training(
+    "--augmented",
+    type=PATH,
+    metavar="FOLDER",
+    help="Dataset that `vidswap context` made of --faces, to learn from as well.",
+)
+def train_recogniser_command(quiet: bool, **settings: Any) -> None:
+    """Train a face recogniser that judges swaps.
+
+    It is a judge for `vidswap evaluate`, in no loss of a swap. It learns from people with two
+    photographs or more, and a little from the others. `train export` writes its checkpoint. Ctrl-C
+    or SIGTERM saves the state and stops; it is also saved every eight minutes.
+    """
+    _train_in_the_loop(quiet, **settings)
+
+
+def _train_in_the_loop(quiet: bool, **settings: Any) -> None:
+    """A run of the kind that its configuration names."""
     from vidswap.training.environment import prepare_process
 
     prepare_process()
@@ -137,7 +168,8 @@ def train_inpainter_command(quiet: bool, **settings: Any) -> None:
 def train_export(run: Path, output: Path) -> None:
     """Export the averaged generator of RUN as a checkpoint.
 
-    Use it with `vidswap run --checkpoint`, one of `train inpainter` with `vidswap inpaint`.
+    Use it with `vidswap run --checkpoint`, one of `train inpainter` with `vidswap inpaint`, one of
+    `train recogniser` with `vidswap evaluate --second-judge`.
     """
     from vidswap.training.export import export_generator
     from vidswap.training.inpainting.run import export_inpainter

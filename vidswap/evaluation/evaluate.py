@@ -25,14 +25,16 @@ from vidswap.evaluation.gate import check_comparable, read_report
 from vidswap.evaluation.held_out import (
     HeldOutFaces,
     measure_held_out,
+    measure_identity,
     read_held_out,
     swap_held_out,
 )
-from vidswap.evaluation.judge import Judge, load_judge
+from vidswap.evaluation.judge import Judge, load_judge, second_judge
 from vidswap.evaluation.pairs import N_PAIRS
 from vidswap.media.output import writing_errors
 from vidswap.media.picture import write_picture
 from vidswap.metrics.report_metrics import FID_NET, FLOW_NET
+from vidswap.metrics.summaries import mean_of_known
 from vidswap.metrics.swap_quality import SwapQuality
 from vidswap.nets import DeviceName, Nets, PrecisionName, load_nets
 from vidswap.people.source import SourceReader
@@ -58,6 +60,7 @@ class EvaluationOptions:
     faces: Path | None = None
     clips: Path | None = None
     judge: Path | None = None
+    second_judge: Path | None = None  # default: the packaged recogniser, if there is one
     checkpoint: Path | None = None
     against: Path | None = None
     pairs: int = N_PAIRS
@@ -101,7 +104,7 @@ def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = No
     """
     show = show or (lambda _: None)
     old = read_report(options.against) if options.against else None
-    judge = load_judge(options.judge)
+    judge, second = load_judge(options.judge), second_judge(options.second_judge)
     clips = find_clips(options.clips, options.only) if options.clips else None
     faces = read_held_out(options.faces, options.pairs) if options.faces else None
     report: Report = {
@@ -138,7 +141,7 @@ def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = No
         marks = marks_of(options.swap, nets)
         if faces is not None:
             show(f"{len(faces.sources)} held-out pairs")
-            part, sheet = _held_out(faces, nets, judge, options.swap)
+            part, sheet = _held_out(faces, nets, judge, second, options.swap)
             report["held_out"] |= part
             write_picture(options.output / HELD_OUT_SHEET, sheet, marks, overwrite=True)
         if clips is not None:
@@ -150,15 +153,30 @@ def evaluate(options: EvaluationOptions, show: Callable[[str], None] | None = No
 
 
 def _held_out(
-    faces: HeldOutFaces, nets: Nets, judge: Judge, swap: SwapOptions
+    faces: HeldOutFaces, nets: Nets, judge: Judge, second: Judge | None, swap: SwapOptions
 ) -> tuple[Report, Picture]:
-    """The report's part on held-out faces: measures, and each pair's own values; and the sheet."""
+    """The report's part on held-out faces: measures, and each pair's own values; and the sheet.
+
+    What the second judge says stands apart, where no gate looks.
+    """
     swaps, seconds = swap_held_out(faces, nets, swap.mask, shape=swap.shape)
     reader = SourceReader.of(nets)
     quality, each, kinds = measure_held_out(faces, swaps, judge, reader, seconds)
     triples = list(zip(faces.sources, faces.targets, swaps, strict=True))
     part = {"measures": asdict(quality), "each": each, "kinds": kinds}
+    if second is not None:
+        part["second"] = _by_second(measure_identity(faces, swaps, second), second)
     return part, held_out_sheet(triples)
+
+
+def _by_second(each: dict[str, NDArray[np.float64]], judge: Judge) -> Report:
+    """What a second judge says of whose face it is: means, and each pair's own values."""
+    return {
+        "judge": judge.stated,
+        "judge_sha256": judge.sha256,
+        "measures": {name: mean_of_known(values) for name, values in each.items()},
+        "each": {name: [float(v) for v in values] for name, values in each.items()},
+    }
 
 
 def _clips(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
 from vidswap.blending.hairline import without_painted_hair
+from vidswap.blending.lids import with_shut_lids
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.blending.reference import FusedReference, ReferenceShot, clarity, with_reference
@@ -177,7 +178,9 @@ def swap_held_out(
                 )
             ]
         outputs += [
-            without_painted_hair(y, face.crop, face.landmarks)
+            with_shut_lids(
+                without_painted_hair(y, face.crop, face.landmarks), face.crop, face.landmarks
+            )
             for y, face in zip(batch, shown, strict=True)
         ]
     blended = [
@@ -272,34 +275,12 @@ def measure_held_out(
     n = len(swaps)
     glasses = with_glasses(faces.sources, faces.source_landmarks)
     glasses |= with_glasses(faces.targets, faces.landmarks)
-    own = np.arange(n)
-    source_ids, target_ids, swap_ids = (
-        judge.embed(crops) for crops in (faces.sources, faces.targets, swaps)
-    )
-    ranks = retrieval_ranks(swap_ids, source_ids, own)
-    crowded = retrieval_ranks(swap_ids, np.concatenate([source_ids, target_ids]), own)
-    other_ranks, judge_ranks = np.full(n, np.nan), np.full(n, np.nan)
-    if len(chosen := faces.other_of):
-        other_ids = judge.embed(faces.others)
-        gallery = source_ids.copy()
-        gallery[chosen] = other_ids
-        other_ranks[chosen] = retrieval_ranks(swap_ids[chosen], gallery, chosen)
-        judge_ranks[chosen] = retrieval_ranks(other_ids, source_ids, chosen)
+    identity = measure_identity(faces, swaps, judge)
     poses, expressions, gazes, lost = _geometry(faces.targets, swaps, reader)
     outside = [1.0 - swapped_part(points) for points in faces.landmarks]
-    nearer = nearer_to_source(swap_ids, source_ids, target_ids).astype(float)
     each = {
-        "nearer_to_source": nearer,
-        "nearer_without_glasses": np.where(glasses, np.nan, nearer),
-        "retrieval_top1": _within(ranks, 1),
-        "retrieval_top5": _within(ranks, 5),
-        "retrieval_with_targets": _within(crowded, 1),
-        "retrieval_other_top1": _within(other_ranks, 1),
-        "retrieval_other_top5": _within(other_ranks, 5),
-        "judge_top1": _within(judge_ranks, 1),
-        "cosine_to_source": paired_cosines(swap_ids, source_ids),
-        "cosine_to_target": paired_cosines(swap_ids, target_ids),
-        "target_to_source": paired_cosines(target_ids, source_ids),
+        **identity,
+        "nearer_without_glasses": np.where(glasses, np.nan, identity["nearer_to_source"]),
         "pose_degrees": poses,
         "expression_percent": expressions,
         "gaze_distance": gazes,
@@ -338,6 +319,38 @@ def measure_held_out(
         {name: [float(v) for v in values] for name, values in each.items()},
         {name: [bool(v) for v in values] for name, values in kinds.items()},
     )
+
+
+def measure_identity(
+    faces: HeldOutFaces, swaps: Crops, judge: Judge
+) -> dict[str, NDArray[np.float64]]:
+    """Each pair's own values (N,) of the measures that a judge takes; NaN where there is none."""
+    n = len(swaps)
+    own = np.arange(n)
+    source_ids, target_ids, swap_ids = (
+        judge.embed(crops) for crops in (faces.sources, faces.targets, swaps)
+    )
+    ranks = retrieval_ranks(swap_ids, source_ids, own)
+    crowded = retrieval_ranks(swap_ids, np.concatenate([source_ids, target_ids]), own)
+    other_ranks, judge_ranks = np.full(n, np.nan), np.full(n, np.nan)
+    if len(chosen := faces.other_of):
+        other_ids = judge.embed(faces.others)
+        gallery = source_ids.copy()
+        gallery[chosen] = other_ids
+        other_ranks[chosen] = retrieval_ranks(swap_ids[chosen], gallery, chosen)
+        judge_ranks[chosen] = retrieval_ranks(other_ids, source_ids, chosen)
+    return {
+        "nearer_to_source": nearer_to_source(swap_ids, source_ids, target_ids).astype(float),
+        "retrieval_top1": _within(ranks, 1),
+        "retrieval_top5": _within(ranks, 5),
+        "retrieval_with_targets": _within(crowded, 1),
+        "retrieval_other_top1": _within(other_ranks, 1),
+        "retrieval_other_top5": _within(other_ranks, 5),
+        "judge_top1": _within(judge_ranks, 1),
+        "cosine_to_source": paired_cosines(swap_ids, source_ids),
+        "cosine_to_target": paired_cosines(swap_ids, target_ids),
+        "target_to_source": paired_cosines(target_ids, source_ids),
+    }
 
 
 def with_glasses(crops: Crops, meshes: Sequence[NDArray[np.float32]]) -> NDArray[np.bool_]:

@@ -13,8 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidswap.errors import MissingWeightsError
+from vidswap.digest import file_sha256
+from vidswap.errors import CheckpointError, MissingWeightsError
 from vidswap.identity.encoder import IdentityEncoder
+from vidswap.identity.recogniser import Recogniser, RecogniserConfig
+from vidswap.inpainting.inpainter import read_inpainter
+from vidswap.models.checkpoint_file import default_checkpoint, read_checkpoint
 from vidswap.people.embedding import crops_to_tensor
 from vidswap.training.graph_readers import read_tfjs
 from vidswap.training.id_targets import arcface_crop
@@ -24,6 +28,8 @@ Crops = Sequence[NDArray[np.uint8]]
 BATCH = 8
 GRAPH_INPUT = 224  # pixels, side of a graph judge's ArcFace crop
 GRAPH_OUTPUT = "global_pooling/Mean"
+RECOGNISER_SUFFIX = ".safetensors"
+PACKAGED_RECOGNISER = "judge-64.safetensors"
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,11 @@ class Judge:
 
 
 def load_judge(path: Path | None) -> Judge:
-    """The TensorFlow.js face net `path`; without one dlib's net, which took part in training.
+    """The face net `path`; without one dlib's net, which took part in training.
 
-    A graph's node `GRAPH_OUTPUT` is its embedding and its input the ArcFace crop, RGB in 0..255.
-    Raises MissingWeightsError where the file is absent or is no such graph.
+    A `.safetensors` file is a recogniser of `vidswap train recogniser`; others are TensorFlow.js
+    graphs, with a node `GRAPH_OUTPUT` as their embedding and the ArcFace crop, RGB in 0..255, as
+    their input. Raises MissingWeightsError where the file is absent or is neither.
     """
     if path is None:
         dlib = IdentityEncoder()
@@ -69,6 +76,8 @@ def load_judge(path: Path | None) -> Judge:
             return dlib(crops).embedding  # type: ignore[no-any-return]
 
         return Judge("dlib ResNet", "", True, dlib_embedding)
+    if path.suffix == RECOGNISER_SUFFIX:
+        return _recogniser(path)
     try:
         net = read_tfjs(path, GRAPH_OUTPUT)
     except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
@@ -82,6 +91,30 @@ def load_judge(path: Path | None) -> Judge:
         return embedding
 
     return Judge(path.stem, _sha256(path), False, graph_embedding)
+
+
+def second_judge(path: Path | None) -> Judge | None:
+    """The face net `path`; without one the recogniser that comes with the package, if one does.
+
+    Raises MissingWeightsError where the file is absent or is no face net.
+    """
+    if path is not None:
+        return load_judge(path)
+    packaged = default_checkpoint().with_name(PACKAGED_RECOGNISER)
+    return _recogniser(packaged) if packaged.is_file() else None
+
+
+def _recogniser(path: Path) -> Judge:
+    """A recogniser that this project has trained. Raises MissingWeightsError."""
+    try:
+        net = read_inpainter(read_checkpoint(path), Recogniser, RecogniserConfig)
+    except CheckpointError as error:
+        raise MissingWeightsError(
+            f"{error}; a judge is what `vidswap train recogniser` exports, or a TensorFlow.js net"
+        ) from error
+    net = net.eval().requires_grad_(False)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Judge(path.stem, file_sha256(path), False, net.embed)
 
 
 def _sha256(path: Path) -> str:

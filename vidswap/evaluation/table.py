@@ -54,7 +54,9 @@ def report_as_text(report: Report) -> str:
             lines.append(measure.title.ljust(_LABEL_WIDTH) + shown + _aim(measure, value))
         if section == "clips":
             lines += ["", *_clip_lines(part)]
-        elif part.get("kinds"):
+        if part.get("second"):
+            lines += ["", *_judge_lines(report["judge"], part)]
+        if part.get("kinds"):
             lines += ["", *_kind_lines(part)]
     return "\n".join(lines)
 
@@ -137,6 +139,19 @@ def _clip_lines(part: Report) -> list[str]:
         lines.append(name.ljust(width) + "".join(cell.rjust(9) for cell in cells))
     cells = [written(by_name[c], number(part["measures"][c])) for c in _CLIP_COLUMNS]
     lines.append("mean".ljust(width) + "".join(cell.rjust(9) for cell in cells))
+    return lines
+
+
+def _judge_lines(judge: str, part: Report) -> list[str]:
+    """What both judges say of whose face it is, a column each; the second is in no gate."""
+    second = part["second"]
+    lines = [f"judges: first {judge}, second {second['judge']}, which no gate looks at"]
+    lines.append(" " * _LABEL_WIDTH + "first".rjust(_WIDTH) + "second".rjust(_WIDTH))
+    for measure in EVALUATION["held_out"]:
+        if measure.name in second["measures"]:
+            values = [number(found["measures"].get(measure.name)) for found in (part, second)]
+            shown = "".join(written(measure, value).rjust(_WIDTH) for value in values)
+            lines.append(measure.title.ljust(_LABEL_WIDTH) + shown)
     return lines
 
 

@@ -3,12 +3,11 @@
 import errno
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
-
-import av
 
 from vidswap.errors import DiskFullError, OutputExistsError, OutputNotWritableError
 from vidswap.runtime.private import HAS_LOCKS, lock, open_private
@@ -130,5 +129,7 @@ def write_private(
 
 
 def _words(error: OSError) -> str:
-    text = error.strerror if isinstance(error, av.FFmpegError) else os.strerror(error.errno or 0)
+    av = sys.modules.get("av")  # where it was not imported none of its errors was raised
+    is_of_av = av is not None and isinstance(error, av.FFmpegError)
+    text = error.strerror if is_of_av else os.strerror(error.errno or 0)
     return str(text).lower()

@@ -13,7 +13,6 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
 
 # Mean distance of two clusters' tracks up to which they are one person's, as measured by
 # `python -m pipelines.people_benchmark`.
@@ -36,6 +35,8 @@ def cluster(
     n = len(embeddings)
     if n < 2:
         return np.zeros(n, np.int64)
+    from scipy.cluster.hierarchy import fcluster, linkage  # slow to load, needed by few clips
+
     distances = _condensed(directions(embeddings))
     if apart:
         pairs = np.array([(min(pair), max(pair)) for pair in apart], np.int64)

@@ -16,6 +16,7 @@ import torch
 from vidswap.errors import BadOptionError, OutOfMemoryError
 from vidswap.media.decoder import VideoReader
 from vidswap.media.sequence_reader import SequenceReader
+from vidswap.runtime.devices import device_memory, free_unused_memory, limit_device_memory
 from vidswap.runtime.sizes import MIB as MIB
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ _BYTES_A_BATCH_PLACE = 30 * MIB
 _MARGIN = 1.08
 _BYTES_A_PIXEL = 21  # of a picture: a JPEG of 14200x14200 added 3.9 GiB
 
-CPU_BATCH, CUDA_BATCH = 4, 16
+CPU_BATCH, GPU_BATCH = 4, 16
 QUEUE_DEPTH = 4  # frames or batches between two stages
 
 
@@ -68,7 +69,7 @@ def plan_memory(
     `batch_size` None is the device's usual one; `frame` is `frame_bytes`, `base` what the process
     has needed before the first frame. Raises BadOptionError where even the smallest do not fit.
     """
-    usual = batch_size or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
+    usual = batch_size or usual_batch(device)
     plans = [
         MemoryPlan(queue, batch, _expected(queue, batch, frame, base))
         for queue in range(QUEUE_DEPTH, 0, -1)
@@ -85,6 +86,11 @@ def plan_memory(
         )
     # A full batch keeps the generator fast; deep queues only even out the stages.
     return _logged(max(fitting, key=lambda plan: (plan.batch_size, plan.queue_depth)))
+
+
+def usual_batch(device: torch.device) -> int:
+    """Faces per call of the generator where memory allows and nobody says otherwise."""
+    return CPU_BATCH if device.type == "cpu" else GPU_BATCH
 
 
 def check_picture_memory(limit: int | None, size: tuple[int, int], base: int) -> None:
@@ -119,14 +125,14 @@ def limit_vram(limit: int | None, device: torch.device) -> None:
     """Let torch take at most `limit` bytes of a GPU's memory. Raises BadOptionError."""
     if limit is None:
         return
-    if device.type != "cuda":
+    if device.type == "cpu":
         raise BadOptionError(f"--max-vram, but the device is {device}; leave it out")
-    total = torch.cuda.get_device_properties(device).total_memory
+    total = device_memory(device)
     if limit > total:
         raise BadOptionError(
             f"--max-vram of {limit // MIB} MiB; the GPU has {total // MIB} MiB: allow that or less"
         )
-    torch.cuda.set_per_process_memory_fraction(limit / total, device)
+    limit_device_memory(limit, device)
 
 
 class ShrinkingBatches:
@@ -155,13 +161,12 @@ class ShrinkingBatches:
                     ) from error
                 self.size = len(part) // 2
                 logger.warning("not enough memory; going on with batches of %d", self.size)
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+                free_unused_memory()
         return answers
 
 
 def _is_out_of_memory(error: Any) -> bool:
-    words = ("can't allocate memory", "not enough memory")
+    words = ("can't allocate memory", "not enough memory", "MPS backend out of memory")
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
         word in str(error) for word in words
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import stat
@@ -18,12 +19,15 @@ from typing import NoReturn
 INTERRUPTED = 130  # exit code, as shells report SIGINT
 
 # What a user has set stays. All must be set before the library in question is loaded.
+# Two thread pools share few cores: a pool that spins while it waits starves the other.
+_POOLS = {"OMP_WAIT_POLICY": "PASSIVE"}
 _THREADS = {
-    # Two thread pools share few cores: a pool that spins while it waits starves the other.
-    "OMP_WAIT_POLICY": "PASSIVE",
+    **_POOLS,
     # The stages are threads already; a pool inside each call would only contend with them.
     "OPENCV_FOR_THREADS_NUM": "1",
 }
+# What an Apple GPU lacks the CPU then computes, with a warning.
+_DEVICES = {"PYTORCH_ENABLE_MPS_FALLBACK": "1"}
 _QUIET = {
     "SVT_LOG": "1",  # errors only; SVT-AV1 writes to stderr by itself
 }
@@ -37,6 +41,8 @@ _HAS_TIMER = hasattr(signal, "setitimer")  # not on Windows
 def configure_process() -> None:
     """Set up threads, native logs and the console; call it before torch and OpenCV are imported."""
     _set_defaults(_THREADS)
+    if sys.platform == "darwin":
+        _set_defaults(_DEVICES)
     quiet_native_logs()
     _give_numba_as_many_threads()
     _give_numba_a_cache()
@@ -46,9 +52,35 @@ def configure_process() -> None:
     _escape_what_the_console_cannot_print()
 
 
+def configure_imported() -> None:
+    """What a program that imports vidswap is given of it: pools that do not spin while they wait.
+
+    Where torch has been imported already it is too late; then the program must do it.
+    """
+    if "torch" not in sys.modules:
+        _set_defaults(_POOLS)
+
+
 def quiet_native_logs() -> None:
     """Keep quiet the libraries that write to stderr by themselves."""
     _set_defaults(_QUIET)
+
+
+@contextmanager
+def collection_put_off() -> Iterator[None]:
+    """Within the block no garbage is collected, and what it leaves is not looked at later either.
+
+    For imports: of the millions of objects that they make none is garbage, and looking for some
+    takes a seventh of their time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()
 
 
 @contextmanager
@@ -155,7 +187,7 @@ def _give_numba_a_cache() -> None:
     """
     if "NUMBA_CACHE_DIR" in os.environ or any(map(_is_writable, numba_cache_folders())):
         return
-    if sys.platform == "win32":  # temporary folders are the user's own there, and no uid is known
+    if not hasattr(os, "getuid"):  # on Windows, where temporary folders are the user's own
         return
     with suppress(OSError):  # then the kernels do without
         folder = Path(tempfile.gettempdir()) / f"vidswap-numba-{os.getuid()}"

@@ -202,7 +202,7 @@ class SwapOptions:
     )
     device: DeviceName = option(
         "auto",
-        help="Device to use for PyTorch inference.",
+        help="Device to use for PyTorch inference; auto is CUDA where there is one, else the CPU.",
         group=HARDWARE, pixels=True, recorded=True,
     )
     precision: PrecisionName = option(

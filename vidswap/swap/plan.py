@@ -11,8 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
 from vidswap.errors import BadOptionError, VidswapError
 from vidswap.media.animated_picture import is_animated
 from vidswap.media.animated_writer import ANIMATED_SUFFIXES
@@ -32,6 +30,7 @@ from vidswap.people.source import SourceIdentity
 from vidswap.provenance.manifest import load_c2pa, media_type
 from vidswap.provenance.record import Provenance, signing_key
 from vidswap.provenance.signing_key import local_key_path
+from vidswap.runtime.devices import device_name
 from vidswap.runtime.memory import MemoryPlan, check_picture_memory, peak_memory_bytes
 from vidswap.runtime.stage_clock import StageClock
 from vidswap.swap.cast import AUTO, load_cast
@@ -411,10 +410,9 @@ def _by_file(used: Sequence[str]) -> tuple[tuple[str, int], ...]:
 
 
 def _engine(nets: Nets, options: SwapOptions, memory: MemoryPlan | None) -> EnginePlan:
-    is_cuda = nets.device.type == "cuda"
     return EnginePlan(
         device=str(nets.device),
-        device_name=torch.cuda.get_device_name(nets.device) if is_cuda else "",
+        device_name=device_name(nets.device),
         precision=str(nets.dtype).removeprefix("torch."),
         batch_size=memory.batch_size if memory else 1,
         memory=memory.expected if memory else None,

@@ -21,6 +21,7 @@ from vidswap.blending.exposure import exposure_of
 from vidswap.blending.focus import focused_like
 from vidswap.blending.grain import with_grain
 from vidswap.blending.hairline import without_painted_hair
+from vidswap.blending.lids import with_shut_lids
 from vidswap.blending.paste import Box, MaskName, paste_face
 from vidswap.blending.reference import FusedReference, with_reference
 from vidswap.blending.reshaping import Reshaper
@@ -279,7 +280,7 @@ def compose(
 
     The photographs show the skin, the lips and the eyes of the source better than a net repaints
     them; what they do not show is the net's, but for hair that it paints where the target has
-    none. composes: the run's generator has laid it over itself.
+    none, and for lids of shut eyes. composes: the run's generator has laid it over itself.
     """
 
     def weight_of(face: AlignedFace) -> float:
@@ -296,7 +297,8 @@ def compose(
                 each = weight_of(face)
                 if face.reference is not None and each > 0:
                     y = with_reference(y, face.reference, each, face.averted)
-                swapped.append(without_painted_hair(y, face.crop, face.landmarks))
+                y = without_painted_hair(y, face.crop, face.landmarks)
+                swapped.append(with_shut_lids(y, face.crop, face.landmarks))
         yield replace(item, swapped=swapped)
 
 

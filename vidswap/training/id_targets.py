@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from vidswap.identity.dlib_resnet import EMBEDDING_SIZE, POOLED_SIZE, STAGE_CHANNELS
 from vidswap.identity.encoder import IdEmbedding, IdentityEncoder, crop_to_template
@@ -90,6 +89,8 @@ def _cached(
     faces: NDArray[np.uint8], embed: Callable[[Tensor], Tensor], width: int, path: Path
 ) -> NDArray[np.float32]:
     def fill(array: NDArray[np.float32]) -> None:
+        from tqdm import tqdm
+
         with torch.inference_mode():
             for start in tqdm(range(0, len(faces), _BATCH), path.stem):
                 batch = torch.from_numpy(np.array(faces[start : start + _BATCH]))

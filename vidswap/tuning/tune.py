@@ -105,7 +105,8 @@ def tune_pair(
         source_shots = read_source_shots(reader, source_paths, source.identity)
         target_shots = read_target_shots(reader, target, options.face)
         encoder = reader.encoder.to(device).requires_grad_(False)
-    compute = torch.bfloat16 if device.type == "cuda" or cpu_computes_bf16() else torch.float32
+    in_bf16 = cpu_computes_bf16() if device.type == "cpu" else device.type != "mps"
+    compute = torch.bfloat16 if in_bf16 else torch.float32
     identity = source.identity.map(lambda x: x.clone().to(device))  # out of inference mode
     tuner = PairTuner(
         net, encoder, source_shots, target_shots, identity, options.training or TuneConfig(),

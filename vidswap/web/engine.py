@@ -20,6 +20,7 @@ from typing import Any
 
 from vidswap import errors
 from vidswap.errors import JobCancelledError, OutOfMemoryError, VidswapError, WorkerKilledError
+from vidswap.runtime.orphans import end_with
 from vidswap.runtime.process import configure_process
 
 logger = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ def error_of(kind: str, message: str) -> VidswapError:
 
 def serve(connection: Connection, make_commands: MakeCommands, parent: int) -> None:
     """The process's own main function: take commands until the parent's end."""
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when it is over
     os.dup2(2, 1)
     configure_process()
@@ -198,9 +199,3 @@ def _done(command: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str,
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
         words = " ".join(f"{type(error).__name__}: {error}".split())
         return "failed", {"kind": "VidswapError", "message": f"a fault of vidswap's own: {words}"}
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_POLL)
-    os.kill(os.getpid(), signal.SIGKILL)

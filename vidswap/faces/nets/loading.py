@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from vidswap.faces.nets import attention_mesh, blazeface_full_range, blazeface_s
 from vidswap.faces.nets.attention_mesh import AttentionMesh
 from vidswap.faces.nets.blazeface_full_range import BlazeFaceFullRange
 from vidswap.faces.nets.blazeface_short_range import BlazeFaceShortRange
-from vidswap.faces.nets.cpu import CpuAttentionMesh, CpuBlazeFace
 from vidswap.faces.nets.selfie_segmentation import SelfieSegmentation
 from vidswap.runtime.weights import Net, load_weights
 
@@ -36,6 +36,8 @@ def load_attention_mesh(device: torch.device = CPU) -> PictureNet:
     """
     net = with_weights(AttentionMesh(), "attention_mesh")
     if device.type == "cpu":
+        from vidswap.faces.nets.cpu import CpuAttentionMesh  # numba: only a CPU needs it
+
         return CpuAttentionMesh(net)
     return _OnDevice(net, attention_mesh.INPUT_RANGE, device)
 
@@ -43,17 +45,23 @@ def load_attention_mesh(device: torch.device = CPU) -> PictureNet:
 def load_blazeface_full_range(device: torch.device = CPU) -> PictureNet:
     """Pictures of side 192 to raw boxes (B, 2304, 16) and score logits (B, 2304)."""
     net = with_weights(BlazeFaceFullRange(), "blazeface_full_range")
-    if device.type == "cpu":
-        return CpuBlazeFace(net, blazeface_full_range.INPUT_SIZE)
-    return _OnDevice(net, blazeface_full_range.INPUT_RANGE, device)
+    return _box_net(net, blazeface_full_range, device)
 
 
 def load_blazeface_short_range(device: torch.device = CPU) -> PictureNet:
     """Pictures of side 128 to raw boxes (B, 896, 16) and score logits (B, 896)."""
     net = with_weights(BlazeFaceShortRange(), "blazeface_short_range")
+    return _box_net(net, blazeface_short_range, device)
+
+
+def _box_net(
+    net: BlazeFaceFullRange | BlazeFaceShortRange, module: Any, device: torch.device
+) -> PictureNet:
     if device.type == "cpu":
-        return CpuBlazeFace(net, blazeface_short_range.INPUT_SIZE)
-    return _OnDevice(net, blazeface_short_range.INPUT_RANGE, device)
+        from vidswap.faces.nets.cpu import CpuBlazeFace  # numba: only a CPU needs it
+
+        return CpuBlazeFace(net, module.INPUT_SIZE)
+    return _OnDevice(net, module.INPUT_RANGE, device)
 
 
 def load_selfie_segmentation(device: torch.device = CPU) -> SelfieSegmentation:

@@ -25,6 +25,7 @@ _MODULES = {
     "dcgan": "vidswap.training.inpainting.dcgan",
     "idgan": "vidswap.training.inpainting.idgan",
     "parsing": "vidswap.training.inpainting.parsing",
+    "recogniser": "vidswap.training.recogniser.run",
     "swapinpaint": "vidswap.training.inpainting.swapinpaint",
 }
 
@@ -35,8 +36,9 @@ class InpaintJob:
 
     `cache` holds decoded faces and embeddings (default: beside the run). `parsing` and
     `second_encoder` are for the kinds that need them: a checkpoint of the parsing net, and a
-    TFLite face net; so is `content`, a checkpoint of SwapInpaint's C. `start_from` is the state of
-    another run of the same nets.
+    TFLite face net; so is `content`, a checkpoint of SwapInpaint's C. `augmented` is a dataset that
+    `vidswap context` made of `faces`, for a recogniser. `start_from` is the state of another run
+    of the same nets.
     """
 
     config: str
@@ -46,6 +48,7 @@ class InpaintJob:
     parsing: Path | None = None
     content: Path | None = None
     second_encoder: Path | None = None
+    augmented: Path | None = None
     start_from: Path | None = None
     resume: bool = False
     minutes: float = float("inf")

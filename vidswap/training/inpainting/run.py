@@ -1,4 +1,4 @@
-"""Train a model that fills faces: `vidswap train inpainter`."""
+"""Train a model of the shared loop: `vidswap train inpainter` and `vidswap train recogniser`."""
 
 from __future__ import annotations
 

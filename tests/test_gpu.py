@@ -1,6 +1,6 @@
 """A GPU computes what the CPU does: generator, identity encoder and a whole swap.
 
-`make test-gpu` runs these; without CUDA they are skipped.
+`make test-gpu` runs these on CUDA, MPS or XPU, whichever is there; without one they are skipped.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from vidswap.media.decoder import VideoReader
 from vidswap.models.checkpoint import load_generator
 from vidswap.models.face_net import FaceBatch
 from vidswap.people.source import SourceReader
+from vidswap.runtime.devices import offered
 from vidswap.swap.options import SwapOptions
 
-DEVICE = "cuda"
+DEVICE = next(iter(offered()), "none")
 SOURCE, TARGETS = "clara", ("mei", "nora")
 FRAMES = 5
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.skipif(not offered(), reason="torch offers no GPU"),
 ]
 
 

@@ -1,0 +1,1 @@
+"""Training of the face recogniser that judges swaps, in the loop of `vidswap.training.loop`."""
