@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vidswap.faces.pose import head_pose
 from vidswap.identity.dlib_resnet import SAME_PERSON_DISTANCE
 from vidswap.media.marks import mark_lines
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.media.sampling import spaced_frames
 from vidswap.people.embedding import FaceEmbedder, as_array, face_size
 from vidswap.runtime.text import escaped, first_lines, shown, word

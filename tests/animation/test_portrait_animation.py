@@ -20,7 +20,7 @@ from vidswap.faces import mesh
 from vidswap.faces.blazeface_detector import AttentionMeshFinder, BlazeFaceDetector
 from vidswap.faces.detection import Face
 from vidswap.faces.pose import eye_opening, head_pose, mouth_opening
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 
 SIZE = (320, 240)
 

@@ -18,7 +18,7 @@ from vidswap.batch.report import Measured, _kept, page_html, report_as_text, rep
 from vidswap.batch.run import BatchOptions
 from vidswap.batch.status import status_of
 from vidswap.commands.main import main
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.provenance.verify import verify_file
 from vidswap.version import __version__
 

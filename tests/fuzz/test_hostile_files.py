@@ -25,7 +25,7 @@ from vidswap.commands.settings import read_settings
 from vidswap.errors import VidswapError
 from vidswap.media.marks import synthetic_metadata
 from vidswap.media.picture import write_picture
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.media.segments import MANIFEST, SegmentFolder
 from vidswap.models.apgan.checkpoint import save_generator
 from vidswap.models.checkpoint import load_generator

@@ -24,7 +24,7 @@ from vidswap.media.encoder import VideoWriter
 from vidswap.media.exr import written_exr
 from vidswap.media.exr_writer import ExrPart, write_exr
 from vidswap.media.picture import open_picture, write_picture
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.media.sequence_picture import (
     encoded_as,
     lost_as,

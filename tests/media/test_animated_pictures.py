@@ -9,7 +9,7 @@ from PIL import Image
 from vidswap.errors import CodecError, NotAVideoError
 from vidswap.media import read_marks, synthetic_metadata
 from vidswap.media.animated_picture import Animation, check_animated_suffix, is_animated
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 
 from .clips import moving_picture
 

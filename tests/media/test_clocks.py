@@ -9,7 +9,7 @@ import av
 import pytest
 
 from vidswap.media import VideoReader, VideoWriter
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.media.sampling import packet_times
 from vidswap.media.timeline import timeline_of
 

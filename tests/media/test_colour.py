@@ -10,7 +10,7 @@ import pytest
 
 from vidswap.media import ColourTags, Frame, VideoReader
 from vidswap.media.orientation import Orientation
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 
 from .clips import make_clip, moving_picture
 

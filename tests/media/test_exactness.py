@@ -15,7 +15,7 @@ import pytest
 
 from vidswap.media import VideoReader, VideoWriter
 from vidswap.media.codecs import lost_by_format
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 
 from .clips import decoded_planes, ffmpeg, frame_times, make_clip, sound_packets
 

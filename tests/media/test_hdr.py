@@ -13,7 +13,7 @@ from vidswap.media import ColourTags, Frame, VideoReader, VideoWriter
 from vidswap.media.hdr import hdr_signal, sdr_view
 from vidswap.media.mastering import HdrMetadata
 from vidswap.media.orientation import Orientation
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 
 from .clips import decoded_planes, make_clip, planes_of
 

@@ -26,7 +26,7 @@ from vidswap.media.picture import (
     write_picture,
 )
 from vidswap.media.picture_text import EXIF_DESCRIPTION, read_text
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 
 from .clips import moving_picture
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vidswap.media import ColourTags, write_picture
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 
 from .clips import ffmpeg, make_clip
 

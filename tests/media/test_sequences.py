@@ -21,7 +21,7 @@ from vidswap.media import colour_space, exr
 from vidswap.media.colour_space import ACES_AP1, named_space, srgb_codes, srgb_light
 from vidswap.media.ffmpeg import ffmpeg_executable
 from vidswap.media.marks import synthetic_metadata
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.media.sequence import (
     SequenceName,
     found_sequence,

@@ -11,7 +11,7 @@ import pytest
 from vidswap.errors import CodecError
 from vidswap.media import Frame, VideoReader, VideoWriter
 from vidswap.media.codecs import CODECS, encoder_format
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 
 from .clips import decoded_planes, make_clip
 

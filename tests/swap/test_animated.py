@@ -14,7 +14,7 @@ from tests.swap_fixtures import moved
 from vidswap.errors import BadOptionError, CodecError, VidswapError
 from vidswap.media.decoder import VideoReader
 from vidswap.media.marks import read_marks
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.provenance.verify import verify_file
 from vidswap.swap.options import SwapOptions
 from vidswap.swap.plan import plan_swap

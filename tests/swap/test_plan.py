@@ -21,7 +21,7 @@ from tests.photographs import astronaut, grace_hopper
 from tests.swap_fixtures import CLIP_FRAMES, moved
 from vidswap.errors import VidswapError
 from vidswap.media.decoder import VideoReader
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.people.source import SourceReader, face_size
 from vidswap.swap import plan as planning
 from vidswap.swap.options import SwapCounts, SwapOptions

@@ -18,7 +18,7 @@ from vidswap.errors import BadOptionError, OutputExistsError, OutputNotWritableE
 from vidswap.media.colour_space import srgb_light
 from vidswap.media.decoder import VideoReader
 from vidswap.media.marks import read_marks
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.media.sequence_picture import read_sequence_picture
 from vidswap.report.frames import PairedClips
 from vidswap.swap.options import SwapCounts, SwapOptions, SwapResult

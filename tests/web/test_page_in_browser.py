@@ -27,7 +27,7 @@ from tests.web.page import (
     text,
     wait_for_look,
 )
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 

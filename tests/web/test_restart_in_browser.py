@@ -13,7 +13,7 @@ pytest.importorskip("uvicorn")
 
 from tests.report.browser import CHROMIUM, Browser
 from tests.web.page import FRAMES, SEGMENT, Ui, begin, choose, fill, frames_done, is_shown, text
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 
 pytestmark = [
     pytest.mark.slow,

@@ -219,7 +219,7 @@ def impossible(jobs: Iterable[Job]) -> Iterator[tuple[int, str]]:
 
 def _checker() -> Callable[[SwapRequest], None]:
     from vidswap.media.output import check_output
-    from vidswap.media.probe import probe
+    from vidswap.media.probing import probe
     from vidswap.media.sequence import is_pattern, is_sequence
     from vidswap.swap.job import check_inputs
 

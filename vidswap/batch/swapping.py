@@ -17,7 +17,7 @@ from vidswap.swap.request import SwapRequest
 def swaps() -> Iterator[Runner]:
     """A runner that swaps, and keeps its nets from job to job."""
     from vidswap.faces.system_libraries import check_system_libraries
-    from vidswap.media.probe import expected_frames
+    from vidswap.media.probing import expected_frames
     from vidswap.swap.job import check_inputs
     from vidswap.swap.worker import Worker
 

@@ -130,7 +130,7 @@ def plan(
 def _shots(path: Path, options: SwapOptions, targets: Sequence[str]) -> Sequence[Shot]:
     """The shots of a list; by default time codes count the first target's own frames."""
     from vidswap.batch.plan import targets_of
-    from vidswap.media.probe import probe
+    from vidswap.media.probing import probe
     from vidswap.people.shot_list import read_shots
     from vidswap.swap.look import look_options
 

@@ -98,7 +98,7 @@ class SwapBar(Bar):
     def show(self, counts: SwapCounts) -> None:
         """Called after every frame."""
         if self._bar is None:
-            from vidswap.media.probe import expected_frames
+            from vidswap.media.probing import expected_frames
 
             total = None
             if not self._silent:

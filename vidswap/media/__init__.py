@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vidswap.media.orientation import Box
     from vidswap.media.output import check_output
     from vidswap.media.picture import is_picture, read_picture, write_picture
-    from vidswap.media.probe import MediaInfo, StreamInfo
+    from vidswap.media.probing import MediaInfo, StreamInfo, probe
     from vidswap.media.sampling import sample_frames
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "VideoWriter",
     "check_output",
     "is_picture",
+    "probe",
     "read_marks",
     "read_picture",
     "sample_frames",
@@ -38,9 +39,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Box": "orientation", "ColourTags": "colour", "Frame": "frame", "MediaInfo": "probe",
-    "StreamInfo": "probe", "VideoReader": "decoder", "VideoWriter": "encoder",
-    "check_output": "output", "is_picture": "picture", "read_marks": "marks",
+    "Box": "orientation", "ColourTags": "colour", "Frame": "frame", "MediaInfo": "probing",
+    "StreamInfo": "probing", "VideoReader": "decoder", "VideoWriter": "encoder",
+    "check_output": "output", "is_picture": "picture", "probe": "probing", "read_marks": "marks",
     "read_picture": "picture", "sample_frames": "sampling", "synthetic_metadata": "marks",
     "write_picture": "picture",
 }  # fmt: skip

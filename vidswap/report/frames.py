@@ -17,7 +17,7 @@ from vidswap.errors import BadOptionError
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.picture import is_picture, read_picture
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.media.sequence import is_sequence
 from vidswap.media.sequence_reader import SequenceReader
 from vidswap.runtime.overlap import Overlapped

@@ -704,7 +704,7 @@ def _crowded(faces: list[TrackedFace]) -> list[bool]:
 
 
 def _expected_frames(target: Path) -> int:
-    from vidswap.media.probe import probe
+    from vidswap.media.probing import probe
 
     return int(probe(target).frames)
 

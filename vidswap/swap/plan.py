@@ -21,7 +21,7 @@ from vidswap.media.encoder import VideoWriter
 from vidswap.media.picture import is_picture, open_picture
 from vidswap.media.picture_encoder import Quality
 from vidswap.media.picture_open import picture_size
-from vidswap.media.probe import MediaInfo, StreamInfo, probe
+from vidswap.media.probing import MediaInfo, StreamInfo, probe
 from vidswap.media.sound import Recoded
 from vidswap.media.timeline import timeline_of
 from vidswap.nets import Nets

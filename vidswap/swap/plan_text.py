@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import av
 
 from vidswap.media.colour import FULL_RANGE, ColourTags, known_matrix, known_range
-from vidswap.media.probe import MediaInfo
+from vidswap.media.probing import MediaInfo
 from vidswap.runtime.text import escaped, word
 
 if TYPE_CHECKING:

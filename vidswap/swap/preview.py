@@ -17,7 +17,7 @@ from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.output import check_output
 from vidswap.media.picture import is_picture, read_picture, write_picture
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.media.sampling import frames_at, packet_times
 from vidswap.media.sequence import is_sequence
 from vidswap.media.sequence_reader import SequenceReader

@@ -21,7 +21,7 @@ from vidswap.faces.detection import Detection, Face, Image
 from vidswap.faces.tracking import FaceTracker
 from vidswap.media.decoder import VideoReader
 from vidswap.media.encoder import VideoWriter
-from vidswap.media.probe import expected_frames
+from vidswap.media.probing import expected_frames
 from vidswap.media.segments import (
     SegmentFolder,
     mark_complete,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.media.sampling import middles
 from vidswap.media.sequence_picture import encoded_as, lost_as
 from vidswap.media.sequence_reader import SequenceReader

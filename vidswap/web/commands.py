@@ -70,7 +70,7 @@ def swapping(say: Listen, is_cancelled: Callable[[], bool]) -> Commands:
     from vidswap.faces.system_libraries import check_system_libraries
 
     check_system_libraries()
-    from vidswap.media.probe import expected_frames
+    from vidswap.media.probing import expected_frames
     from vidswap.swap.faces import SwappedFrame
     from vidswap.swap.options import SwapCounts, SwapOptions
     from vidswap.swap.worker import Worker

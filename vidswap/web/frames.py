@@ -15,7 +15,7 @@ from vidswap.errors import BadOptionError, NotAVideoError
 from vidswap.media.decoder import VideoReader
 from vidswap.media.frame import Frame
 from vidswap.media.picture import is_picture, read_picture
-from vidswap.media.probe import probe
+from vidswap.media.probing import probe
 from vidswap.media.sampling import packet_times, spaced_frames
 from vidswap.runtime.text import shown
 
