@@ -41,7 +41,7 @@ demo: check $(DEMO_STAMP)
 	@$(NEXT)
 
 test: check $(TEST_STAMP)
-	@$(VENV)/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(TEST_FLAGS)
+	@$(VENV)/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(TEST_FLAGS)
 	@$(NEXT)
 
 test-slow: check $(TEST_STAMP)

@@ -15,6 +15,13 @@ from vidswap.runtime.process import kept_scheduling
 
 pytest_plugins = ["tests.swap_fixtures"]
 
+# Files that take long, first: in the end they would keep one process waiting for the other.
+LONG = ("test_package.py", "test_resume.py", "test_trainer.py", "test_plan.py", "test_bad_input.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

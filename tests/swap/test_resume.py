@@ -226,7 +226,7 @@ def test_an_altered_state_is_none(work: Path, change: dict[str, Any]) -> None:
 def test_damaged_states_are_none_whatever_the_damage(work: Path) -> None:
     pickled = zlib.decompress(last_state(work).read_bytes())
     chance = random.Random(3)
-    for _ in range(300):
+    for _ in range(120):
         content = bytearray(pickled)
         for _ in range(chance.randint(1, 5)):
             content[chance.randrange(min(len(content), 3000))] = chance.randrange(256)
