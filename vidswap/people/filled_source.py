@@ -34,6 +34,8 @@ LEAST_COVERED = 0.02  # of the inner face, below which a shot stays as it is
 WIDEST = 10  # pixels from what is seen, beyond which a filling is unsure: sunglasses, a fringe
 SPARE, SOFT = 5, 1.5  # pixels by which a hole is widened, and of its soft edge
 
+VISIBLE = 0.5  # what a filled place counts for: the rest of it the generator paints
+
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 Fill = Callable[[Sequence[ReferenceShot], IdEmbedding], Sequence[ReferenceShot]]
@@ -114,7 +116,7 @@ def thin_parts(covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def with_filling(shot: FaceCrop, hole: Hole, answer: Picture) -> FaceCrop:
-    """A face with its hole taken from `answer` (256, 256, 3), and that counted as visible.
+    """A face with its hole taken from `answer` (256, 256, 3), and that `VISIBLE`.
 
     There the picture shows nothing finer than the crop.
     """
@@ -122,7 +124,7 @@ def with_filling(shot: FaceCrop, hole: Hole, answer: Picture) -> FaceCrop:
     mixed = shot.crop * (1.0 - part) + answer * part
     crop = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     half = len(hole.visibility)
-    visibility = np.maximum(hole.visibility, cv2.resize(hole.mask, (half, half)))
+    visibility = np.maximum(hole.visibility, VISIBLE * cv2.resize(hole.mask, (half, half)))
     fine = shot.fine
     if fine is not None:
         grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)

@@ -96,7 +96,7 @@ class SwapOptions:
     )
     fill_source: bool = option(
         False,
-        help="Fill glasses, hair and hands before the face in the source's photographs before the "
+        help="Fill rims of glasses and strands of hair in the source's photographs before the "
         "generator is shown them.",
         group=LOOK, pixels=True, recorded=True,
     )
