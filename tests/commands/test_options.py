@@ -34,7 +34,7 @@ SWAP_OPTIONS = [each.name for each in options_of(SwapOptions)]
 OTHERS: dict[str, Any] = {
     "k_shot": 3, "source_face": "largest", "face": "all", "cast": "auto",
     "detector": "face-alignment", "checkpoint": Path("other.safetensors"), "mask": "square",
-    "reference": False,
+    "reference": False, "fill_source": True,
     "colour_match": 0.1, "reference_weight": 0.25, "shape": 0.5, "detail": 0.5,
     "temporal_smoothing": 0.2, "start": 1.0, "end": 2.0, "codec": "ffv1", "crf": 30,
     "preset": "medium", "match_bitrate": True, "audio_codec": "aac", "audio_bitrate": 64,
@@ -48,6 +48,7 @@ OTHERS: dict[str, Any] = {
 }  # fmt: skip
 PIXELS = {
     "k_shot", "source_face", "face", "cast", "detector", "checkpoint", "mask", "reference",
+    "fill_source",
     "colour_match", "reference_weight", "shape", "detail", "temporal_smoothing", "start", "end",
     "codec", "crf", "match_bitrate", "device", "precision", "batch_size", "max_memory",
     "segment_frames", "fps", "first_frame", "colour_space", "layers", "layer_format", "only_faces",

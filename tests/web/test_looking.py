@@ -34,12 +34,13 @@ HOPPER = 140, 80, 250  # left, top and width of her face
 # Of each setting of the page another value. A test of their own have checkpoint and cast.
 CHANGES: dict[str, dict[str, object]] = {
     "mask": {"mask": "square"}, "reference": {"reference": False},
+    "fill_source": {"fill_source": True},
     "reference_weight": {"reference_weight": 0.3}, "shape": {"shape": 0.0},
     "detail": {"detail": 0.0}, "colour_match": {"colour_match": 0.1},
     "temporal_smoothing": {"temporal_smoothing": 0.0}, "face": {"face": "all"},
     "source_face": {"source_face": "largest"}, "k_shot": {"k_shot": 2},
 }  # fmt: skip
-SAME_HERE = ("face", "source_face", "k_shot")  # of one person in one photograph
+SAME_HERE = ("face", "source_face", "k_shot", "fill_source")  # of one person in one photograph
 
 
 def quiet(words: str) -> None:

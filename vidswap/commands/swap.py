@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 # What of a run shows in one frame.
 PREVIEWED = (
     "k_shot", "source_face", "face", "cast", "detector", "checkpoint", "mask", "reference",
-    "reference_weight", "shape", "detail", "colour_match", "fps", "colour_space", "device",
-    "precision", "overwrite",
+    "fill_source", "reference_weight", "shape", "detail", "colour_match", "fps",
+    "colour_space", "device", "precision", "overwrite",
 )  # fmt: skip
 
 MOST_SPANS = 4  # of a person that the summary tells

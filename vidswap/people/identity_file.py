@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ from vidswap.people.source import ChosenShots, KnownShot, SourceIdentity, Source
 from vidswap.runtime.inputs import check_readable
 from vidswap.runtime.text import shown, word
 from vidswap.version import __version__
+
+if TYPE_CHECKING:
+    from vidswap.people.filled_source import Fill
 
 SUFFIX = ".vsid"
 FORMAT = 1
@@ -81,9 +84,12 @@ class IdentityFile:
     version: str = __version__
     notes: tuple[str, ...] = field(default=())
 
-    def source(self) -> SourceIdentity:
+    def source(self, fill: Fill | None = None) -> SourceIdentity:
         """The person as a source of swaps: the same as the photographs give."""
+        measured: Sequence[ReferenceShot]
         measured = [shot.known.measured for shot in self.shots if shot.known is not None]
+        if fill is not None and measured:
+            measured = fill(measured, self.mean)
         return SourceIdentity(
             self.mean,
             tuple(f"{self.path.name}: {shot.name}" for shot in self.used),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ from vidswap.people.embedding import (
     without_bystanders,
 )
 from vidswap.runtime.inputs import check_readable
+
+if TYPE_CHECKING:
+    from vidswap.people.filled_source import Fill
 
 __all__ = ["SourceIdentity", "SourceReader", "SourceShot", "embed_crop", "face_size"]
 
@@ -125,6 +128,7 @@ class SourceReader(FaceEmbedder):
         k_shot: int = DEFAULT_K_SHOT,
         choose: str | Path | None = None,
         n_references: int = 0,
+        fill: Fill | None = None,
     ) -> SourceIdentity:
         """The identity of the person in `sources`.
 
@@ -133,6 +137,7 @@ class SourceReader(FaceEmbedder):
         person than most are left out. `choose` picks among several faces of a frame: None refuses,
         "largest" takes the largest, a path takes the one nearest to the face in that picture. Of a
         clip `n_references` frames are looked at where that is more, to be shown to a generator.
+        `fill` is given these shots, those of identity files too, before they are kept for that.
 
         Raises NoFaceInSourceError, SeveralFacesError and IdentityFileError.
         """
@@ -141,7 +146,7 @@ class SourceReader(FaceEmbedder):
         files = {s: read_identity_file(s, self.encoder) for s in sources if is_identity_file(s)}
         consent = tuple(file.consent for file in files.values() if file.consent)
         if len(sources) == 1 and files:
-            return files[sources[0]].source()
+            return files[sources[0]].source(fill)
         if bare := next((path for path, file in files.items() if not file.shots), None):
             raise BadOptionError(
                 f"{bare} holds no pictures, so it cannot be combined with other sources; "
@@ -150,13 +155,14 @@ class SourceReader(FaceEmbedder):
         rest = [source for source in sources if source not in files]
         shots = [shot for file in files.values() for shot in file.shots]
         chosen = self.choose_shots(rest, k_shot, choose, n_references, shots)
+        measured = chosen.measured if fill is None else fill(chosen.measured, chosen.identity)
         return SourceIdentity(
             chosen.identity,
             tuple(shot.name for shot in chosen.used),
             chosen.left_out,
             tuple(shot.crop for shot in chosen.used),
             chosen.neutral,
-            with_mirrored(chosen.measured),
+            with_mirrored(measured),
             consent,
         )
 

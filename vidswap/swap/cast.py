@@ -238,8 +238,11 @@ def load_cast(
             )
     reader = SourceReader.of(nets)
     identities = {}
+    fill = options.source_filler()
     for group in plan.all_sources():
-        identities[group] = reader.read(group, options.k_shot, options.source_face, MOST_SHOTS)
+        identities[group] = reader.read(
+            group, options.k_shot, options.source_face, MOST_SHOTS, fill
+        )
     checkpoints = [s["checkpoint"] for s in plan.all_settings() if "checkpoint" in s]
     return Cast(plan, identities, load_generators(checkpoints, nets), tuple(notes))
 

@@ -22,6 +22,7 @@ from vidswap.media.sequence_reader import SequenceReader
 from vidswap.models.checkpoint_file import packaged_checkpoint
 from vidswap.nets import Nets
 from vidswap.people.face_selection import FaceChooser
+from vidswap.people.filled_source import PACKAGED
 from vidswap.provenance.manifest import SwapFacts
 from vidswap.provenance.record import Provenance, files_used, recorded_settings, signing_key
 from vidswap.runtime.inputs import check_readable
@@ -42,7 +43,7 @@ from vidswap.version import __version__
 CHECKPOINTS = {
     "idgan": "idgan-128.safetensors",
     "latent": "latent-64.safetensors",
-    "swapinpaint": "swapinpaint.safetensors",
+    "swapinpaint": PACKAGED,
 }
 
 

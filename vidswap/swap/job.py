@@ -123,7 +123,9 @@ def read_source(
     options = options or SwapOptions()
     reader = SourceReader.of(nets)
     paths = [Path(source) for source in sources]
-    source = reader.read(paths, options.k_shot, options.source_face, MOST_SHOTS)
+    source = reader.read(
+        paths, options.k_shot, options.source_face, MOST_SHOTS, options.source_filler()
+    )
     logger.info("source frames used: %s", ", ".join(source.used))
     for name, reason in source.left_out:
         logger.info("source frame left out: %s: %s", name, reason)

@@ -42,6 +42,7 @@ from vidswap.options import (
 if TYPE_CHECKING:
     from vidswap.media.picture_encoder import Quality
     from vidswap.media.sound import Sound
+    from vidswap.people.filled_source import SourceFiller
 
 
 @described
@@ -91,6 +92,12 @@ class SwapOptions:
     reference: bool = option(
         True,
         help="Show the generator a photograph of the source, or only the id embedding.",
+        group=LOOK, pixels=True, recorded=True,
+    )
+    fill_source: bool = option(
+        False,
+        help="Fill rims of glasses and strands of hair in the source's photographs before the "
+        "generator is shown them.",
         group=LOOK, pixels=True, recorded=True,
     )
     reference_weight: float = option(
@@ -275,6 +282,14 @@ class SwapOptions:
 
         rate = self.audio_bitrate
         return Sound(self.audio_codec, None if rate is None else rate * 1000)
+
+    def source_filler(self) -> "SourceFiller | None":
+        """What fills the source's photographs; None where they stay as they are."""
+        if not (self.fill_source and self.reference):
+            return None
+        from vidswap.people.filled_source import SourceFiller
+
+        return SourceFiller()
 
     def quality(self, target: Path) -> "Quality":
         """How to encode the result for a clip `target`."""

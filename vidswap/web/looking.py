@@ -124,17 +124,20 @@ class Looker:
     ) -> tuple[Hashable, FaceAssigner, SourceIdentity | Cast]:
         """Whose face everybody gets, and what the faces found depend on."""
         options = request.options
+        fills = options.fill_source and options.reference
         if isinstance(options.cast, Path):
             tell("reading the cast")
             files = [options.cast / name for name in (PLAN, TRACKS)]
-            made_of = (*map(file_version, files), target.version, options.k_shot, id(nets))
+            made_of = (
+                *map(file_version, files), target.version, options.k_shot, fills, id(nets),
+            )  # fmt: skip
             cast = self._sources.get(
                 made_of, lambda: load_cast(nets, target.path, request.output, (), options)
             )
             # What is found holds the settings of each person, and so those of the run.
             return (made_of, repr(options)), cast.assigner(options, target.zero), cast
         files = [*request.sources]
-        by_source = (*map(file_version, files), options.k_shot, str(options.source_face))
+        by_source = (*map(file_version, files), options.k_shot, str(options.source_face), fills)
         tell("reading the source")
         source = self._sources.get(
             (by_source, options.detector), lambda: read_source(nets, request.sources, options)

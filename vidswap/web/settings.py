@@ -20,7 +20,7 @@ Widget = Literal["choice", "switch", "slider", "number", "file", "codec", "face"
 
 # The options that a page may set; the others have their defaults.
 OFFERED = (
-    "mask", "reference", "reference_weight", "shape", "detail", "colour_match",
+    "mask", "reference", "fill_source", "reference_weight", "shape", "detail", "colour_match",
     "temporal_smoothing", "checkpoint", "cast", "face", "source_face", "k_shot", "start", "end",
     "codec", "crf", "match_bitrate", "audio_codec", "overwrite",
 )  # fmt: skip
@@ -29,7 +29,9 @@ SEEN = frozenset(OFFERED) - {
     "start", "end", "overwrite", "codec", "crf", "match_bitrate", "audio_codec",
 }  # fmt: skip
 SEEN_CODED = frozenset({"codec", "crf", "match_bitrate"})
-FOLDED = frozenset({"k_shot", "source_face", "checkpoint", "match_bitrate", "audio_codec"})
+FOLDED = frozenset(
+    {"k_shot", "fill_source", "source_face", "checkpoint", "match_bitrate", "audio_codec"}
+)
 _UNIT = {"start": "s", "end": "s"}
 _STEP = 0.05
 MOST_SOURCES = 64
