@@ -42,13 +42,16 @@ def text_object(text: str | bytes) -> dict[str, str]:
         stored = json.loads(text[:_LONGEST])
     except UNREADABLE:
         return {}
-    return {str(k): _text(v) for k, v in stored.items()} if isinstance(stored, dict) else {}
+    if not isinstance(stored, dict):
+        return {}
+    # What nests is no text; how deep it may be for `json` and `str` depends on the Python.
+    return {str(k): _text(v) for k, v in stored.items() if not isinstance(v, dict | list)}
 
 
 def _text(value: object) -> str:
     try:
         return str(value)[:_LONGEST]
-    except (RecursionError, ValueError):  # nested, or a number of too many digits
+    except ValueError:  # a number of too many digits
         return "unreadable"
 
 
