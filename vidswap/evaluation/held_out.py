@@ -13,11 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
-from vidswap.blending.hairline import without_painted_hair
-from vidswap.blending.lids import with_shut_lids
+from vidswap.blending.composing import composed
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
-from vidswap.blending.reference import FusedReference, ReferenceShot, clarity, with_reference
+from vidswap.blending.reference import FusedReference, ReferenceShot, clarity
 from vidswap.blending.reshaping import Reshaper
 from vidswap.blending.warping import FaceCrop
 from vidswap.choices import DEFAULT_REFERENCE_WEIGHT, DEFAULT_SHAPE
@@ -170,18 +169,14 @@ def swap_held_out(
         began = time.perf_counter()
         batch = swap_crops(nets, [face.crop for face in shown], maps, identity, views)
         seconds.append((time.perf_counter() - began) / len(batch))
-        if views is not None and not nets.generator.net.composes:
-            batch = [
-                with_reference(y, view, reference_weight * clarity(sharpness(source)), own)
-                for y, view, own, source in zip(
-                    batch, views, averted, faces.sources[part], strict=True
-                )
-            ]
+        none = [None] * len(batch)
+        # A net that composes has laid the view over itself.
+        weight = 0.0 if nets.generator.net.composes else reference_weight
         outputs += [
-            with_shut_lids(
-                without_painted_hair(y, face.crop, face.landmarks), face.crop, face.landmarks
+            composed(y, face.crop, face.landmarks, view, weight * clarity(sharpness(source)), own)
+            for y, face, view, own, source in zip(
+                batch, shown, views or none, averted or none, faces.sources[part], strict=True
             )
-            for y, face in zip(batch, shown, strict=True)
         ]
     blended = [
         blend_crop(*of_one, mask)

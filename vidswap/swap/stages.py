@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.colour import matched_colour
+from vidswap.blending.composing import composed
 from vidswap.blending.detail import fine_crop, with_detail
 from vidswap.blending.exposure import exposure_of
 from vidswap.blending.focus import focused_like
 from vidswap.blending.grain import with_grain
-from vidswap.blending.hairline import without_painted_hair
-from vidswap.blending.lids import with_shut_lids
 from vidswap.blending.paste import Box, MaskName, paste_face
-from vidswap.blending.reference import FusedReference, with_reference
+from vidswap.blending.reference import FusedReference
 from vidswap.blending.reshaping import Reshaper
 from vidswap.blending.temporal_smoothing import SmoothedFace
 from vidswap.blending.toning import toned_like
@@ -295,10 +294,9 @@ def compose(
             swapped = []
             for face, y in zip(item.faces, item.swapped, strict=True):
                 each = weight_of(face)
-                if face.reference is not None and each > 0:
-                    y = with_reference(y, face.reference, each, face.averted)
-                y = without_painted_hair(y, face.crop, face.landmarks)
-                swapped.append(with_shut_lids(y, face.crop, face.landmarks))
+                swapped.append(
+                    composed(y, face.crop, face.landmarks, face.reference, each, face.averted)
+                )
         yield replace(item, swapped=swapped)
 
 

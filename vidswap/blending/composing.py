@@ -1,0 +1,30 @@
+"""What a generator answers, made into the face that is blended."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.blending.hairline import without_painted_hair
+from vidswap.blending.lids import with_shut_lids
+from vidswap.blending.reference import with_reference
+from vidswap.blending.warping import Picture, Points
+
+
+def composed(
+    answer: Picture,
+    target: Picture,
+    landmarks: Points,
+    view: NDArray[np.uint8] | None = None,
+    weight: float = 0.0,
+    averted: NDArray[np.float32] | None = None,
+) -> Picture:
+    """The answer (256, 256, 3) for `target`, whose mesh (478, 2) is `landmarks`.
+
+    A view of the source is laid over it as `with_reference` does; hair that the target has not is
+    taken out, and shut lids are the target's.
+    """
+    if view is not None and weight > 0.0:
+        answer = with_reference(answer, view, weight, averted)
+    answer = without_painted_hair(answer, target, landmarks)
+    return with_shut_lids(answer, target, landmarks)
