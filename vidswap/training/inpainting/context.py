@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from vidswap.inpainting.context_gan import (
     ContextNet,
     masked_at,
 )
-from vidswap.inpainting.inpainter import save_inpainter
 from vidswap.inpainting.masks import background_mask
 from vidswap.training.data.aligned_faces import (
     FaceSampler,
@@ -33,7 +31,7 @@ from vidswap.training.data.aligned_faces import (
     read_aligned_faces,
 )
 from vidswap.training.guarded_trainer import AdversarialTrainer
-from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
+from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training, averaged
 from vidswap.training.records import rows_of_pictures
 
 SHOWN = 12  # faces per sheet
@@ -293,13 +291,6 @@ def begin(job: InpaintJob, config: ContextTraining, device: torch.device) -> Tra
     return Training(trainer, sampler, lambda: trainer.sheet(fixed))
 
 
-def export(state: dict[str, Any], config: ContextTraining, output: Path) -> None:
-    """Write the averaged blocks."""
-    net = ContextNet(config.net)
-    net.load_state_dict(state["average"])
-    save_inpainter(net, output, int(state["images"]))
-
-
 def _without(**weights: float) -> ContextTraining:
     config = ContextTraining()
     return replace(config, weights=replace(config.weights, **weights))
@@ -318,5 +309,5 @@ KIND = Kind(
         "context-128-paper": paper_config,
     },
     begin,
-    export,
+    averaged(ContextNet),
 )

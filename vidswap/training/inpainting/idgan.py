@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +13,6 @@ from torch import Tensor
 from vidswap.errors import TrainingConfigError
 from vidswap.identity.encoder import IdentityEncoder, dlib_crop
 from vidswap.inpainting.id_gan import LOCAL_SIZE, SIZE, Discriminators, IdGanConfig, InpaintingNet
-from vidswap.inpainting.inpainter import save_inpainter
 from vidswap.inpainting.parsing import ParsingNet, load_parsing
 from vidswap.training.data.aligned_faces import (
     AlignedFaces,
@@ -27,7 +24,7 @@ from vidswap.training.data.aligned_faces import (
 from vidswap.training.guarded_trainer import AdversarialTrainer
 from vidswap.training.id_targets import split_embedding
 from vidswap.training.inpainting.hole_masks import discount, drawn_hole, window_in
-from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
+from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training, averaged
 from vidswap.training.losses import random_jitter
 from vidswap.training.records import rows_of_pictures
 
@@ -337,13 +334,6 @@ def begin(job: InpaintJob, config: IdGanTraining, device: torch.device) -> Train
     return Training(trainer, sampler, lambda: trainer.sheet(fixed))
 
 
-def export(state: dict[str, Any], config: IdGanTraining, output: Path) -> None:
-    """Write the averaged I."""
-    net = InpaintingNet(config.net)
-    net.load_state_dict(state["average"])
-    save_inpainter(net, output, int(state["images"]))
-
-
 KIND = Kind(
     {
         "idgan-128": IdGanTraining,
@@ -353,5 +343,5 @@ KIND = Kind(
         "idgan-128-paper": paper_config,
     },
     begin,
-    export,
+    averaged(InpaintingNet),
 )

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from vidswap.errors import TrainingConfigError
+from vidswap.inpainting.inpainter import save_inpainter
 from vidswap.training.config import config_of_json, read_config_of
 from vidswap.training.guarded_trainer import GuardedTrainer
 from vidswap.training.loop import Sampler
@@ -80,6 +82,17 @@ class Kind:
     configs: Mapping[str, Callable[[], Any]]
     begin: Callable[[InpaintJob, Any, torch.device], Training]
     export: Callable[[dict[str, Any], Any, Path], None]
+
+
+def averaged(build: Callable[[Any], nn.Module]) -> Callable[[dict[str, Any], Any, Path], None]:
+    """A kind's `export` that writes the averaged weights of the net it builds of `config.net`."""
+
+    def export(state: dict[str, Any], config: Any, output: Path) -> None:
+        net = build(config.net)
+        net.load_state_dict(state["average"])
+        save_inpainter(net, output, int(state["images"]))
+
+    return export
 
 
 def kinds() -> tuple[str, ...]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +11,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidswap.inpainting.inpainter import save_inpainter
 from vidswap.inpainting.parsing import PARTS, SIZE, ParsingConfig, ParsingNet
 from vidswap.training.data.aligned_faces import (
     FaceSampler,
@@ -23,7 +20,7 @@ from vidswap.training.data.aligned_faces import (
 )
 from vidswap.training.guarded_trainer import GuardedTrainer, placed
 from vidswap.training.inpainting.face_labels import face_labels, persons
-from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
+from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training, averaged
 from vidswap.training.records import rows_of_pictures
 
 SHOWN = 12  # faces per sheet
@@ -135,11 +132,4 @@ def begin(job: InpaintJob, config: ParsingTraining, device: torch.device) -> Tra
     return Training(trainer, sampler, lambda: trainer.sheet(fixed))
 
 
-def export(state: dict[str, Any], config: ParsingTraining, output: Path) -> None:
-    """Write the averaged net."""
-    net = ParsingNet(config.net)
-    net.load_state_dict(state["average"])
-    save_inpainter(net, output, int(state["images"]))
-
-
-KIND = Kind({"parsing-128": ParsingTraining}, begin, export)
+KIND = Kind({"parsing-128": ParsingTraining}, begin, averaged(ParsingNet))

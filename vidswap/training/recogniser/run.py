@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidswap.identity.recogniser import PICTURE_SIZE, Recogniser, RecogniserConfig
-from vidswap.inpainting.inpainter import save_inpainter
 from vidswap.training.data.aligned_faces import read_aligned_faces
 from vidswap.training.guarded_trainer import GuardedTrainer, placed
-from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
+from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training, averaged
 from vidswap.training.recogniser.albums import read_albums
 from vidswap.training.recogniser.views import PeopleDrawn, PeopleSampler, ViewConfig
 from vidswap.training.records import rows_of_pictures
@@ -159,11 +156,4 @@ def begin(job: InpaintJob, config: RecogniserTraining, device: torch.device) -> 
     return Training(trainer, sampler, lambda: trainer.sheet(fixed))
 
 
-def export(state: dict[str, Any], config: RecogniserTraining, output: Path) -> None:
-    """Write the averaged net."""
-    net = Recogniser(config.net)
-    net.load_state_dict(state["average"])
-    save_inpainter(net, output, int(state["images"]))
-
-
-KIND = Kind({"recogniser-64": RecogniserTraining}, begin, export)
+KIND = Kind({"recogniser-64": RecogniserTraining}, begin, averaged(Recogniser))
