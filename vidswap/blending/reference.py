@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 
 from vidswap.blending.detail import FINE, STEPS, gain_to, strength, warped_band
 from vidswap.blending.relighting import (
-    SIZE as MAP_SIZE,
-)
-from vidswap.blending.relighting import (
+    CHANNEL_MEAN,
     fit_shading,
     harmonics,
     normal_map,
     relighting_gain,
     skin_part,
     with_dimmed_shine,
+)
+from vidswap.blending.relighting import (
+    SIZE as MAP_SIZE,
 )
 from vidswap.blending.warping import (
     SIZE,
@@ -53,7 +54,6 @@ INNER_FACE, RIM = 0.7, 0.86  # of the outline: where all is face, and from where
 TURNED, MIRROR_COST = 8.0, 1.5  # degrees of yaw from which the mirrored shot shows another side
 WEIGHT_MEMORY, SHADING_MEMORY = 0.85, 0.85  # share of the frame before
 FEATURES, FINE_WEIGHT = 4.0, 1.6  # pixels
-_MEAN = np.full((1, 3), 1.0 / 3.0, np.float32)  # of channels
 LEAST_PART = 1e-3  # of a mask, below which nothing is shown
 COLOUR = 0.9  # how far a shot takes on the mean and spread of colour it covers
 
@@ -195,7 +195,7 @@ class FusedReference:
         """The fused band as strong as the target's, where the shots count."""
         assert target.band is not None and self.last is not None
         size = (FINE, FINE)
-        grey = cv2.transform(gain, _MEAN)
+        grey = cv2.transform(gain, CHANNEL_MEAN)
         lit = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR), np.float32)
         lit *= band
         inner = covered_part(target.landmarks, INNER_FACE, len(part))

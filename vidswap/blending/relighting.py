@@ -93,7 +93,7 @@ def skin_part(landmarks: NDArray[np.floating]) -> Floats:
 
 
 _MEAN = np.full(3, 1.0 / 3.0)  # as a product; NumPy is slow along short axes
-_CHANNELS = np.full((1, 3), 1.0 / 3.0, np.float32)
+CHANNEL_MEAN = np.full((1, 3), 1.0 / 3.0, np.float32)  # for cv2.transform
 
 
 def fit_shading(picture: NDArray[np.floating], weight: Floats, basis: Floats) -> Floats:
@@ -139,7 +139,7 @@ def with_dimmed_shine(lit: Floats, shading: Floats, basis: Floats) -> Floats:
     """
     matt = np.maximum(basis @ (shading @ _MEAN.astype(np.float32)), 0.0) + OFFSET
     knee = SHINE * cv2.resize(matt, (256, 256), interpolation=cv2.INTER_LINEAR)
-    luma = cv2.transform(lit, _CHANNELS)
+    luma = cv2.transform(lit, CHANNEL_MEAN)
     over = (1.0 - SHINE_LEFT) * np.maximum(luma - knee, 0.0)
     lit *= (1.0 - over / np.maximum(luma, 1.0))[..., None]
     return lit

@@ -65,7 +65,7 @@ def _has_kernels(x: Tensor) -> bool:
     )
 
 
-def _flat(x: Tensor) -> NDArray[Any]:
+def flat(x: Tensor) -> NDArray[Any]:
     """A channels-last map as (B, H W, C), sharing memory; bfloat16 as its bits."""
     x = x.detach().permute(0, 2, 3, 1).flatten(1, 2)
     array: NDArray[Any] = (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
@@ -89,7 +89,7 @@ def _split_sums(sums: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
 class _Statistics(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        total, square = _split_sums(_kernels().channel_sums(_flat(x)))
+        total, square = _split_sums(_kernels().channel_sums(flat(x)))
         n = x.shape[2] * x.shape[3]
         shifted = total / n
         mean = shifted + x[:, :, :1, :1].float()
@@ -104,7 +104,7 @@ class _Statistics(torch.autograd.Function):
         gain = grad_variance * (2.0 / n)
         grad_x = _empty_like(x)
         bias = grad_mean / n - gain * mean
-        _kernels().affine(_flat(x), _channels(gain), _channels(bias), _flat(grad_x))
+        _kernels().affine(flat(x), _channels(gain), _channels(bias), flat(grad_x))
         return grad_x
 
 
@@ -114,7 +114,7 @@ class _ScaleShift(torch.autograd.Function):
         ctx.save_for_backward(x, gain, bias)
         ctx.slope = slope
         y = _empty_like(x)
-        _kernels().scale_shift(_flat(x), _channels(gain), _channels(bias), slope, _flat(y))
+        _kernels().scale_shift(flat(x), _channels(gain), _channels(bias), slope, flat(y))
         return y
 
     @staticmethod
@@ -123,7 +123,7 @@ class _ScaleShift(torch.autograd.Function):
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         grad_x = _empty_like(x)
         sums = _kernels().scale_shift_backward(
-            _flat(x), _channels(gain), _channels(bias), ctx.slope, _flat(grad), _flat(grad_x)
+            flat(x), _channels(gain), _channels(bias), ctx.slope, flat(grad), flat(grad_x)
         )
         return grad_x, *_split_sums(sums), None
 
@@ -136,9 +136,7 @@ class _Modulate(torch.autograd.Function):
         ctx.save_for_backward(x, gain, bias, maps)
         ctx.slope = slope
         y = _empty_like(x)
-        _kernels().modulate(
-            _flat(x), _channels(gain), _channels(bias), _flat(maps), slope, _flat(y)
-        )
+        _kernels().modulate(flat(x), _channels(gain), _channels(bias), flat(maps), slope, flat(y))
         return y
 
     @staticmethod
@@ -147,13 +145,13 @@ class _Modulate(torch.autograd.Function):
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         grad_x, grad_maps = _empty_like(x), _empty_like(maps)
         sums = _kernels().modulate_backward(
-            _flat(x),
+            flat(x),
             _channels(gain),
             _channels(bias),
-            _flat(maps),
+            flat(maps),
             ctx.slope,
-            _flat(grad),
-            _flat(grad_x),
-            _flat(grad_maps),
+            flat(grad),
+            flat(grad_x),
+            flat(grad_maps),
         )
         return grad_x, *_split_sums(sums), grad_maps, None

@@ -25,7 +25,7 @@ from vidswap.faces.occlusion import visibility_maps
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.inpainting.swapinpaint import SwapInpaint, to_pictures
 from vidswap.models.checkpoint import load_generator
-from vidswap.models.checkpoint_file import default_checkpoint
+from vidswap.models.checkpoint_file import packaged_checkpoint
 
 PACKAGED = "swapinpaint.safetensors"
 HIDDEN = 0.6  # visibility below which a place is filled
@@ -52,12 +52,11 @@ class Hole(NamedTuple):
 class SourceFiller:
     """A `Fill`; its net is loaded, on the CPU, for the first shot that needs it.
 
-    checkpoint: of a SwapInpaint, by default the packaged one. Raises MissingWeightsError and
-    CheckpointError when it fills.
+    checkpoint: of a SwapInpaint, by default the packaged one. Raises CheckpointError when it fills.
     """
 
     def __init__(self, checkpoint: Path | None = None) -> None:
-        self._checkpoint = checkpoint or default_checkpoint().with_name(PACKAGED)
+        self._checkpoint = checkpoint
 
     def __call__(
         self, shots: Sequence[ReferenceShot], identity: IdEmbedding
@@ -73,7 +72,8 @@ class SourceFiller:
 
     @cached_property
     def _net(self) -> SwapInpaint:
-        net = load_generator(self._checkpoint).net
+        path = self._checkpoint or packaged_checkpoint(PACKAGED, SwapInpaint.name)
+        net = load_generator(path).net
         assert isinstance(net, SwapInpaint)
         return net
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vidswap.models import norm_kernels
 from vidswap.models.apgan import inference_kernels
 from vidswap.models.apgan.generator import COVERED_RATE, SLOPE, Down, PeBlock
+from vidswap.models.normalisation import flat
 
 Channels = NDArray[np.float32]
 
@@ -196,12 +197,6 @@ def pixels(x: Tensor) -> NDArray[Any]:
     x = x.permute(0, 2, 3, 1)
     array: NDArray[Any] = (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
     return array
-
-
-def flat(x: Tensor) -> NDArray[Any]:
-    """A map as (B, H W, C), sharing memory; bfloat16 as its bits."""
-    array = pixels(x)
-    return array.reshape(len(array), -1, array.shape[3])
 
 
 def _onednn() -> Any:
