@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from vidswap.identity.encoder import IdEmbedding
 from vidswap.inpainting.inpainter import Inpainter, read_inpainter
@@ -24,6 +25,7 @@ SIZES = (8, 16, 32, 64, 128)  # pixels, side of each block's pictures
 SIZE = SIZES[-1]
 LEAST = 4  # pixels, where the encoder ends
 SLOPE = 0.1  # of the generators' leaky ReLU; the discriminators have 0.2
+GAIN = 1.2  # of enlarged pictures at the start: tanh comes after
 VARIANTS = ("cascaded", "progan")
 # CASIA-Net's channels (Yi et al., 2014), and after which layers it halves the picture.
 CASIA_WIDTHS = (32, 64, 64, 128, 96, 192, 128, 256, 160, 320)
@@ -39,6 +41,7 @@ class ContextConfig:
     width: int = 8
     code: int = 128
     variant: str = "cascaded"
+    refines: bool = True
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
@@ -59,7 +62,12 @@ class ContextNet(Inpainter):
         super().__init__()
         self.config = config = config or ContextConfig()
         self.blocks = nn.ModuleList(ContextBlock(size, config) for size in SIZES)
-        self.upscale = nn.ModuleList(nn.Conv2d(3, 4 * 3, 3, padding=1) for _ in SIZES[1:])
+        self.upscale = nn.ModuleList(
+            nn.Conv2d(3, 4 * 3, 3, padding=1, padding_mode="replicate") for _ in SIZES[1:]
+        )
+        for conv in self.upscale:
+            if not conv.weight.is_meta:
+                _begin_bilinear(conv)
 
     @property
     def size(self) -> int:
@@ -82,11 +90,15 @@ class ContextNet(Inpainter):
         given: Tensor | None = None
         for index, (size, block) in enumerate(zip(SIZES, self.blocks, strict=True)):
             masked, face = masked_at(pictures, faces, size)
-            answer = block(masked if given is None else with_face(given, masked, face))
+            if given is None:
+                answer = block(masked)
+            else:
+                rough = with_face(torch.tanh(given), masked, face)
+                answer = block(rough, given if self.config.refines else None)
             answer = with_face(answer, masked, face)
             answers.append(answer)
             if size != SIZE:
-                given = torch.tanh(F.pixel_shuffle(self.upscale[index](answer), 2))
+                given = F.pixel_shuffle(self.upscale[index](answer), 2)
         return answers
 
     def alone(self, pictures: Tensor, faces: Tensor, size: int) -> Tensor:
@@ -136,12 +148,18 @@ class ContextBlock(nn.Module):
                 nn.init.kaiming_normal_(module.weight, SLOPE)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
+        for module in self.up.values():
+            if not module.weight.is_meta:
+                _begin_alike(module)
         # From noise around grey, not from black and white.
         if not self.to_rgb.weight.is_meta:
             nn.init.normal_(self.to_rgb.weight, std=0.02)
 
-    def forward(self, masked: Tensor) -> Tensor:
-        """G (B, 3, N, N) in [-1, 1], of a picture that is masked or filled roughly already."""
+    def forward(self, masked: Tensor, refined: Tensor | None = None) -> Tensor:
+        """G (B, 3, N, N) in [-1, 1], of a picture that is masked or filled roughly already.
+
+        What is `refined`, before its tanh, is added to.
+        """
         x = _act(self.conv0(masked))
         seen: dict[int, Tensor] = {}
         for side in self.sides:
@@ -154,8 +172,9 @@ class ContextBlock(nn.Module):
             skip = seen.get(int(name))
             if skip is not None and skip.shape == x.shape:
                 x = x + skip
-        answer: Tensor = torch.tanh(self.to_rgb(x))
-        return answer
+        answer = self.to_rgb(x)
+        made: Tensor = torch.tanh(answer if refined is None else answer + refined)
+        return made
 
 
 class ContextDiscriminator(nn.Module):
@@ -165,7 +184,7 @@ class ContextDiscriminator(nn.Module):
     Batch normalisation but for the first layer, and a sigmoid at the end.
     """
 
-    def __init__(self, size: int, width: int) -> None:
+    def __init__(self, size: int, width: int, kind: str = "batch") -> None:
         """`width` of 32 has CASIA-Net's own channels."""
         super().__init__()
         widths = [max(4, round(c * width / 32)) for c in CASIA_WIDTHS]
@@ -174,18 +193,23 @@ class ContextDiscriminator(nn.Module):
         for index, wide in enumerate(widths):
             stride = 2 if index % 2 and side > LEAST else 1
             side //= stride
-            layers.append(nn.Conv2d(given, wide, 3, stride, 1, bias=index == 0))
-            if index:
+            conv = nn.Conv2d(given, wide, 3, stride, 1, bias=index == 0 or kind != "batch")
+            if kind != "batch":
+                nn.init.kaiming_normal_(conv.weight, 0.2)
+                nn.init.zeros_(conv.bias)
+            layers.append(spectral_norm(conv) if kind == "spectral" else conv)
+            if index and kind == "batch":
                 layers.append(nn.BatchNorm2d(wide))
             layers.append(nn.LeakyReLU(0.2, True))
             given = wide
         layers.append(nn.Conv2d(given, 1, 3, padding=1))
         self.layers = nn.Sequential(*layers)
+        self.kind = kind
 
     def forward(self, pictures: Tensor) -> Tensor:
         """How real pictures (B, 3, N, N) are, (B, 1, h, w) in [0, 1]."""
-        real: Tensor = torch.sigmoid(self.layers(pictures).float())
-        return real
+        real: Tensor = self.layers(pictures).float()
+        return torch.sigmoid(real) if self.kind == "batch" else real
 
 
 class _Residual(nn.Module):
@@ -215,6 +239,25 @@ def with_face(context: Tensor, masked: Tensor, face: Tensor) -> Tensor:
 def _channels(side: int, width: int) -> int:
     """Of the layers at a side: twice as many at half the side; at 128 pixels as at 64."""
     return width * 64 // min(side, 64)
+
+
+def _begin_alike(conv: nn.Conv2d) -> None:
+    """Start a convolution before pixel shuffling with four times the same, so without a grid."""
+    one = conv.weight[::4].clone()
+    with torch.no_grad():
+        conv.weight.copy_(one.repeat_interleave(4, dim=0))
+
+
+def _begin_bilinear(conv: nn.Conv2d) -> None:
+    """Start one that enlarges pictures as bilinear interpolation, a little stretched for tanh."""
+    taps = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
+    with torch.no_grad():
+        conv.weight.zero_()
+        conv.bias.zero_()
+        for channel in range(3):
+            for sub in range(4):
+                weight = torch.outer(taps[sub // 2], taps[sub % 2])
+                conv.weight[4 * channel + sub, channel] = GAIN * weight
 
 
 def _act(x: Tensor) -> Tensor:

@@ -66,6 +66,11 @@ class ContextTraining:
 
     net: ContextConfig = field(default_factory=ContextConfig)
     discriminator_width: int = 8
+    discriminator: str = "spectral"
+    r1: float = 0.0
+    r1_steps: int = 8
+    judged: float = 1.0
+    from_perceptual: int = 32
     weights: ContextWeights = field(default_factory=ContextWeights)
     pixel: str = "l1"
     grow_images: int = 10000
@@ -124,7 +129,8 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
         torch.manual_seed(config.seed)
         self.generator = ContextNet(config.net)
         self.discriminators = nn.ModuleList(
-            ContextDiscriminator(size, config.discriminator_width) for size in SIZES
+            ContextDiscriminator(size, config.discriminator_width, config.discriminator)
+            for size in SIZES
         )
         self._begin(self.generator, self.discriminators)
         self.recogniser = load_dlib_resnet().to(device)
@@ -159,8 +165,9 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
             norm = self.update(self.generator_optimiser, self.generator, loss)
             self.discriminators.requires_grad_(True)
         largest = max(answers)
-        around = (1.0 - masked_at(real, faces, largest)[1]).expand_as(wanted[largest]) > 0.5
-        error = (answers[largest].detach().float() - wanted[largest])[around].abs().mean()
+        around = 1.0 - masked_at(real, faces, largest)[1]
+        off = (answers[largest].detach().float() - wanted[largest]).abs().mean(dim=1, keepdim=True)
+        error = (off * around).sum() / around.sum()
         return {
             **losses_d,
             **{name: float(value.detach()) for name, value in sums.items()},
@@ -199,8 +206,23 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
             of_real = (judge(wanted[size]) - self.config.real_label) ** 2
             losses.append(of_real.mean() + (judge(answer.detach()) ** 2).mean())
         loss = torch.stack(losses).sum()
+        told = {"discriminator": float(loss.detach()) / len(losses)}
+        if self.config.r1 and self.steps % self.config.r1_steps == 0:
+            penalty = self._slopes(wanted)
+            loss = loss + self.config.r1_steps * self.config.r1 / 2 * penalty
         norm = self.update(self.discriminator_optimiser, self.discriminators, loss)
-        return {"discriminator": float(loss.detach()) / len(losses), "discriminator_norm": norm}
+        return {**told, "discriminator_norm": norm}
+
+    def _slopes(self, wanted: dict[int, Tensor]) -> Tensor:
+        """R1 (Mescheder et al., 2018): how steeply D's mean answers rise from photographs."""
+        penalties = []
+        for size, pictures in wanted.items():
+            given = pictures.detach().requires_grad_(True)
+            said = self._discriminator(size)(given).mean(dim=(1, 2, 3)).sum()
+            (slope,) = torch.autograd.grad(said, given, create_graph=True)
+            scale = (size / SIZE) ** 2
+            penalties.append(scale * (slope.float() ** 2).sum(dim=(1, 2, 3)).mean())
+        return torch.stack(penalties).sum()
 
     def _terms(self, size: int, answer: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """The losses of one block, unweighted."""
@@ -213,10 +235,11 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
         }  # fmt: skip
         if weights.adversarial:
             terms["adversarial"] = ((self._discriminator(size)(answer) - 1.0) ** 2).mean()
-        if weights.perceptual and size >= FROM_PERCEPTUAL:
+        if weights.perceptual and size >= self.config.from_perceptual:
             terms["perceptual"] = perceptual(self.recogniser, answer, wanted)
         if weights.identity and size >= FROM_IDENTITY:
-            terms["identity"] = self._identity(answer, wanted)
+            n = max(1, round(self.config.judged * len(wanted)))
+            terms["identity"] = self._identity(answer[:n], wanted[:n])
         return terms
 
     def _identity(self, answer: Tensor, wanted: Tensor) -> Tensor:
