@@ -1,0 +1,100 @@
+"""Keep the faces of packaged portraits, and hallucinate everything around them.
+
+    python -m pipelines.context_demo -o demo-context
+
+The portraits show people who do not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+from pipelines.inpaint_demo import in_rows
+from vidswap.animation.clip import find_face, load_portrait, portrait_names, portrait_path
+from vidswap.errors import VidswapError
+from vidswap.faces.align import CROP_SIZE, align_face, face_affine, warp_points
+from vidswap.faces.system_libraries import check_system_libraries
+from vidswap.inpainting.hallucination import face_hull
+from vidswap.media.marks import read_marks
+from vidswap.media.output import writing_errors
+from vidswap.media.picture import read_picture, write_picture
+from vidswap.swap.context_job import hallucinate_faces
+from vidswap.swap.context_options import BLUR, ContextOptions, ContextResult
+
+COLOUR = "#7a8fa6"
+BEHIND = "nora"  # the portrait that serves as a picture behind the others
+
+
+@dataclass(frozen=True)
+class ContextDemo:
+    """Files of a demo: a result per kind of background, by its name, and all side by side."""
+
+    results: dict[str, ContextResult]
+    side_by_side: Path
+
+
+def run_demo(folder: Path, checkpoint: Path | None = None) -> ContextDemo:
+    """Hallucinate around every packaged portrait's face, with four kinds of background.
+
+    Raises a VidswapError as `hallucinate_faces` does.
+    """
+    with writing_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    portraits = list(portrait_names())
+    backgrounds = {
+        "hallucinated": None, "colour": COLOUR, "blur": BLUR, "picture": portrait_path(BEHIND),
+    }  # fmt: skip
+    results = {}
+    for name, background in backgrounds.items():
+        options = ContextOptions(background=background, checkpoint=checkpoint, overwrite=True)
+        paths = [portrait_path(portrait) for portrait in portraits]
+        results[name] = hallucinate_faces(paths, folder / name, options)
+    rows = []
+    for portrait in portraits:
+        made = [read_picture(folder / name / f"{portrait}-1.png").rgb for name in backgrounds]
+        rows.append([*_aligned(portrait), *(np.asarray(each, np.uint8) for each in made)])
+    sheet = folder / "side-by-side.png"
+    marks = read_marks(folder / "hallucinated" / f"{portraits[0]}-1.png")
+    write_picture(sheet, in_rows(rows), marks, overwrite=True)
+    return ContextDemo(results, sheet)
+
+
+def _aligned(portrait: str) -> tuple[np.ndarray, np.ndarray]:
+    """A portrait as `vidswap context` aligns it, and what the net is given of it."""
+    photo = load_portrait(portrait)
+    landmarks = find_face(photo).landmarks
+    affine = face_affine(landmarks)
+    crop = align_face(photo, affine)
+    hull = face_hull(warp_points(affine, landmarks), CROP_SIZE)
+    return crop, np.where(hull[..., None], crop, 0).astype(np.uint8)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-o", "--output", default=Path("demo-context"), show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the pictures; an earlier demo there is replaced.",
+)  # fmt: skip
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path),
+    help="Weights of the context GAN. [default: packaged]",
+)  # fmt: skip
+def main(output: Path, checkpoint: Path | None) -> None:
+    """Hallucinate around the faces of all packaged portraits, and show them side by side."""
+    try:
+        check_system_libraries()
+        result = run_demo(output, checkpoint)
+    except VidswapError as error:
+        click.echo(f"context_demo: {' '.join(str(error).split())}", err=True)
+        raise SystemExit(error.exit_code) from error
+    for name, made in result.results.items():
+        click.echo(f"{name + ':':13s} {made.pictures} pictures in {made.output}")
+    click.echo(f"side by side: {result.side_by_side}")
+
+
+if __name__ == "__main__":
+    main()
