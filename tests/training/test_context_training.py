@@ -94,9 +94,22 @@ def test_a_grown_block_begins_with_the_layers_of_the_smaller_one() -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_discriminators_say_how_real_from_zero_to_one(size: int) -> None:
     with torch.no_grad():
-        said = ContextDiscriminator(size, 2)(torch.rand(3, 3, size, size))
+        said = ContextDiscriminator(size, 2, "batch")(torch.rand(3, 3, size, size))
     assert said.shape == (3, 1, 4, 4)
     assert 0.0 <= float(said.min()) <= float(said.max()) <= 1.0
+
+
+def test_a_cascade_begins_by_enlarging_without_a_grid() -> None:
+    net = net_of("cascaded")
+    picture, faces = torch.full((1, 3, 128, 128), 0.5), torch.ones(1, 1, 128, 128)
+    faces[..., 64:] = 0.0
+    for block in net.blocks:
+        torch.nn.init.zeros_(block.to_rgb.weight)
+    torch.nn.init.constant_(net.blocks[0].to_rgb.bias, 0.4)
+    with torch.no_grad():
+        made = net.cascade(picture, faces)[-1][0, 0, :, 70:]
+    assert float(made.min()) > 0.3
+    assert float((made[:, 1:] - made[:, :-1]).abs().max()) < 0.03  # nor steps of eight pixels
 
 
 def test_total_variation_counts_every_pair_of_neighbours() -> None:

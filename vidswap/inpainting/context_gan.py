@@ -42,6 +42,7 @@ class ContextConfig:
     code: int = 128
     variant: str = "cascaded"
     refines: bool = True
+    smooth: bool = True
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
@@ -124,7 +125,7 @@ class ContextBlock(nn.Module):
 
     def __init__(self, size: int, config: ContextConfig) -> None:
         super().__init__()
-        width = config.width
+        width, self.smooth = config.width, config.smooth
         sides = [size >> i for i in range(1, int(math.log2(size // LEAST)) + 1)]
         self.sides = sides  # of the strided convolutions, finest first
         wide = {side: _channels(side, width) for side in (*sides, LEAST)}
@@ -168,7 +169,8 @@ class ContextBlock(nn.Module):
         code = _act(self.fc1(x.flatten(1)))
         x = x + _act(self.fc2(code)).reshape(x.shape)
         for name, up in self.up.items():
-            x = _act(F.pixel_shuffle(up(x), 2))
+            x = F.pixel_shuffle(up(x), 2)
+            x = _act(_smoothed(x) if self.smooth else x)
             skip = seen.get(int(name))
             if skip is not None and skip.shape == x.shape:
                 x = x + skip
@@ -258,6 +260,14 @@ def _begin_bilinear(conv: nn.Conv2d) -> None:
             for sub in range(4):
                 weight = torch.outer(taps[sub // 2], taps[sub % 2])
                 conv.weight[4 * channel + sub, channel] = GAIN * weight
+
+
+def _smoothed(x: Tensor) -> Tensor:
+    """Maps filtered by (1 2 1) / 4 both ways, which passes nothing of a grid of two pixels."""
+    channels = x.shape[1]
+    taps = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
+    kernel = torch.outer(taps, taps).expand(channels, 1, 3, 3)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=channels)
 
 
 def _act(x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,7 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
         with torch.autocast(self.device.type, torch.bfloat16):
             answers = self._answers(real, faces)
             wanted = {size: reduced(real, size) for size in answers}
+            self.views = {size: drawn_view(size) for size in answers}
             losses_d = {}
             if weights.adversarial:
                 losses_d = self._update_discriminators(wanted, answers)
@@ -203,8 +205,9 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
         losses = []
         for size, answer in answers.items():
             judge = self._discriminator(size)
-            of_real = (judge(wanted[size]) - self.config.real_label) ** 2
-            losses.append(of_real.mean() + (judge(answer.detach()) ** 2).mean())
+            view = self.views[size]
+            of_real = (judge(wanted[size][view]) - self.config.real_label) ** 2
+            losses.append(of_real.mean() + (judge(answer.detach()[view]) ** 2).mean())
         loss = torch.stack(losses).sum()
         told = {"discriminator": float(loss.detach()) / len(losses)}
         if self.config.r1 and self.steps % self.config.r1_steps == 0:
@@ -226,7 +229,7 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
 
     def _terms(self, size: int, answer: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """The losses of one block, unweighted."""
-        weights = self.config.weights
+        weights, view = self.config.weights, self.views[size]
         difference = answer.float() - wanted
         terms = {
             "pixel": difference.abs().mean() if self.config.pixel == "l1"
@@ -234,9 +237,9 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
             "variation": total_variation(answer.float()),
         }  # fmt: skip
         if weights.adversarial:
-            terms["adversarial"] = ((self._discriminator(size)(answer) - 1.0) ** 2).mean()
+            terms["adversarial"] = ((self._discriminator(size)(answer[view]) - 1.0) ** 2).mean()
         if weights.perceptual and size >= self.config.from_perceptual:
-            terms["perceptual"] = perceptual(self.recogniser, answer, wanted)
+            terms["perceptual"] = perceptual(self.recogniser, answer[view], wanted[view])
         if weights.identity and size >= FROM_IDENTITY:
             n = max(1, round(self.config.judged * len(wanted)))
             terms["identity"] = self._identity(answer[:n], wanted[:n])
@@ -269,6 +272,17 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
                 made = self.average.cascade(real, faces)[-1]  # type: ignore[operator]
         shown = F.interpolate(made.float(), (SIZE, SIZE))
         return rows_of_pictures([real, masked_at(real, faces, SIZE)[0], shown])
+
+
+def drawn_view(size: int) -> tuple[slice | EllipsisType, ...]:
+    """A part of pictures of a size that lacks a few rows and columns, drawn at random.
+
+    Strides of a net that judges them would leave a grid if they always fell on the same pixels.
+    """
+    left_out = size // 32
+    top, left = torch.randint(left_out + 1, (2,)).tolist()
+    rows, columns = (slice(at, at + size - left_out) for at in (top, left))
+    return ..., rows, columns
 
 
 def reduced(pictures: Tensor, size: int) -> Tensor:
