@@ -100,6 +100,7 @@ class ContextNet(Inpainter):
             answers.append(answer)
             if size != SIZE:
                 given = F.pixel_shuffle(self.upscale[index](answer), 2)
+                given = _smoothed(given) if self.config.smooth else given
         return answers
 
     def alone(self, pictures: Tensor, faces: Tensor, size: int) -> Tensor:
