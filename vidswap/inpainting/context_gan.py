@@ -27,6 +27,7 @@ LEAST = 4  # pixels, where the encoder ends
 SLOPE = 0.1  # of the generators' leaky ReLU; the discriminators have 0.2
 GAIN = 1.2  # of enlarged pictures at the start: tanh comes after
 VARIANTS = ("cascaded", "progan")
+NORMALISED = ("batch", "spectral")
 # CASIA-Net's channels (Yi et al., 2014), and after which layers it halves the picture.
 CASIA_WIDTHS = (32, 64, 64, 128, 96, 192, 128, 256, 160, 320)
 
@@ -35,7 +36,9 @@ CASIA_WIDTHS = (32, 64, 64, 128, 96, 192, 128, 256, 160, 320)
 class ContextConfig:
     """Channels at 64 pixels, twice as many at each coarser size; and of the code, fc1.
 
-    `paper_config` has the paper's.
+    refines: blocks of the cascade add to the picture that they are given, where the paper's make
+    all of it anew. smooth: maps are filtered after each pixel shuffling, which leaves a grid
+    otherwise. `paper_config` has the paper's.
     """
 
     width: int = 8
@@ -51,7 +54,7 @@ class ContextConfig:
 
 def paper_config(variant: str = "cascaded") -> ContextConfig:
     """Tables 3 to 7: 64 channels at 64 pixels, 1024 at 4, and a code of 512."""
-    return ContextConfig(64, 512, variant)
+    return ContextConfig(64, 512, variant, refines=False, smooth=False)
 
 
 class ContextNet(Inpainter):
@@ -66,9 +69,8 @@ class ContextNet(Inpainter):
         self.upscale = nn.ModuleList(
             nn.Conv2d(3, 4 * 3, 3, padding=1, padding_mode="replicate") for _ in SIZES[1:]
         )
-        for conv in self.upscale:
-            if not conv.weight.is_meta:
-                _begin_bilinear(conv)
+        if config.refines:
+            self.upscale.apply(_begin_bilinear)
 
     @property
     def size(self) -> int:
@@ -150,9 +152,8 @@ class ContextBlock(nn.Module):
                 nn.init.kaiming_normal_(module.weight, SLOPE)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
-        for module in self.up.values():
-            if not module.weight.is_meta:
-                _begin_alike(module)
+        if config.smooth:
+            self.up.apply(_begin_alike)
         # From noise around grey, not from black and white.
         if not self.to_rgb.weight.is_meta:
             nn.init.normal_(self.to_rgb.weight, std=0.02)
@@ -184,35 +185,36 @@ class ContextDiscriminator(nn.Module):
     """D of one block: CASIA-Net without pooling and fully connected layers (3.1).
 
     Strided convolutions stand where pooling was, for as long as pictures are larger than 4 pixels.
-    Batch normalisation but for the first layer, and a sigmoid at the end.
+    "batch" normalisation of all layers but the first and a sigmoid at the end are the paper's: D
+    then tells photographs from pictures by the batch they are in, and is soon so sure that the
+    sigmoid passes no gradient. "spectral" normalisation has neither, and answers of any size.
     """
 
-    def __init__(self, size: int, width: int, kind: str = "batch") -> None:
-        """`width` of 32 has CASIA-Net's own channels."""
+    def __init__(self, size: int, width: int, normalised: str = "spectral") -> None:
+        """`width` of 32 has CASIA-Net's own channels; `normalised` is one of `NORMALISED`."""
         super().__init__()
+        self.batch = normalised == "batch"
         widths = [max(4, round(c * width / 32)) for c in CASIA_WIDTHS]
         layers: list[nn.Module] = []
         given, side = 3, size
         for index, wide in enumerate(widths):
             stride = 2 if index % 2 and side > LEAST else 1
             side //= stride
-            conv = nn.Conv2d(given, wide, 3, stride, 1, bias=index == 0 or kind != "batch")
-            if kind != "batch":
-                nn.init.kaiming_normal_(conv.weight, 0.2)
-                nn.init.zeros_(conv.bias)
-            layers.append(spectral_norm(conv) if kind == "spectral" else conv)
-            if index and kind == "batch":
-                layers.append(nn.BatchNorm2d(wide))
+            if self.batch:
+                layers.append(nn.Conv2d(given, wide, 3, stride, 1, bias=index == 0))
+                if index:
+                    layers.append(nn.BatchNorm2d(wide))
+            else:
+                layers.append(spectral_norm(nn.Conv2d(given, wide, 3, stride, 1)))
             layers.append(nn.LeakyReLU(0.2, True))
             given = wide
         layers.append(nn.Conv2d(given, 1, 3, padding=1))
         self.layers = nn.Sequential(*layers)
-        self.kind = kind
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """How real pictures (B, 3, N, N) are, (B, 1, h, w) in [0, 1]."""
+        """How real pictures (B, 3, N, N) are, (B, 1, h, w), about 0 to 1."""
         real: Tensor = self.layers(pictures).float()
-        return torch.sigmoid(real) if self.kind == "batch" else real
+        return torch.sigmoid(real) if self.batch else real
 
 
 class _Residual(nn.Module):
@@ -244,23 +246,27 @@ def _channels(side: int, width: int) -> int:
     return width * 64 // min(side, 64)
 
 
-def _begin_alike(conv: nn.Conv2d) -> None:
+def _begin_alike(module: nn.Module) -> None:
     """Start a convolution before pixel shuffling with four times the same, so without a grid."""
-    one = conv.weight[::4].clone()
-    with torch.no_grad():
-        conv.weight.copy_(one.repeat_interleave(4, dim=0))
+    if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
+        one = module.weight.detach()[::4].clone()
+        with torch.no_grad():
+            module.weight.copy_(one.repeat_interleave(4, dim=0))
 
 
-def _begin_bilinear(conv: nn.Conv2d) -> None:
+def _begin_bilinear(module: nn.Module) -> None:
     """Start one that enlarges pictures as bilinear interpolation, a little stretched for tanh."""
+    if not isinstance(module, nn.Conv2d) or module.weight.is_meta:
+        return
     taps = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
+    assert module.bias is not None
     with torch.no_grad():
-        conv.weight.zero_()
-        conv.bias.zero_()
+        module.weight.zero_()
+        module.bias.zero_()
         for channel in range(3):
-            for sub in range(4):
-                weight = torch.outer(taps[sub // 2], taps[sub % 2])
-                conv.weight[4 * channel + sub, channel] = GAIN * weight
+            for part in range(4):
+                weight = GAIN * torch.outer(taps[part // 2], taps[part % 2])
+                module.weight[4 * channel + part, channel] = weight
 
 
 def _smoothed(x: Tensor) -> Tensor:
