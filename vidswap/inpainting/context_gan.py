@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +38,8 @@ class ContextConfig:
 
     refines: blocks of the cascade add to the picture that they are given, where the paper's make
     all of it anew. smooth: maps are filtered after each pixel shuffling, which leaves a grid
-    otherwise. `paper_config` has the paper's.
+    otherwise, and go on beyond the picture's edges, where zeros leave a frame. `paper_config` has
+    the paper's.
     """
 
     width: int = 8
@@ -50,6 +51,11 @@ class ContextConfig:
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise ValueError(f"variant is none of {', '.join(VARIANTS)}")
+
+    @property
+    def edges(self) -> Literal["replicate", "zeros"]:
+        """How convolutions of maps that are not halved go on beyond a picture's edges."""
+        return "replicate" if self.smooth else "zeros"
 
 
 def paper_config(variant: str = "cascaded") -> ContextConfig:
@@ -66,8 +72,9 @@ class ContextNet(Inpainter):
         super().__init__()
         self.config = config = config or ContextConfig()
         self.blocks = nn.ModuleList(ContextBlock(size, config) for size in SIZES)
+        edges = config.edges
         self.upscale = nn.ModuleList(
-            nn.Conv2d(3, 4 * 3, 3, padding=1, padding_mode="replicate") for _ in SIZES[1:]
+            nn.Conv2d(3, 4 * 3, 3, padding=1, padding_mode=edges) for _ in SIZES[1:]
         )
         if config.refines:
             self.upscale.apply(_begin_bilinear)
@@ -133,7 +140,8 @@ class ContextBlock(nn.Module):
         self.sides = sides  # of the strided convolutions, finest first
         wide = {side: _channels(side, width) for side in (*sides, LEAST)}
         first = 2 * width
-        self.conv0 = nn.Conv2d(3, first, 3, padding=2, dilation=2)
+        edges = config.edges
+        self.conv0 = nn.Conv2d(3, first, 3, padding=2, dilation=2, padding_mode=edges)
         self.down, self.residual, self.up = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         given = first
         for side in sides:
@@ -144,9 +152,9 @@ class ContextBlock(nn.Module):
         self.fc2 = nn.Linear(config.code, given * LEAST**2)
         for side in [*reversed(sides[:-1]), size]:
             finer = _channels(side, width)
-            self.up[str(side)] = nn.Conv2d(given, 4 * finer, 3, padding=1)
+            self.up[str(side)] = nn.Conv2d(given, 4 * finer, 3, padding=1, padding_mode=edges)
             given = finer
-        self.to_rgb = nn.Conv2d(given, 3, 5, padding=2)
+        self.to_rgb = nn.Conv2d(given, 3, 5, padding=2, padding_mode=edges)
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, SLOPE)
