@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import cv2
 import numpy as np
 
-from pipelines.inpaint_demo import in_rows
+from pipelines.inpaint_demo import Image, in_rows
 from vidswap.animation.clip import find_face, load_portrait, portrait_names, portrait_path
 from vidswap.errors import VidswapError
 from vidswap.faces.align import CROP_SIZE, align_face, face_affine, warp_points
@@ -26,7 +27,8 @@ from vidswap.swap.context_job import hallucinate_faces
 from vidswap.swap.context_options import BLUR, ContextOptions, ContextResult
 
 COLOUR = "#7a8fa6"
-BEHIND = "nora"  # the portrait that serves as a picture behind the others
+LAMPS = np.array([(255, 196, 120), (255, 120, 90), (120, 170, 255)], np.float32)
+BACKGROUND_SIZE = 256  # pixels
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ def run_demo(folder: Path, checkpoint: Path | None = None) -> ContextDemo:
     with writing_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     portraits = list(portrait_names())
-    backgrounds = {
-        "hallucinated": None, "colour": COLOUR, "blur": BLUR, "picture": portrait_path(BEHIND),
-    }  # fmt: skip
+    lights = folder / "lights.png"
+    write_picture(lights, lights_at_night(BACKGROUND_SIZE), overwrite=True)
+    backgrounds = {"hallucinated": None, "colour": COLOUR, "blur": BLUR, "picture": lights}
     results = {}
     for name, background in backgrounds.items():
         options = ContextOptions(background=background, checkpoint=checkpoint, overwrite=True)
@@ -63,7 +65,21 @@ def run_demo(folder: Path, checkpoint: Path | None = None) -> ContextDemo:
     return ContextDemo(results, sheet)
 
 
-def _aligned(portrait: str) -> tuple[np.ndarray, np.ndarray]:
+def lights_at_night(size: int) -> Image:
+    """A picture (size, size, 3) of a street out of focus, drawn: discs of light before dusk."""
+    random = np.random.default_rng(2)
+    dusk = np.linspace((46, 52, 84), (24, 22, 34), size)[:, None]
+    picture = np.broadcast_to(dusk, (size, size, 3)).astype(np.float32)
+    for x, y, radius in random.uniform((0, 0, 0.02), (1, 1, 0.07), (40, 3)):
+        light = np.zeros((size, size), np.float32)
+        cv2.circle(
+            light, (round(x * size), round(y * size)), round(radius * size), 1.0, -1, cv2.LINE_AA
+        )
+        picture = picture + light[..., None] * random.uniform(0.2, 0.7) * LAMPS[random.integers(3)]
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), size / 200).clip(0, 255), np.uint8)
+
+
+def _aligned(portrait: str) -> tuple[Image, Image]:
     """A portrait as `vidswap context` aligns it, and what the net is given of it."""
     photo = load_portrait(portrait)
     landmarks = find_face(photo).landmarks
