@@ -21,12 +21,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_demo_surrounds_every_portrait_and_changes_what_is_behind(
+def test_the_demo_surrounds_portraits_and_changes_what_is_behind(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    result = context_demo.run_demo(tmp_path, checkpoint)
-    portraits = list(portrait_names())
-    assert all(made.pictures == len(portraits) for made in result.results.values())
+    portraits = list(portrait_names())[:1]
+    result = context_demo.run_demo(tmp_path, checkpoint, portraits)
+    assert all(made.pictures == 1 for made in result.results.values())
     pictures = [
         read_picture(tmp_path / kind / f"{portraits[0]}-1.png").rgb for kind in result.results
     ]
