@@ -354,3 +354,45 @@ def test_a_gate_without_a_reference_is_refused() -> None:
     given = with_gate(config())
     with pytest.raises(TrainingConfigError, match="set both"):
         replace(given, generator=replace(given.generator, reference=False))
+
+
+def _fused(net: Trainer) -> Trainer:
+    """The trainer with the optimisers that it has on a GPU."""
+    for name, learning in (("generator", net.generator), ("discriminator", net.discriminator)):
+        rate, betas = net.adam_settings()[f"{name}_optimiser"]
+        optimiser = torch.optim.Adam(learning.parameters(), rate, betas, fused=True)
+        setattr(net, f"{name}_optimiser", optimiser)
+    return net
+
+
+def test_a_fused_optimiser_takes_no_step_along_a_gradient_that_is_not_finite() -> None:
+    net = _fused(trainer())
+    layer = nn.Linear(3, 2)
+    optimiser = torch.optim.Adam(layer.parameters(), 0.1, fused=True)
+    for scale in (1.0, float("nan"), float("inf"), 1.0):
+        before = layer.weight.detach().clone()
+        norm = net.update(optimiser, layer, scale * layer(torch.ones(1, 3)).sum())
+        assert bool(torch.isfinite(torch.as_tensor(norm))) == (scale == 1.0)
+        assert torch.equal(layer.weight, before) == (scale != 1.0)
+    assert all(float(kept["step"]) == 2 for kept in optimiser.state.values())
+
+
+def test_a_run_goes_on_with_the_optimisers_of_another_kind_of_device() -> None:
+    first = trainer()
+    first.step(batch())
+    state = deepcopy(first.state())
+    on_gpu = _fused(trainer())
+    on_gpu.load_state(state)
+    back = trainer()
+    back.load_state(deepcopy(on_gpu.state()))
+    ends = []
+    for net in (first, on_gpu, back):
+        torch.set_rng_state(state["torch_rng"])
+        ends.append((net.step(batch(number=1)), net.state()["generator"]))
+    (losses, weights), (fused_losses, fused_weights), (back_losses, back_weights) = ends
+    assert losses == back_losses and losses == pytest.approx(fused_losses, rel=1e-2)
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, back_weights[name]), name
+        torch.testing.assert_close(fused_weights[name], tensor, atol=1e-3, rtol=1e-2)
+    assert on_gpu.generator_optimiser.param_groups[0]["fused"] is True
+    assert back.generator_optimiser.param_groups[0]["fused"] is None

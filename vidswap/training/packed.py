@@ -44,7 +44,7 @@ def pack(thing: Any) -> Packed:
     block = torch.empty(0, dtype=torch.uint8)
     if pickler.apart:
         storage = torch.UntypedStorage._new_shared(pickler.size)
-        block = torch.empty(0, dtype=torch.uint8).set_(storage)  # type: ignore[call-overload]
+        block = torch.empty(0, dtype=torch.uint8).set_(storage)
     for (offset, *_, layout), tensor in pickler.apart:
         _placed(block, offset, tensor.dtype, tensor.shape, layout).copy_(tensor)
     return Packed(rest.getvalue(), block)
@@ -88,7 +88,10 @@ class _Pickler(pickle.Pickler):
         if isinstance(thing, Tensor):
             return ("tensor", *self._put(thing, thing))
         if type(thing) is np.ndarray and thing.nbytes >= LARGE and thing.dtype.kind in "biuf":
-            return ("array", *self._put(thing, torch.from_numpy(np.require(thing, None, "CW"))))
+            return (
+                "array",
+                *self._put(thing, torch.from_numpy(np.require(thing, None, ("C", "W")))),
+            )
         return None
 
     def _put(self, thing: Any, tensor: Tensor) -> tuple[Any, ...]:

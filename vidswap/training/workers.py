@@ -119,7 +119,8 @@ class _Batches(Dataset[Any]):
     """The batches of a sampler by number."""
 
     def __init__(self, sampler: Packed) -> None:
-        self._packed, self._sampler = sampler, None
+        self._packed = sampler
+        self._sampler: Any = None
 
     def __getitem__(self, number: int) -> Packed | _Failed:
         try:
