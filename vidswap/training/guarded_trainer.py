@@ -150,7 +150,7 @@ class GuardedTrainer(ABC, Generic[BatchT]):
         for name in given:
             kept = getattr(self, name)
             if isinstance(kept, torch.optim.Optimizer):
-                kept.load_state_dict(_fused_as(kept, state[name]))
+                kept.load_state_dict(fused_as(kept, state[name]))
             else:
                 kept.load_state_dict(state[name])
         for name, (rate, betas) in self.adam_settings().items():
@@ -240,7 +240,7 @@ def as_numbers(losses: Losses) -> dict[str, float]:
     }
 
 
-def _fused_as(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+def fused_as(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
     """A state, as of another kind of device, for an optimiser that goes on as it was made."""
     fused = optimiser.defaults.get("fused")
     groups = [{**group, "fused": fused} for group in state["param_groups"]]
