@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.detail import FINE, STEPS, gain_to, strength, warped_band
+from vidswap.blending.evening import evening_gain
 from vidswap.blending.relighting import (
     CHANNEL_MEAN,
     fit_shading,
@@ -36,7 +36,7 @@ from vidswap.blending.warping import (
     eye_parts,
     warped_part,
 )
-from vidswap.faces.pose import canonical_mesh, eye_opening, head_pose, mouth_opening
+from vidswap.faces.pose import eye_opening, head_pose, mirrored_points, mouth_opening
 from vidswap.faces.quality import MIN_SHARPNESS, sharpness
 from vidswap.faces.skin import OFF, SPREAD, reduced_lab
 
@@ -170,8 +170,11 @@ class FusedReference:
         self.averted = self._averted(weights, target)
         view = np.zeros((SIZE, SIZE, 4), np.uint8)
         if part.max() > 0.0:
-            own = fit_shading(_small(fused), skin * _small(shown), basis)
+            shown_skin = skin * _small(shown)
+            small = _small(fused)
+            own = fit_shading(small, shown_skin, basis)
             gain = relighting_gain(own, shading, basis)
+            gain *= evening_gain(small, own, basis, shown_skin, target.landmarks, self._points)
             fused *= gain
             fused = with_dimmed_shine(fused, shading, basis)
             if band is not None and target.band is not None:
@@ -242,15 +245,6 @@ def mirror_image(shot: FaceCrop) -> FaceCrop:
         None if visibility is None else np.ascontiguousarray(visibility[:, ::-1]),
         None if shot.fine is None else np.ascontiguousarray(shot.fine[:, ::-1]),
     )
-
-
-@cache
-def mirrored_points() -> NDArray[np.int64]:
-    """For every mesh point the one on the other side (478,), from the canonical mesh's symmetry."""
-    points = canonical_mesh().astype(np.float64)
-    other = points * [-1.0, 1.0, 1.0]
-    distance = np.linalg.norm(other[:, None] - points[None], axis=2)
-    return np.asarray(distance.argmin(axis=1), np.int64)
 
 
 def shot_weights(shots: Sequence[ReferenceShot], target: FaceCrop) -> NDArray[np.float64]:

@@ -60,15 +60,25 @@ def normal_map(landmarks: NDArray[np.floating], points: NDArray[np.int64] | None
     known = np.arange(len(landmarks)) if points is None else points
     fit = fit_pose(landmarks[stable], canonical_mesh()[stable])
     turned = canonical_normals()[known] @ fit.rotation.T
+    mixed = spread_over_map(map_places(landmarks[known]), turned)
+    normals = mixed / np.maximum(np.linalg.norm(mixed, axis=2), 1e-6)[..., None]
+    return np.asarray(normals, np.float32)
+
+
+def map_places(landmarks: NDArray[np.floating]) -> Floats:
+    """Points of the crop (N, 2) in pixels of the maps."""
     step = 256 // SIZE
-    places = np.rint((landmarks[known] - (step - 1) / 2) / step).astype(int)
-    columns, rows = np.clip(places, 0, SIZE - 1).T
+    return np.asarray((landmarks - (step - 1) / 2) / step, np.float32)
+
+
+def spread_over_map(places: Floats, values: NDArray[np.floating]) -> Floats:
+    """The smooth map (64, 64, 3) of values (N, 3) at places (N, 2), near zero far from all."""
+    columns, rows = np.clip(np.rint(places).astype(int), 0, SIZE - 1).T
     sums = np.zeros((SIZE, SIZE, 4), np.float32)
-    np.add.at(sums, (rows, columns), np.column_stack([turned, np.ones(len(turned))]))
+    np.add.at(sums, (rows, columns), np.column_stack([values, np.ones(len(values))]))
     near, far = (cv2.GaussianBlur(sums, (0, 0), width) for width in (1.6, 6.0))
     mixed = near + 0.05 * far
-    normals = mixed[..., :3] / np.maximum(np.linalg.norm(mixed[..., :3], axis=2), 1e-6)[..., None]
-    return np.asarray(normals, np.float32)
+    return np.asarray(mixed[..., :3] / np.maximum(mixed[..., 3:], 1e-6), np.float32)
 
 
 def harmonics(normals: Floats) -> Floats:
