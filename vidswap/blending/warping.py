@@ -45,9 +45,10 @@ _PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=n
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LIGHT_WIDTH = 24.0  # pixels: cheeks and brows in shade, not the features themselves
 _WIDE = (4.0, 0.05)  # how much wider than the near one the far kernel is, and its weight
-_EXACT = 2.5  # pixels: lids lie closer to each other than the near kernel tells apart
-_EYES = np.zeros(mesh.N_LANDMARKS, np.bool_)
-_EYES[[*mesh.RIGHT_EYE, *mesh.LEFT_EYE]] = True
+_EXACT = 2.5  # pixels, the width of the correction at points that have to be met
+# Lids and lips lie closer to each other than a smooth field tells apart, and open and shut.
+EXACT_POINTS = np.zeros(mesh.N_LANDMARKS, np.bool_)
+EXACT_POINTS[[*mesh.RIGHT_EYE, *mesh.LEFT_EYE, *mesh.OUTER_LIPS, *mesh.INNER_LIPS]] = True
 _BUT_IRISES = np.setdiff1d(
     np.arange(mesh.N_LANDMARKS), np.array([*mesh.RIGHT_IRIS, *mesh.LEFT_IRIS])
 )
@@ -174,7 +175,7 @@ def _warped(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The face as it lies on the frame (256, 256, 3), and the field that brought it there."""
     known = _BUT_IRISES if points is None else np.intersect1d(points, _BUT_IRISES)
-    field_ = displacement(frame.landmarks[known], face.landmarks[known], _EYES[known])
+    field_ = displacement(frame.landmarks[known], face.landmarks[known], EXACT_POINTS[known])
     lead_by_irises(field_, frame.landmarks, face.landmarks)
     warped = displaced(face.crop, field_)
     mean, deviation = face_colours(face)
