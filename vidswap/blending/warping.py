@@ -42,6 +42,7 @@ FOLDS_BEYOND, FOLDS = 0.1, 0.2
 LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
 _EYE_CORNERS = (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS)
 _PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
+_VALUES = np.repeat(np.arange(256, dtype=np.float32)[:, None], 3, axis=1)  # of each channel
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LIGHT_WIDTH = 24.0  # pixels: cheeks and brows in shade, not the features themselves
 _WIDE = (4.0, 0.05)  # how much wider than the near one the far kernel is, and its weight
@@ -108,11 +109,18 @@ def warped_onto(
     if light or uncovered:
         skin = _uncovered(face, field_)
         if light:
-            warped *= _light(frame, warped, skin, light)[..., None]
+            warped *= three_times(_light(frame, warped, skin, light))
         if uncovered:
             inside *= cv2.resize(skin, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-    mixed = inside[..., None] * warped + (1.0 - inside[..., None]) * frame.crop
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    share = three_times(inside)
+    warped *= share
+    warped += (1.0 - share) * frame.crop
+    return np.asarray(cv2.convertScaleAbs(np.maximum(warped, 0.0, out=warped)), np.uint8)
+
+
+def three_times(map_: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A map (H, W) as (H, W, 3): pictures are multiplied by that in a quarter of the time."""
+    return np.asarray(cv2.merge((map_,) * 3), np.float32)
 
 
 def reference_view(
@@ -134,7 +142,7 @@ def reference_view(
     view = np.zeros((SIZE, SIZE, 4), np.uint8)
     warped, part, skin, _ = warped_part(face, frame, colour, points)
     if part.any():
-        warped *= _light(frame, warped, skin, light)[..., None]
+        warped *= three_times(_light(frame, warped, skin, light))
         part *= 255.0
         mask = cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
         pictures = [
@@ -181,10 +189,10 @@ def _warped(
     mean, deviation = face_colours(face)
     to_mean, to_deviation = face_colours(frame)
     gain = 1.0 + colour * (np.clip(to_deviation / deviation, 0.8, 1.25) - 1.0)
-    coloured = warped.astype(np.float32)
+    coloured = _VALUES.copy()
     coloured *= gain
     coloured += mean + colour * (to_mean - mean) - mean * gain
-    return coloured, field_
+    return np.asarray(cv2.LUT(warped, coloured[None]), np.float32), field_
 
 
 def _uncovered(face: FaceCrop, field_: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from vidswap.blending.warping import (
     between_lips,
     covered_part,
     reference_view,
+    three_times,
     unlike_eyes,
     warped_onto,
     with_inexact_mesh,
@@ -38,6 +39,7 @@ ANSWER_COLOUR, ANSWER_LIGHT, ANSWER_REACH = 0.9, 0.8, 0.94
 WITH_GLASSES = 0.2  # share of references on which glasses are drawn
 # Share of drawn occluders that a reference leaves out, as it does those that are found in a run.
 FOUND = 0.8
+_VALUES = np.arange(256, dtype=np.float32)[:, None]
 
 
 class PairSampler(PairDraws):
@@ -107,7 +109,7 @@ class PairSampler(PairDraws):
             corners.append(corner_points(landmarks))
         return PairBatch(
             _to_tensor(pictures, config.size),
-            torch.from_numpy(np.stack(maps).transpose(0, 3, 1, 2).copy()).float() / 255.0,
+            torch.from_numpy(np.stack(maps).transpose(0, 3, 1, 2).copy()).float().div_(255.0),
             torch.from_numpy(sources),
             torch.from_numpy(targets),
             torch.from_numpy(same),
@@ -205,7 +207,7 @@ class PairSampler(PairDraws):
             warped = _warp_between_sizes(picture, matrix, config.size)
             if picture.ndim == 3:  # else a mask
                 gains = np.append(colour, 1.0)[: picture.shape[2]].astype(np.float32)
-                warped = cv2.convertScaleAbs(warped * gains).astype(np.uint8, copy=False)
+                warped = np.asarray(cv2.LUT(warped, cv2.convertScaleAbs(_VALUES * gains)[None]))
             pictures.append(warped)
         return pictures, moved.astype(np.float32)
 
@@ -214,8 +216,11 @@ def _mixed(
     one: NDArray[np.uint8], other: NDArray[np.uint8], part: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
     """`other` where `part` (S, S) is one, `one` where it is zero."""
-    mixed = one + part[..., None] * (other.astype(np.float32) - one)
-    return np.rint(mixed).astype(np.uint8)
+    mixed = other.astype(np.float32)
+    mixed -= one
+    mixed *= three_times(part)
+    mixed += one
+    return np.asarray(cv2.convertScaleAbs(mixed), np.uint8)
 
 
 def _with_glasses(shot: FaceCrop, random: np.random.Generator) -> FaceCrop:
@@ -231,7 +236,7 @@ def _to_tensor(pictures: Sequence[NDArray[np.uint8]], size: int) -> Tensor:
     """(B, 3, S, S) in [-1, 1]; B may be zero."""
     stacked = np.stack(pictures) if pictures else np.zeros((0, size, size, 3), np.uint8)
     to_tensor = np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
-    return torch.from_numpy(to_tensor).float() / 127.5 - 1.0
+    return torch.from_numpy(to_tensor).float().div_(127.5).sub_(1.0)
 
 
 def _warp_between_sizes(
