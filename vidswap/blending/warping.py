@@ -369,7 +369,7 @@ def displacement(
     eighth = cv2.resize(sums, (SIZE // 8, SIZE // 8), interpolation=cv2.INTER_AREA)
     far = cv2.GaussianBlur(eighth, (0, 0), wider * width / 8.0)
     sums = near + share * cv2.resize(far, (half, half), interpolation=cv2.INTER_LINEAR)
-    smooth = sums[..., :2] / (sums[..., 2:] + 4e-6)  # four pixels have become one
+    smooth = _means(sums, 4e-6)  # four pixels have become one
     if exact is not None and exact.any():
         points, wanted = at[exact], differences[exact]
         x, y = ((points - 0.5) / 2.0).T[:, None].astype(np.float32)
@@ -377,8 +377,14 @@ def displacement(
             found = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
             sums = _scattered(points, wanted - found, half)
             sums = np.asarray(cv2.GaussianBlur(sums, (0, 0), _EXACT / 2.0), np.float32)
-            smooth += sums[..., :2] / (sums[..., 2:] + 2e-3)
+            smooth += _means(sums, 2e-3)
     return np.asarray(cv2.resize(smooth, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _means(sums: NDArray[np.float32], least: float) -> NDArray[np.float32]:
+    """Means (H, W, 2) of sums of x, of y and of weights (H, W, 3); zero far from all weights."""
+    weights = sums[..., 2] + np.float32(least)
+    return np.asarray(cv2.merge((sums[..., 0] / weights, sums[..., 1] / weights)), np.float32)
 
 
 def _scattered(at: Points, values: Points, half: int) -> NDArray[np.float32]:

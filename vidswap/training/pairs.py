@@ -76,14 +76,15 @@ class PairSampler(PairDraws):
             is_warped = n_same + n_back <= i < n_answered
             is_across = n_answered <= i < n_answered + n_across
             target, face = int(target), int(sources[i])
-            beside = [self._warped_onto(target, random)] if is_warped else []
+            frame = self._shot(target)
+            beside = [self._warped_onto(frame, target, random)] if is_warped else []
             if is_across:
-                beside = [self._answer(target, face)]
+                beside = [self._answer(frame, target, face)]
                 sources[i] = self.another_of(face, random)
             elif i < n_same + n_back:
                 face = self.another_of(face, random)
             shown = beside[0] if is_warped else None
-            beside.append(self._reference(face, target, shown, random))
+            beside.append(self._reference(face, target, frame, shown, random))
             beside.append(self._occluded(target))
             (picture, *beside, view, worn), landmarks = self._augmented(target, beside, random)
             keep = np.maximum(keep_map(landmarks, bool(is_same), config), worn / np.float32(255.0))
@@ -123,19 +124,21 @@ class PairSampler(PairDraws):
             torch.from_numpy(np.stack(corners)),
         )
 
-    def _warped_onto(self, row: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    def _warped_onto(
+        self, frame: FaceCrop, row: int, random: np.random.Generator
+    ) -> NDArray[np.uint8]:
         """A picture (256, 256, 3) with the face of somebody in like pose laid over its own."""
         other = self.in_like_pose(row, LIKE_FACES, random)
         colour = float(random.uniform(0.2, 1.0))
-        return warped_onto(self._shot(other), self._shot(row), colour, points=self.mesh_index)
+        return warped_onto(self._shot(other), frame, colour, points=self.mesh_index)
 
-    def _answer(self, target: int, source: int) -> NDArray[np.uint8]:
+    def _answer(self, frame: FaceCrop, target: int, source: int) -> NDArray[np.uint8]:
         """The target's picture (256, 256, 3) with the source's face, in the target's light.
 
         Within the lips it is the target's own, and so are the eyes as far as they are shut: a shut
         mouth shows no teeth, and an open eye no lids.
         """
-        face, frame = self._shot(source), self._shot(target)
+        face = self._shot(source)
         answer = warped_onto(
             face, frame, ANSWER_COLOUR, ANSWER_REACH, points=self.mesh_index, light=ANSWER_LIGHT,
             uncovered=True,
@@ -146,7 +149,12 @@ class PairSampler(PairDraws):
         return _mixed(answer, frame.crop, (self._occluded(target) / 255.0).astype(np.float32))
 
     def _reference(
-        self, face: int, target: int, shown: NDArray[np.uint8] | None, random: np.random.Generator
+        self,
+        face: int,
+        target: int,
+        frame: FaceCrop,
+        shown: NDArray[np.uint8] | None,
+        random: np.random.Generator,
     ) -> NDArray[np.uint8]:
         """A view (256, 256, 4) of a face on the target's picture, or on what is shown of it.
 
@@ -156,7 +164,6 @@ class PairSampler(PairDraws):
         config = self.config
         if random.random() >= config.referenced or (face == target and shown is None):
             return np.zeros((SIZE, SIZE, 4), np.uint8)
-        frame = self._shot(target)
         frame = frame if shown is None else replace(frame, crop=shown)
         own = with_inexact_mesh(self._shot(face), random)
         if random.random() < WITH_GLASSES:
