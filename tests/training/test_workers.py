@@ -187,6 +187,14 @@ def test_a_killed_worker_ends_the_run_with_its_state_saved(tmp_path: Path) -> No
     assert state is not None and 1 <= state["steps"] == net.steps <= 3
 
 
+def test_a_run_that_fails_at_its_first_batch_leaves_no_state(tmp_path: Path) -> None:
+    net, folder = Learner(), RunFolder(tmp_path)
+    damaged: Any = Troubled(0, "damaged")
+    with pytest.raises(DatasetError, match="damaged"):
+        TrainingLoop(net, damaged, folder, Pace(), _no_sheet).go()  # type: ignore[arg-type]
+    assert folder.read_state() is None
+
+
 def test_want_of_shared_memory_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_room(_thing: Any) -> None:
         raise RuntimeError("unable to allocate shared memory(shm)\nfor file </x>")

@@ -122,7 +122,8 @@ class TrainingLoop:
                 if time.monotonic() - saved > 60 * SAVE_MINUTES:
                     self._save(last=False)
                     saved = time.monotonic()
-        self._save(last=True)
+        if failure is None or trainer.steps:  # else there is nothing to keep
+            self._save(last=True)
         if failure is not None and not ended:
             raise failure
         seconds = time.monotonic() - start
