@@ -245,15 +245,16 @@ def unlike_eyes(face: FaceCrop, frame: FaceCrop, size: int = SIZE) -> NDArray[np
 
 
 def averted_eyes(face: FaceCrop, frame: FaceCrop) -> NDArray[np.float64]:
-    """How far, 0 to 1, the right and the left eye of `face` look elsewhere than the frame's (2,).
+    """How far, 0 to 1, the right and the left eye of `face` look elsewhere than the frame's (2,):
+    both as far as the one that does more, since one eye of each drawing squints.
 
     The warp moves irises; what it moves far is not as sharp and clear as what a generator draws.
     Up and down counts half: how high an iris lies between the corners depends on their slant too.
     """
     own, wanted = (np.array(iris_offsets(shot.landmarks)) for shot in (face, frame))
-    apart = np.linalg.norm((own - wanted) * [1.0, 0.5], axis=1)
+    apart = np.linalg.norm((own - wanted) * [1.0, 0.5], axis=1).max()
     least, most = AVERTED
-    return np.asarray(np.clip((apart - least) / (most - least), 0.0, 1.0))
+    return np.full(2, np.clip((apart - least) / (most - least), 0.0, 1.0))
 
 
 def eye_parts(
