@@ -141,15 +141,19 @@ def relighting_gain(source: Floats, target: Floats, basis: Floats, share: float 
     return np.asarray(cv2.resize(gain, (256, 256), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def with_dimmed_shine(lit: Floats, shading: Floats, basis: Floats) -> Floats:
-    """A face (256, 256, 3) in a shading (9, 3), changed to be less shiny.
+def matt_brightness(shading: Floats, basis: Floats) -> Floats:
+    """How bright matt skin is in a shading (9, 3), (256, 256), never zero."""
+    matt = np.maximum(basis @ (shading @ _MEAN.astype(np.float32)), 0.0) + OFFSET
+    return np.asarray(cv2.resize(matt, (256, 256), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def with_dimmed_shine(lit: Floats, matt: Floats) -> Floats:
+    """A face (256, 256, 3), changed to be less shiny; `matt` (256, 256) is of `matt_brightness`.
 
     Gloss mirrors the lamps of the photograph, whatever the tone of the skin is. On dark skin it is
     many times as bright, and lit for a lighter face it would glow.
     """
-    matt = np.maximum(basis @ (shading @ _MEAN.astype(np.float32)), 0.0) + OFFSET
-    knee = SHINE * cv2.resize(matt, (256, 256), interpolation=cv2.INTER_LINEAR)
     luma = cv2.transform(lit, CHANNEL_MEAN)
-    over = (1.0 - SHINE_LEFT) * np.maximum(luma - knee, 0.0)
+    over = (1.0 - SHINE_LEFT) * np.maximum(luma - SHINE * matt, 0.0)
     lit *= (1.0 - over / np.maximum(luma, 1.0))[..., None]
     return lit
