@@ -1,4 +1,4 @@
-"""A GPU computes what the CPU does: generator, identity encoder and a whole swap.
+"""A GPU computes what the CPU does: generator, identity encoder, a whole swap; and how it trains.
 
 `make test-gpu` runs these on CUDA, MPS or XPU, whichever is there; without one they are skipped.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 import vidswap
+from tests.training.test_trainer import config, identity_loss, sampler
 from vidswap.animation.clip import find_face, load_portrait, make_clip, portrait_path
 from vidswap.animation.motion import talking
 from vidswap.faces.align import align_face, face_affine, warp_points
@@ -26,6 +28,9 @@ from vidswap.models.face_net import FaceBatch
 from vidswap.people.source import SourceReader
 from vidswap.runtime.devices import offered
 from vidswap.swap.options import SwapOptions
+from vidswap.training.guarded_trainer import as_numbers
+from vidswap.training.trainer import Trainer
+from vidswap.training.workers import drawn_by_workers
 
 DEVICE = next(iter(offered()), "none")
 SOURCE, TARGETS = "clara", ("mei", "nora")
@@ -126,3 +131,26 @@ def test_a_whole_swap_is_the_cpus(
     difference = np.abs(clips[DEVICE] - clips["cpu"])
     assert difference[changed].mean() < mean and difference.max() <= largest
     assert not difference[:, :20].any(), "the background stays the target's on every device"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="training knows no GPU but CUDA")
+def test_batches_of_workers_are_pinned_and_reach_the_gpu_as_they_were_drawn() -> None:
+    with closing(drawn_by_workers(sampler(), 0, 1, workers=2, pinned=True)) as drawn:
+        for number, batch in zip(range(6), drawn, strict=False):
+            expected, there = sampler().batch(number), batch.to(torch.device("cuda"))
+            assert batch.targets.is_pinned() and batch.references.is_pinned()
+            assert torch.equal(there.targets.cpu(), expected.targets)
+            assert torch.equal(there.keep.cpu(), expected.keep)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="training knows no GPU but CUDA")
+def test_no_part_of_a_training_step_waits_for_the_gpu() -> None:
+    net = Trainer(config(), deepcopy(identity_loss()), torch.device("cuda"))
+    net.step(sampler().batch(0))  # cuDNN's choices wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        losses = net.learn(sampler().batch(1))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(np.isfinite(value) for value in as_numbers(losses).values())
+    assert net.generator_optimiser.defaults["fused"]

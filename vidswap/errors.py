@@ -156,7 +156,7 @@ class JobsFailedError(VidswapError):
 
 
 class WorkerKilledError(VidswapError):
-    """The process that did a job ended without an answer, as when the system kills it."""
+    """A process that did a job, or drew batches, ended by itself, as when the system kills it."""
 
     exit_code = 42
     worth_a_retry = True

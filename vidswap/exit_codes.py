@@ -50,7 +50,7 @@ _MEANINGS = {
     20: "a process forked after a swap cannot swap",
     40: "a manifest of jobs cannot be read, or has rows that cannot be done",
     41: "some jobs of a batch failed or were cancelled; the others are done",
-    42: "a job's worker process was killed",
+    42: "a worker process was killed, of a job or of training",
     43: "a job took longer than --timeout-per-job",
     44: "a job was cancelled",
     45: "another run is at work on the output",

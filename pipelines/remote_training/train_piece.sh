@@ -4,6 +4,8 @@
 #
 #   pipelines/remote_training/train_piece.sh PACKS MINUTES [CONFIG]
 #
+# Worker processes draw the batches, on a GPU by default as many as there are cores but two;
+# WORKERS=N sets their number.
 # A second piece on the same machine goes on exactly; elsewhere `vidswap train import-state` does.
 set -euo pipefail
 packs=$1 minutes=$2
@@ -28,6 +30,6 @@ encoder=()
 [ ! -e "$work/second-encoder.tflite" ] || encoder=(--second-encoder "$work/second-encoder.tflite")
 [ -e "$work/run/state.pt" ] || "$python" -m vidswap train import-state "$work/weights" --run "$work/run"
 "$python" -m vidswap train apgan --faces "$work/faces" --run "$work/run" --cache "$work/cache" \
-    --config "${3:-$work/config.json}" "${encoder[@]}" --resume --minutes "$minutes"
+    --config "${3:-$work/config.json}" "${encoder[@]}" ${WORKERS:+--workers "$WORKERS"} --resume --minutes "$minutes"
 "$python" -m vidswap train export-state "$work/run" -o "$OUT"
 [ ! -e "$work/run/log.jsonl" ] || cp "$work/run/log.jsonl" "$OUT"

@@ -15,14 +15,13 @@ from vidswap.blending.reference import (
     ReferenceShot,
     fused_shots,
     mirror_image,
-    mirrored_points,
     reference_shots,
     shot_weights,
     with_reference,
 )
 from vidswap.blending.warping import FaceCrop
 from vidswap.faces import mesh
-from vidswap.faces.pose import head_pose
+from vidswap.faces.pose import head_pose, mirrored_points
 
 SKIN = (170, 130, 110)
 

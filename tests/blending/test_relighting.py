@@ -14,6 +14,7 @@ from vidswap.blending.relighting import (
     canonical_normals,
     fit_shading,
     harmonics,
+    matt_brightness,
     normal_map,
     relighting_gain,
     skin_part,
@@ -104,7 +105,7 @@ def test_shine_is_dimmed_and_matt_skin_is_not(basis: np.ndarray) -> None:
     shading[0] = 120.0
     lit = np.full((256, 256, 3), 125.0, np.float32)
     lit[100:110, 100:110] = 240.0
-    dimmed = with_dimmed_shine(lit.copy(), shading, basis)
+    dimmed = with_dimmed_shine(lit.copy(), matt_brightness(shading, basis))
     assert (dimmed[:90] == 125.0).all()
     assert 165.0 < dimmed[105, 105, 0] < 205.0
     assert dimmed[105, 105, 0] > dimmed[105, 95, 0] + 30  # a gloss yet

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.blending.heads import turned_mesh
 from tests.training.test_pairs import schematic_points
 from vidswap.blending.warping import (
     FAR,
@@ -215,6 +216,21 @@ def test_the_warp_brings_lids_together() -> None:
         heights.append(int((mixed[row - 15 : row + 15, column].sum(axis=1) < 200).sum()))
     assert heights[0] >= 6
     assert heights[1] < 0.75 * heights[0]
+
+
+def test_the_warp_parts_lips_as_far_as_the_frames_are_parted() -> None:
+    shut, lower_lip = turned_mesh(), [14, 17, 87, 317, 84, 314]
+    over = FaceCrop(np.full((256, 256, 3), 150, np.uint8), shut)
+    for points, colour in (([13, 0], (250, 0, 0)), ([14, 17], (0, 0, 250))):
+        column, row = np.rint(shut[points].mean(axis=0)).astype(int)
+        over.crop[row - 1 : row + 2, column - 3 : column + 4] = colour
+    parted = shut.copy()
+    parted[lower_lip] += np.float32([0.0, 9.0])
+    warped = warped_onto(over, FaceCrop(over.crop, parted), colour=0.0).astype(int)
+    upper = np.argwhere(warped[..., 0] - warped[..., 2] > 60)[:, 0].mean()
+    lower = np.argwhere(warped[..., 2] - warped[..., 0] > 60)[:, 0].mean()
+    assert upper == pytest.approx(parted[[13, 0], 1].mean(), abs=1.2)
+    assert lower == pytest.approx(parted[[14, 17], 1].mean(), abs=1.2)
 
 
 def test_a_reference_fades_out_where_two_faces_lie_apart() -> None:

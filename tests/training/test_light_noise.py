@@ -47,7 +47,7 @@ def test_one_seed_gives_one_light_and_the_picture_stays() -> None:
 def test_what_is_shown_changes_its_colours_but_not_its_mask() -> None:
     def view(light_noise: float) -> np.ndarray:
         drawing = sampler(replace(PAIRS, light_noise=light_noise))
-        return drawing._reference(1, 0, None, np.random.default_rng(5))
+        return drawing._reference(1, 0, drawing._shot(0), None, np.random.default_rng(5))
 
     plain, lit = view(0.0), view(1.0)
     shown = plain[..., 3] > 0

@@ -142,7 +142,9 @@ def test_the_person_of_an_answer_is_known_from_another_picture_where_there_is_on
     sampler.config = replace(PLAIN, bare_sources=False)
     faces, answer = [], sampler._answer
     monkeypatch.setattr(
-        sampler, "_answer", lambda target, face: (faces.append(face), answer(target, face))[1]
+        sampler,
+        "_answer",
+        lambda frame, target, face: (faces.append(face), answer(frame, target, face))[1],
     )
     sources = [int(row) for number in range(8) for row in sampler.batch(number).sources[4:7]]
     assert len(sources) == len(faces) == 24

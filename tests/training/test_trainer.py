@@ -7,6 +7,7 @@ import io
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from vidswap.models.apgan.generator import GeneratorConfig
 from vidswap.training.config import TABLE_IV_ROWS, TrainConfig, paper_config, table_iv_config
 from vidswap.training.data.face_shards import FaceRecord
 from vidswap.training.growth import grow_discriminator
+from vidswap.training.guarded_trainer import fused_as
 from vidswap.training.id_targets import ID_WIDTHS
 from vidswap.training.identity_loss import IdentityLoss
 from vidswap.training.pair_batch import PairBatch, PairConfig
@@ -354,3 +356,37 @@ def test_a_gate_without_a_reference_is_refused() -> None:
     given = with_gate(config())
     with pytest.raises(TrainingConfigError, match="set both"):
         replace(given, generator=replace(given.generator, reference=False))
+
+
+def test_a_fused_optimiser_takes_no_step_along_a_gradient_that_is_not_finite() -> None:
+    net = trainer()
+    layer = nn.Linear(3, 2)
+    optimiser = torch.optim.Adam(layer.parameters(), 0.1, fused=True)
+    for scale in (1.0, float("nan"), float("inf"), 1.0):
+        before = layer.weight.detach().clone()
+        norm = net.update(optimiser, layer, scale * layer(torch.ones(1, 3)).sum())
+        assert bool(torch.isfinite(torch.as_tensor(norm))) == (scale == 1.0)
+        assert torch.equal(layer.weight, before) == (scale != 1.0)
+    assert all(float(kept["step"]) == 2 for kept in optimiser.state.values())
+
+
+def test_an_optimiser_goes_on_from_the_state_of_one_of_another_kind_of_device() -> None:
+    def stepped(state: dict[str, Any] | None, fused: bool | None) -> tuple[Tensor, dict[str, Any]]:
+        layer = nn.Linear(3, 2, bias=False)
+        nn.init.ones_(layer.weight)
+        optimiser = torch.optim.Adam(layer.parameters(), 0.1, fused=fused)
+        if state is not None:
+            optimiser.load_state_dict(fused_as(optimiser, deepcopy(state)))
+        layer(torch.tensor([[1.0, -2.0, 3.0]])).square().sum().backward()
+        optimiser.step()
+        assert optimiser.param_groups[0]["fused"] is fused
+        return layer.weight, optimiser.state_dict()
+
+    _, state = stepped(None, None)
+    expected, _ = stepped(state, None)
+    on_gpu, _ = stepped(state, True)
+    torch.testing.assert_close(on_gpu, expected)
+    _, of_gpu = stepped(None, True)
+    back, _ = stepped(of_gpu, None)
+    torch.testing.assert_close(back, expected)
+    assert not torch.equal(stepped(None, None)[0], expected)  # the moments do count

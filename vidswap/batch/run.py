@@ -30,6 +30,7 @@ from vidswap.batch.worker_process import (
     failure,
 )
 from vidswap.errors import BadOptionError, JobTimeoutError, VidswapError, WorkerKilledError
+from vidswap.runtime.processor import usable_cores
 
 EventName = Literal["began", "progress", "done", "again", "failed", "cancelled", "lost", "skipped"]
 _TICK = 0.25  # seconds between two looks at clocks and claims
@@ -123,7 +124,7 @@ class BatchOptions:
         if self.gpus:
             added["CUDA_VISIBLE_DEVICES"] = str(self.gpus[number % len(self.gpus)])
         if self.workers > 1 and "OMP_NUM_THREADS" not in os.environ:
-            added["OMP_NUM_THREADS"] = str(max(1, _cores() // self.workers))
+            added["OMP_NUM_THREADS"] = str(max(1, usable_cores() // self.workers))
         return added
 
     def with_share(self, job: Any) -> Any:
@@ -437,14 +438,6 @@ class _Run:
 
 def _share(record: JobRecord) -> float:
     return min(1.0, record.frames / record.expected) if record.expected else 0.0
-
-
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 @contextmanager

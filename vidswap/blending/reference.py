@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.blending.darkness import DARKER, LIGHTER, dark_end, with_dark_end
 from vidswap.blending.detail import FINE, STEPS, gain_to, strength, warped_band
+from vidswap.blending.evening import evening_gain
 from vidswap.blending.relighting import (
     CHANNEL_MEAN,
     fit_shading,
     harmonics,
+    matt_brightness,
     normal_map,
     relighting_gain,
     skin_part,
@@ -36,7 +38,7 @@ from vidswap.blending.warping import (
     eye_parts,
     warped_part,
 )
-from vidswap.faces.pose import canonical_mesh, eye_opening, head_pose, mouth_opening
+from vidswap.faces.pose import eye_opening, head_pose, mirrored_points, mouth_opening
 from vidswap.faces.quality import MIN_SHARPNESS, sharpness
 from vidswap.faces.skin import OFF, SPREAD, reduced_lab
 
@@ -53,6 +55,7 @@ BLUR_COST, SHARP, BLURRED = 6.0, 2.0 * MIN_SHARPNESS, 0.5 * MIN_SHARPNESS
 INNER_FACE, RIM = 0.7, 0.86  # of the outline: where all is face, and from where on it may not be
 TURNED, MIRROR_COST = 8.0, 1.5  # degrees of yaw from which the mirrored shot shows another side
 WEIGHT_MEMORY, SHADING_MEMORY = 0.85, 0.85  # share of the frame before
+DARKNESS_MEMORY = 0.97  # likewise: a blink hides the darkest pixels for some frames
 FEATURES, FINE_WEIGHT = 4.0, 1.6  # pixels
 LEAST_PART = 1e-3  # of a mask, below which nothing is shown
 COLOUR = 0.9  # how far a shot takes on the mean and spread of colour it covers
@@ -119,14 +122,15 @@ def clarity(sharp: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class ReferenceMoment:
-    """What the next frame of a track goes on from: each shot's weight, the target's shading, and
-    the strength of the detail, where there was any.
+    """What the next frame of a track goes on from: each shot's weight, the target's shading, the
+    strength of the detail, where there was any, and how much the shots' dark end was darkened.
     """
 
     index: int
     weights: NDArray[np.float64]  # (number of shots,)
     shading: Floats  # (9, 3)
     detail: float | None = None
+    darker: float | None = None
 
 
 class FusedReference:
@@ -163,17 +167,24 @@ class FusedReference:
             weights = WEIGHT_MEMORY * last.weights + (1.0 - WEIGHT_MEMORY) * weights
             mixed = SHADING_MEMORY * last.shading + (1.0 - SHADING_MEMORY) * shading
             shading = mixed.astype(np.float32)
-        self.last = ReferenceMoment(index, weights, shading, None if last is None else last.detail)
+        self.last = ReferenceMoment(index, weights, shading)
+        if last is not None:
+            self.last = replace(self.last, detail=last.detail, darker=last.darker)
         self.clarity = float(weights @ np.array([shot.clarity for shot in self.shots]))
         fused, part, shown, band = fused_shots(self.shots, weights, target, self._points)
         self.detail = None
         self.averted = self._averted(weights, target)
         view = np.zeros((SIZE, SIZE, 4), np.uint8)
         if part.max() > 0.0:
-            own = fit_shading(_small(fused), skin * _small(shown), basis)
+            shown_skin = skin * _small(shown)
+            small = _small(fused)
+            own = fit_shading(small, shown_skin, basis)
             gain = relighting_gain(own, shading, basis)
+            gain *= evening_gain(small, own, basis, shown_skin, target.landmarks, self._points)
             fused *= gain
-            fused = with_dimmed_shine(fused, shading, basis)
+            matt = matt_brightness(shading, basis)
+            fused = with_dimmed_shine(fused, matt)
+            fused = self._as_dark(fused, matt, shown, target)
             if band is not None and target.band is not None:
                 self.detail = self._detail(band, gain, part, target)
             part *= np.float32(255.0)
@@ -184,6 +195,22 @@ class FusedReference:
             ]
             cv2.mixChannels(pictures, [view], [0, 0, 1, 1, 2, 2, 3, 3])
         return view
+
+    def _as_dark(self, fused: Floats, matt: Floats, shown: Floats, target: FaceCrop) -> Floats:
+        """The fused shots with pupils and brows as dark as the target's."""
+        assert self.last is not None
+        # Eyes that are shut or look elsewhere are not shown, but tell how dark pupils are.
+        inner = covered_part(target.landmarks, INNER_FACE, len(shown)) * shown
+        if target.visibility is not None:
+            inner *= target.visibility
+        own, wanted = (dark_end(picture, matt, inner) for picture in (fused, target.crop))
+        if own is None or wanted is None:
+            return fused
+        by = float(np.clip(own - wanted, -LIGHTER, DARKER))
+        if (before := self.last.darker) is not None:
+            by = DARKNESS_MEMORY * before + (1.0 - DARKNESS_MEMORY) * by
+        self.last = replace(self.last, darker=by)
+        return with_dark_end(fused, matt, own, by)
 
     def _averted(self, weights: NDArray[np.float64], target: FaceCrop) -> Floats | None:
         """`averted`, the mean of the shots by their weights."""
@@ -242,15 +269,6 @@ def mirror_image(shot: FaceCrop) -> FaceCrop:
         None if visibility is None else np.ascontiguousarray(visibility[:, ::-1]),
         None if shot.fine is None else np.ascontiguousarray(shot.fine[:, ::-1]),
     )
-
-
-@cache
-def mirrored_points() -> NDArray[np.int64]:
-    """For every mesh point the one on the other side (478,), from the canonical mesh's symmetry."""
-    points = canonical_mesh().astype(np.float64)
-    other = points * [-1.0, 1.0, 1.0]
-    distance = np.linalg.norm(other[:, None] - points[None], axis=2)
-    return np.asarray(distance.argmin(axis=1), np.int64)
 
 
 def shot_weights(shots: Sequence[ReferenceShot], target: FaceCrop) -> NDArray[np.float64]:

@@ -60,15 +60,25 @@ def normal_map(landmarks: NDArray[np.floating], points: NDArray[np.int64] | None
     known = np.arange(len(landmarks)) if points is None else points
     fit = fit_pose(landmarks[stable], canonical_mesh()[stable])
     turned = canonical_normals()[known] @ fit.rotation.T
+    mixed = spread_over_map(map_places(landmarks[known]), turned)
+    normals = mixed / np.maximum(np.linalg.norm(mixed, axis=2), 1e-6)[..., None]
+    return np.asarray(normals, np.float32)
+
+
+def map_places(landmarks: NDArray[np.floating]) -> Floats:
+    """Points of the crop (N, 2) in pixels of the maps."""
     step = 256 // SIZE
-    places = np.rint((landmarks[known] - (step - 1) / 2) / step).astype(int)
-    columns, rows = np.clip(places, 0, SIZE - 1).T
+    return np.asarray((landmarks - (step - 1) / 2) / step, np.float32)
+
+
+def spread_over_map(places: Floats, values: NDArray[np.floating]) -> Floats:
+    """The smooth map (64, 64, 3) of values (N, 3) at places (N, 2), near zero far from all."""
+    columns, rows = np.clip(np.rint(places).astype(int), 0, SIZE - 1).T
     sums = np.zeros((SIZE, SIZE, 4), np.float32)
-    np.add.at(sums, (rows, columns), np.column_stack([turned, np.ones(len(turned))]))
+    np.add.at(sums, (rows, columns), np.column_stack([values, np.ones(len(values))]))
     near, far = (cv2.GaussianBlur(sums, (0, 0), width) for width in (1.6, 6.0))
     mixed = near + 0.05 * far
-    normals = mixed[..., :3] / np.maximum(np.linalg.norm(mixed[..., :3], axis=2), 1e-6)[..., None]
-    return np.asarray(normals, np.float32)
+    return np.asarray(mixed[..., :3] / np.maximum(mixed[..., 3:], 1e-6), np.float32)
 
 
 def harmonics(normals: Floats) -> Floats:
@@ -131,15 +141,19 @@ def relighting_gain(source: Floats, target: Floats, basis: Floats, share: float 
     return np.asarray(cv2.resize(gain, (256, 256), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def with_dimmed_shine(lit: Floats, shading: Floats, basis: Floats) -> Floats:
-    """A face (256, 256, 3) in a shading (9, 3), changed to be less shiny.
+def matt_brightness(shading: Floats, basis: Floats) -> Floats:
+    """How bright matt skin is in a shading (9, 3), (256, 256), never zero."""
+    matt = np.maximum(basis @ (shading @ _MEAN.astype(np.float32)), 0.0) + OFFSET
+    return np.asarray(cv2.resize(matt, (256, 256), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def with_dimmed_shine(lit: Floats, matt: Floats) -> Floats:
+    """A face (256, 256, 3), changed to be less shiny; `matt` (256, 256) is of `matt_brightness`.
 
     Gloss mirrors the lamps of the photograph, whatever the tone of the skin is. On dark skin it is
     many times as bright, and lit for a lighter face it would glow.
     """
-    matt = np.maximum(basis @ (shading @ _MEAN.astype(np.float32)), 0.0) + OFFSET
-    knee = SHINE * cv2.resize(matt, (256, 256), interpolation=cv2.INTER_LINEAR)
     luma = cv2.transform(lit, CHANNEL_MEAN)
-    over = (1.0 - SHINE_LEFT) * np.maximum(luma - knee, 0.0)
+    over = (1.0 - SHINE_LEFT) * np.maximum(luma - SHINE * matt, 0.0)
     lit *= (1.0 - over / np.maximum(luma, 1.0))[..., None]
     return lit

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.reference import ReferenceShot
-from vidswap.blending.warping import SIZE, FaceCrop, displaced, displacement
+from vidswap.blending.warping import EXACT_POINTS, SIZE, FaceCrop, displaced, displacement
 from vidswap.faces.shape import FRAMES_ALIKE, LEAST_DOUBT, ShapeModel
 
 FloatArray = NDArray[np.float64]
@@ -84,7 +84,9 @@ def reshaped(
     points: those of the mesh that are known, by default all.
     """
     known = slice(None) if points is None else points
-    field = displacement(landmarks[known], np.asarray(face.landmarks[known], np.float32))
+    field = displacement(
+        landmarks[known], np.asarray(face.landmarks[known], np.float32), EXACT_POINTS[known]
+    )
     visibility = face.visibility
     if visibility is not None:
         half = len(visibility)

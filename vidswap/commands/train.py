@@ -32,6 +32,12 @@ _RUN_OPTIONS = (
         "--minutes", type=float, default=float("inf"), unset="never", help="Stop after this time."
     ),
     _run("--images", type=int, unset="never", help="Stop after this many images."),
+    _run(
+        "--workers",
+        type=click.IntRange(min=0),
+        unset="0 on a CPU, 2 less than its cores with a GPU",
+        help="Processes that draw batches; 0: threads. The batches are the same.",
+    ),
     _run("--quiet", is_flag=True, help="Print no losses."),
 )
 

@@ -73,6 +73,15 @@ def canonical_mesh() -> NDArray[np.float32]:
     return points
 
 
+@cache
+def mirrored_points() -> NDArray[np.int64]:
+    """For every mesh point the one on the other side (478,), from the canonical mesh's symmetry."""
+    points = canonical_mesh().astype(np.float64)
+    other = points * [-1.0, 1.0, 1.0]
+    distance = np.linalg.norm(other[:, None] - points[None], axis=2)
+    return np.asarray(distance.argmin(axis=1), np.int64)
+
+
 def fit_pose(points: NDArray[np.floating], model: NDArray[np.floating]) -> PoseFit:
     """Lay `model` (N, 3) over `points` (N, 2) pixels: scaled orthographic projection.
 

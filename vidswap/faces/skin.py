@@ -86,9 +86,13 @@ def _around_skin(crop: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> _A
     cheeks = (side < 0.6) & (height < -0.15) & (height > -0.6)
     if not cheeks.any():
         return None
-    off = lab - np.median(lab[cheeks][::2], axis=0)
-    off *= 1.0 / SPREAD
-    distances = np.sqrt(np.einsum("hwc,hwc->hw", off, off))
+    middles = np.median(lab[cheeks][::2], axis=0)
+    # By channel: numpy takes three times as long where it must pair (H, W, 3) with (3,).
+    squares = np.zeros((SIZE, SIZE), np.float32)
+    for channel, middle, spread in zip(cv2.split(lab), middles, SPREAD, strict=True):
+        off = (channel - middle) * (np.float32(1.0) / spread)
+        squares += off * off
+    distances = np.sqrt(squares)
     brows = (landmarks[list(_BROWS)] - (right + left) / 2.0) @ up / distance
     above = np.clip((height - max(float(brows.max()), LEAST_BROW)) / 0.1, 0.0, 1.0)
     beside = np.clip((side - TEMPLE) / 0.1, 0.0, 1.0) * (height > TEMPLE_LOW)

@@ -104,4 +104,5 @@ def reference_tensor(views: Tensor) -> Tensor:
     """
     channels = views.permute(0, 3, 1, 2).float() / 255.0
     mask = channels[:, 3:]
-    return torch.cat([(2.0 * channels[:, :3] - 1.0) * mask, mask], dim=1)
+    channels[:, :3].mul_(2.0).sub_(1.0).mul_(mask)
+    return channels

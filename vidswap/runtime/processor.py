@@ -1,5 +1,6 @@
 """What the processor can do."""
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -12,3 +13,11 @@ def cpu_computes_bf16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # on macOS and Windows
+        return os.cpu_count() or 1

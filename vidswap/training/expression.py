@@ -46,7 +46,8 @@ def patches(pictures: Tensor, corners: Tensor) -> tuple[Tensor, Tensor]:
     middles = (2.0 * corners.mean(dim=2) + 1.0) / 256.0 - 1.0  # as affine_grid has them
     across = (corners[:, :, 1] - corners[:, :, 0]) / 256.0  # half of it, in the same units
     down = torch.stack([-across[..., 1], across[..., 0]], dim=-1)
-    down = down * across.new_tensor([1.0, -1.0, 1.0])[None, :, None]
+    mirrored = torch.tensor([1.0, -1.0, 1.0], dtype=across.dtype)[None, :, None]
+    down = down * mirrored.to(across.device, non_blocking=True)
 
     def cut(which: int, reach: float, shape: tuple[int, int]) -> Tensor:
         rows, columns = shape

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vidswap.errors import CheckpointError, TrainingDivergedError
 from vidswap.training.distributed import average_gradients, n_processes, same_everywhere
@@ -17,6 +19,8 @@ GOOD_STATE_STEPS = 100  # between two states that the guard can step back to
 MAX_STEPS_BACK = 5  # in a row, before a run gives up
 
 BatchT = TypeVar("BatchT")
+# By name. Those that are still tensors are fetched all at once, for which a GPU is waited for.
+Losses = Mapping[str, float | Tensor]
 
 
 class StepConfig(Protocol):
@@ -57,7 +61,7 @@ class GuardedTrainer(ABC, Generic[BatchT]):
         self._good_state: dict[str, Any] | None = None
 
     @abstractmethod
-    def learn(self, batch: BatchT) -> dict[str, float]:
+    def learn(self, batch: BatchT) -> Losses:
         """One update of every net from a batch; the losses, for the log."""
 
     @abstractmethod
@@ -76,7 +80,7 @@ class GuardedTrainer(ABC, Generic[BatchT]):
         """
         if self._good_state is None:
             self._good_state = copy.deepcopy(self.nets())
-        losses = self.learn(batch)
+        losses = as_numbers(self.learn(batch))
         self.steps += 1
         if not all(math.isfinite(value) for value in losses.values()):
             self._step_back(losses)
@@ -92,15 +96,25 @@ class GuardedTrainer(ABC, Generic[BatchT]):
         self._move_average(images)
         self.images += images
 
-    def update(self, optimiser: torch.optim.Optimizer, net: nn.Module, loss: Tensor) -> float:
-        """One step of an optimiser along the gradient of a loss; the gradient's norm."""
+    def update(
+        self, optimiser: torch.optim.Optimizer, net: nn.Module, loss: Tensor
+    ) -> float | Tensor:
+        """One step of an optimiser along the gradient of a loss; the gradient's norm.
+
+        No step is taken where that is not finite. A fused optimiser sees to it by itself, and what
+        has been asked of a GPU need not be waited for.
+        """
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         average_gradients(net)
-        norm = float(nn.utils.clip_grad_norm_(net.parameters(), self.config.clip_norm))
+        norm = nn.utils.clip_grad_norm_(net.parameters(), self.config.clip_norm)
+        if optimiser.defaults.get("fused"):
+            optimiser.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+            optimiser.step()
+            return norm
         if math.isfinite(norm):
             optimiser.step()
-        return norm
+        return float(norm)
 
     def nets(self) -> dict[str, Any]:
         """Weights and optimisers."""
@@ -134,7 +148,11 @@ class GuardedTrainer(ABC, Generic[BatchT]):
         kept = self.nets_kept + self.optimisers_kept
         given += [name for name in kept if name not in given and name in state]
         for name in given:
-            getattr(self, name).load_state_dict(state[name])
+            kept = getattr(self, name)
+            if isinstance(kept, torch.optim.Optimizer):
+                kept.load_state_dict(fused_as(kept, state[name]))
+            else:
+                kept.load_state_dict(state[name])
         for name, (rate, betas) in self.adam_settings().items():
             for group in getattr(self, name).param_groups:
                 group["lr"], group["betas"] = rate, betas
@@ -166,8 +184,8 @@ class GuardedTrainer(ABC, Generic[BatchT]):
         decay = 1.0 - batch / max(horizon, batch + 1)
         net: nn.Module = getattr(self, self.averaged)
         with torch.no_grad():
-            for mean, current in zip(self.average.parameters(), net.parameters(), strict=True):
-                mean.lerp_(current, 1.0 - decay)
+            means, current = list(self.average.parameters()), list(net.parameters())
+            get_ema_multi_avg_fn(decay)(means, current, self.steps)
             # Spectral normalisation keeps its singular vectors in buffers.
             for kept, buffer in zip(self.average.buffers(), net.buffers(), strict=True):
                 kept.copy_(buffer)
@@ -195,11 +213,12 @@ class AdversarialTrainer(GuardedTrainer[BatchT]):
         self.average = copy.deepcopy(generator).requires_grad_(False)
         placed(self.device, generator, self.average, judge, *fixed)
         rates = self.adam_settings()
+        fused = self.device.type == "cuda" or None  # None is torch's own choice
         self.generator_optimiser = torch.optim.Adam(
-            generator.parameters(), *rates["generator_optimiser"]
+            generator.parameters(), *rates["generator_optimiser"], fused=fused
         )
         self.discriminator_optimiser = torch.optim.Adam(
-            judge.parameters(), *rates["discriminator_optimiser"]
+            judge.parameters(), *rates["discriminator_optimiser"], fused=fused
         )
 
 
@@ -209,6 +228,23 @@ def placed(device: torch.device, *nets: nn.Module) -> None:
         net.to(device=device)
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         same_everywhere(net)
+
+
+def as_numbers(losses: Losses) -> dict[str, float]:
+    """Losses by name, in their order; a GPU is waited for once."""
+    tensors = [value.detach().double() for value in losses.values() if isinstance(value, Tensor)]
+    fetched = iter(torch.stack(tensors).tolist() if tensors else ())
+    return {
+        name: next(fetched) if isinstance(value, Tensor) else value
+        for name, value in losses.items()
+    }
+
+
+def fused_as(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """A state, as of another kind of device, for an optimiser that goes on as it was made."""
+    fused = optimiser.defaults.get("fused")
+    groups = [{**group, "fused": fused} for group in state["param_groups"]]
+    return {**state, "param_groups": groups}
 
 
 def another_architecture(error: Exception) -> CheckpointError:

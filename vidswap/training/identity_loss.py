@@ -45,7 +45,7 @@ class IdentityLoss(nn.Module):
         n = outputs.shape[0]
         order = torch.randperm(n, device=outputs.device)
         outputs, sources, targets = outputs[order], sources[order], targets[order]
-        views = self._views(n).to(outputs.device)
+        views = self._views(n).to(outputs.device, non_blocking=True)
         n_first = n if self.second is None else n // 2
         terms, apart = self._by_dlib(
             outputs[:n_first], views[:n_first], sources[:n_first], targets[:n_first]

@@ -7,9 +7,9 @@ import logging
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol, TypeVar
@@ -17,10 +17,11 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.errors import DiskFullError, MissingLibraryError, OutputExistsError
+from vidswap.errors import DiskFullError, MissingLibraryError, OutputExistsError, VidswapError
 from vidswap.training.distributed import any_process, n_processes, rank
 from vidswap.training.guarded_trainer import GuardedTrainer
 from vidswap.training.records import RunFolder
+from vidswap.training.workers import default_workers, drawn_by_workers, workers_with_room
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +50,14 @@ class TrainResult:
 
 @dataclass(frozen=True)
 class Pace:
-    """When a run ends, in minutes or images seen, and the steps between logs and sheets."""
+    """When a run ends, in minutes or images seen, and the steps between logs and sheets.
+
+    workers: processes that draw batches, 0 for threads of this one; None: `default_workers`.
+    """
 
     minutes: float = float("inf")
     images: int | None = None
+    workers: int | None = None
     log_steps: int = 50
     sheet_steps: int = 500
 
@@ -96,11 +101,16 @@ class TrainingLoop:
         first = trainer.steps * n_processes() + rank()
         start = saved = lapped = time.monotonic()
         lap_images = trainer.images
-        with _stop_on_signal() as stop_requested:
-            for batch in prefetched(self.sampler, first, n_processes()):
+        failure = None
+        with _stop_on_signal() as stop_requested, closing(self._batches(first)) as batches:
+            while True:
+                try:
+                    batch = next(batches)
+                except VidswapError as error:
+                    failure = error
                 ended = time.monotonic() - start > 60 * pace.minutes or stop_requested()
                 ended = ended or (pace.images is not None and trainer.images >= pace.images)
-                if any_process(ended):
+                if any_process(ended or failure is not None):
                     break
                 self._add(trainer.step(batch))
                 if trainer.steps % pace.log_steps == 0:
@@ -112,9 +122,23 @@ class TrainingLoop:
                 if time.monotonic() - saved > 60 * SAVE_MINUTES:
                     self._save(last=False)
                     saved = time.monotonic()
-        self._save(last=True)
+        if failure is None or trainer.steps:  # else there is nothing to keep
+            self._save(last=True)
+        if failure is not None and not ended:
+            raise failure
         seconds = time.monotonic() - start
         return TrainResult(trainer.images, trainer.steps, trainer.steps_back, seconds)
+
+    def _batches(self, first: int) -> Generator[Any, None, None]:
+        """The batches of this process."""
+        device, stride = self.trainer.device, n_processes()
+        workers = self.pace.workers
+        workers = default_workers(device) if workers is None else workers
+        if workers:
+            workers = workers_with_room(self.sampler, first, workers)
+        if not workers:
+            return prefetched(self.sampler, first, stride)
+        return drawn_by_workers(self.sampler, first, stride, workers, device.type == "cuda")
 
     def _add(self, losses: dict[str, float] | None) -> None:
         for name, value in (losses or {}).items():
@@ -156,7 +180,7 @@ class TrainingLoop:
 
 def prefetched(
     sampler: Sampler[BatchT], first: int = 0, stride: int = 1, threads: int = 2
-) -> Iterator[BatchT]:
+) -> Generator[BatchT, None, None]:
     """Batches number `first`, `first + stride`, ... in order, drawn ahead of the training step."""
     numbers = itertools.count(first, stride)
     with ThreadPoolExecutor(threads) as pool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class PairBatch:
-    """A batch on the CPU.
+    """A batch, drawn on the CPU.
 
     `targets` (B, 3, S, S) in [-1, 1]; `boundary_maps` (B, 3, S, S) in [0, 1]; `sources` and
     `target_rows` (B,) are rows of the id embeddings; `same_person` (B,) whether target and source
@@ -42,6 +44,15 @@ class PairBatch:
     def n_answered(self) -> int:
         """How many pairs, the first ones, have the target's picture as their true answer."""
         return self.n_same_picture + self.n_swap_back + len(self.warped)
+
+    def to(self, device: torch.device) -> PairBatch:
+        """On a device; what is in pinned memory is on its way there while others go on."""
+        moved: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                moved[field.name] = value.to(device, non_blocking=True)
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from vidswap.blending.warping import (
     between_lips,
     covered_part,
     reference_view,
+    three_times,
     unlike_eyes,
     warped_onto,
     with_inexact_mesh,
@@ -38,6 +39,7 @@ ANSWER_COLOUR, ANSWER_LIGHT, ANSWER_REACH = 0.9, 0.8, 0.94
 WITH_GLASSES = 0.2  # share of references on which glasses are drawn
 # Share of drawn occluders that a reference leaves out, as it does those that are found in a run.
 FOUND = 0.8
+_VALUES = np.arange(256, dtype=np.float32)[:, None]
 
 
 class PairSampler(PairDraws):
@@ -74,14 +76,15 @@ class PairSampler(PairDraws):
             is_warped = n_same + n_back <= i < n_answered
             is_across = n_answered <= i < n_answered + n_across
             target, face = int(target), int(sources[i])
-            beside = [self._warped_onto(target, random)] if is_warped else []
+            frame = self._shot(target)
+            beside = [self._warped_onto(frame, target, random)] if is_warped else []
             if is_across:
-                beside = [self._answer(target, face)]
+                beside = [self._answer(frame, target, face)]
                 sources[i] = self.another_of(face, random)
             elif i < n_same + n_back:
                 face = self.another_of(face, random)
             shown = beside[0] if is_warped else None
-            beside.append(self._reference(face, target, shown, random))
+            beside.append(self._reference(face, target, frame, shown, random))
             beside.append(self._occluded(target))
             (picture, *beside, view, worn), landmarks = self._augmented(target, beside, random)
             keep = np.maximum(keep_map(landmarks, bool(is_same), config), worn / np.float32(255.0))
@@ -107,7 +110,7 @@ class PairSampler(PairDraws):
             corners.append(corner_points(landmarks))
         return PairBatch(
             _to_tensor(pictures, config.size),
-            torch.from_numpy(np.stack(maps).transpose(0, 3, 1, 2).copy()).float() / 255.0,
+            torch.from_numpy(np.stack(maps).transpose(0, 3, 1, 2).copy()).float().div_(255.0),
             torch.from_numpy(sources),
             torch.from_numpy(targets),
             torch.from_numpy(same),
@@ -121,19 +124,21 @@ class PairSampler(PairDraws):
             torch.from_numpy(np.stack(corners)),
         )
 
-    def _warped_onto(self, row: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    def _warped_onto(
+        self, frame: FaceCrop, row: int, random: np.random.Generator
+    ) -> NDArray[np.uint8]:
         """A picture (256, 256, 3) with the face of somebody in like pose laid over its own."""
         other = self.in_like_pose(row, LIKE_FACES, random)
         colour = float(random.uniform(0.2, 1.0))
-        return warped_onto(self._shot(other), self._shot(row), colour, points=self.mesh_index)
+        return warped_onto(self._shot(other), frame, colour, points=self.mesh_index)
 
-    def _answer(self, target: int, source: int) -> NDArray[np.uint8]:
+    def _answer(self, frame: FaceCrop, target: int, source: int) -> NDArray[np.uint8]:
         """The target's picture (256, 256, 3) with the source's face, in the target's light.
 
         Within the lips it is the target's own, and so are the eyes as far as they are shut: a shut
         mouth shows no teeth, and an open eye no lids.
         """
-        face, frame = self._shot(source), self._shot(target)
+        face = self._shot(source)
         answer = warped_onto(
             face, frame, ANSWER_COLOUR, ANSWER_REACH, points=self.mesh_index, light=ANSWER_LIGHT,
             uncovered=True,
@@ -144,7 +149,12 @@ class PairSampler(PairDraws):
         return _mixed(answer, frame.crop, (self._occluded(target) / 255.0).astype(np.float32))
 
     def _reference(
-        self, face: int, target: int, shown: NDArray[np.uint8] | None, random: np.random.Generator
+        self,
+        face: int,
+        target: int,
+        frame: FaceCrop,
+        shown: NDArray[np.uint8] | None,
+        random: np.random.Generator,
     ) -> NDArray[np.uint8]:
         """A view (256, 256, 4) of a face on the target's picture, or on what is shown of it.
 
@@ -154,7 +164,6 @@ class PairSampler(PairDraws):
         config = self.config
         if random.random() >= config.referenced or (face == target and shown is None):
             return np.zeros((SIZE, SIZE, 4), np.uint8)
-        frame = self._shot(target)
         frame = frame if shown is None else replace(frame, crop=shown)
         own = with_inexact_mesh(self._shot(face), random)
         if random.random() < WITH_GLASSES:
@@ -205,7 +214,7 @@ class PairSampler(PairDraws):
             warped = _warp_between_sizes(picture, matrix, config.size)
             if picture.ndim == 3:  # else a mask
                 gains = np.append(colour, 1.0)[: picture.shape[2]].astype(np.float32)
-                warped = cv2.convertScaleAbs(warped * gains).astype(np.uint8, copy=False)
+                warped = np.asarray(cv2.LUT(warped, cv2.convertScaleAbs(_VALUES * gains)[None]))
             pictures.append(warped)
         return pictures, moved.astype(np.float32)
 
@@ -214,8 +223,11 @@ def _mixed(
     one: NDArray[np.uint8], other: NDArray[np.uint8], part: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
     """`other` where `part` (S, S) is one, `one` where it is zero."""
-    mixed = one + part[..., None] * (other.astype(np.float32) - one)
-    return np.rint(mixed).astype(np.uint8)
+    mixed = other.astype(np.float32)
+    mixed -= one
+    mixed *= three_times(part)
+    mixed += one
+    return np.asarray(cv2.convertScaleAbs(mixed), np.uint8)
 
 
 def _with_glasses(shot: FaceCrop, random: np.random.Generator) -> FaceCrop:
@@ -231,7 +243,7 @@ def _to_tensor(pictures: Sequence[NDArray[np.uint8]], size: int) -> Tensor:
     """(B, 3, S, S) in [-1, 1]; B may be zero."""
     stacked = np.stack(pictures) if pictures else np.zeros((0, size, size, 3), np.uint8)
     to_tensor = np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
-    return torch.from_numpy(to_tensor).float() / 127.5 - 1.0
+    return torch.from_numpy(to_tensor).float().div_(127.5).sub_(1.0)
 
 
 def _warp_between_sizes(

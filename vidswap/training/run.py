@@ -49,7 +49,9 @@ class TrainJob:
 
     `second_encoder` is a TFLite face net for the identity loss, None to do with dlib's alone;
     `cache` holds decoded faces and embeddings (default: beside the run); `start_from` is a state of
-    another run, as a 128-pixel one for a 256-pixel one, or an exported checkpoint.
+    another run, as a 128-pixel one for a 256-pixel one, or an exported checkpoint. `workers`
+    processes draw the batches, 0 for threads; by default as many as there are cores to spare on
+    a GPU's machine.
     """
 
     config: TrainConfig
@@ -61,6 +63,7 @@ class TrainJob:
     start_from: Path | None = None
     minutes: float = float("inf")
     images: int | None = None
+    workers: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +100,7 @@ def train(job: TrainJob, show: Callable[[dict[str, float]], None] | None = None)
     if rank() == 0:
         folder.write_config(job.config)
     try:
-        pace = Pace(job.minutes, job.images, LOG_STEPS, SHEET_STEPS)
+        pace = Pace(job.minutes, job.images, job.workers, LOG_STEPS, SHEET_STEPS)
         sheet = partial(swap_sheet, trainer, faces.pictures, faces.fixed)
         return TrainingLoop(trainer, faces.sampler, folder, pace, sheet, show).go()
     finally:

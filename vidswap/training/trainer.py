@@ -16,6 +16,7 @@ from vidswap.training.growth import grow_discriminator, with_added_parts
 from vidswap.training.guarded_trainer import (
     MAX_STEPS_BACK,
     AdversarialTrainer,
+    Losses,
     another_architecture,
 )
 from vidswap.training.id_targets import split_embedding
@@ -61,8 +62,9 @@ class Trainer(AdversarialTrainer[PairBatch]):
     def _warming(self) -> bool:
         return self.warmed < self.config.warm_discriminator_images
 
-    def learn(self, batch: PairBatch) -> dict[str, float]:
+    def learn(self, batch: PairBatch) -> Losses:
         """One update of the discriminator and one of the generator; the losses, for the log."""
+        batch = batch.to(self.device)
         return self._warm_discriminator(batch) if self._warming else self._update_both(batch)
 
     def images_in(self, batch: PairBatch) -> int:
@@ -76,11 +78,11 @@ class Trainer(AdversarialTrainer[PairBatch]):
         else:
             super().count(images)
 
-    def _warm_discriminator(self, batch: PairBatch) -> dict[str, float]:
+    def _warm_discriminator(self, batch: PairBatch) -> Losses:
         """An update of the discriminator against the generator as it stands."""
         device = self.device
-        targets = batch.targets.to(device, memory_format=torch.channels_last)
-        maps = batch.boundary_maps.to(device, memory_format=torch.channels_last)
+        targets = batch.targets.to(memory_format=torch.channels_last)
+        maps = batch.boundary_maps.to(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
                 outputs = self._composed(targets, maps, batch).picture
@@ -88,12 +90,11 @@ class Trainer(AdversarialTrainer[PairBatch]):
             _, losses = self._update_discriminator(targets, maps, outputs)
         return losses
 
-    def _update_both(self, batch: PairBatch) -> dict[str, float]:
+    def _update_both(self, batch: PairBatch) -> Losses:
         device, weights = self.device, self.config.weights
         _, hinge_g = ADVERSARIAL_LOSSES[self.config.adversarial]
-        targets = batch.targets.to(device, memory_format=torch.channels_last)
-        maps = batch.boundary_maps.to(device, memory_format=torch.channels_last)
-        keep, sources = batch.keep.to(device), batch.sources.to(device)
+        targets = batch.targets.to(memory_format=torch.channels_last)
+        maps = batch.boundary_maps.to(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
             logits, outputs, gate = self._composed(targets, maps, batch)
             outputs = outputs.contiguous(memory_format=torch.channels_last)
@@ -104,53 +105,51 @@ class Trainer(AdversarialTrainer[PairBatch]):
             self.discriminator.requires_grad_(False)
             # The real features are those of just before the discriminator's update: one pass less.
             fake = self.discriminator(outputs, maps)
-            keep_views = self.discriminator.views(keep.sqrt())
+            keep_views = self.discriminator.views(batch.keep.sqrt())
             # A face whose own picture is the answer has its identity by the reconstruction loss.
             n = batch.n_answered
             wanted, wanted_stages = self._wanted(targets, maps, real, batch)
             terms = {
                 "adversarial": hinge_g(fake),
                 "saturation": saturation(logits),
-                "reconstruction": reconstruction(outputs, wanted, keep),
-                "tone": tone(outputs, wanted, keep),
+                "reconstruction": reconstruction(outputs, wanted, batch.keep),
+                "tone": tone(outputs, wanted, batch.keep),
                 "occlusion": occlusion_perceptual(wanted_stages, fake, keep_views),
                 "style": style_perceptual(wanted_stages, fake),
             }
             if gate is not None:
-                terms["gate"] = repainted(gate, batch.references[:, 3:].to(device))
+                terms["gate"] = repainted(gate, batch.references[:, 3:])
             if n < len(outputs):
-                target_rows = batch.target_rows.to(device)
-                terms |= self.identity_loss(outputs[n:], sources[n:], target_rows[n:])
+                terms |= self.identity_loss(outputs[n:], batch.sources[n:], batch.target_rows[n:])
                 if self.expression is not None:
-                    corners = batch.corners[n:].to(device)
                     terms["expression"] = expression_loss(
-                        self.expression, outputs[n:], targets[n:], corners
+                        self.expression, outputs[n:], targets[n:], batch.corners[n:]
                     )
             loss_g = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()
             norm_g = self.update(self.generator_optimiser, self.generator, loss_g)
         return {
             **losses_d,
             "gradient_norm": norm_g,
-            **{name: float(value.detach()) for name, value in terms.items()},
+            **{name: value.detach() for name, value in terms.items()},
         }
 
     def _composed(self, targets: Tensor, maps: Tensor, batch: PairBatch) -> Composition:
         """The generator's answers to a batch."""
-        identity = split_embedding(self.id_rows[batch.sources.to(self.device)])
+        identity = split_embedding(self.id_rows[batch.sources])
         shown = self._with_swaps(targets, maps, batch)
-        seen = batch.references.to(self.device, memory_format=torch.channels_last)
+        seen = batch.references.to(memory_format=torch.channels_last)
         composition: Composition = self.generator.compose(shown, maps, identity, seen)
         return composition
 
     def _update_discriminator(
         self, targets: Tensor, maps: Tensor, outputs: Tensor
-    ) -> tuple[Scales, dict[str, float]]:
+    ) -> tuple[Scales, Losses]:
         """One update; what the discriminator made of the targets before it, and the loss."""
         hinge_d, _ = ADVERSARIAL_LOSSES[self.config.adversarial]
         real: Scales = self.discriminator(targets, maps)
         loss = hinge_d(real, self.discriminator(outputs, maps))
         norm = self.update(self.discriminator_optimiser, self.discriminator, loss)
-        return real, {"discriminator": float(loss.detach()), "discriminator_norm": norm}
+        return real, {"discriminator": loss.detach(), "discriminator_norm": norm}
 
     def _with_swaps(self, targets: Tensor, maps: Tensor, batch: PairBatch) -> Tensor:
         """The generator's inputs: targets, but for some pairs with another's face on them.
@@ -160,11 +159,11 @@ class Trainer(AdversarialTrainer[PairBatch]):
         """
         first, last = batch.n_same_picture + batch.n_swap_back, batch.n_answered
         shown = targets.clone()
-        shown[first:last] = batch.warped.to(self.device)
+        shown[first:last] = batch.warped
         if batch.n_swap_back:
             chosen = slice(batch.n_same_picture, first)
             with torch.no_grad():
-                other = split_embedding(self.id_rows[batch.swap_back_sources.to(self.device)])
+                other = split_embedding(self.id_rows[batch.swap_back_sources])
                 swapped = self.average(targets[chosen], maps[chosen], other)
             shown[chosen] = swapped.to(shown.dtype)
         return shown
@@ -175,7 +174,7 @@ class Trainer(AdversarialTrainer[PairBatch]):
         """What outputs are compared with, and the discriminator's features of it."""
         if not len(batch.answers):
             return targets, real
-        answers = batch.answers.to(self.device, memory_format=torch.channels_last)
+        answers = batch.answers.to(memory_format=torch.channels_last)
         answered = slice(batch.n_answered, batch.n_answered + len(answers))
         wanted = targets.clone()
         wanted[answered] = answers

@@ -25,7 +25,7 @@ from vidswap.training.data.aligned_faces import (
     Placing,
     read_aligned_faces,
 )
-from vidswap.training.guarded_trainer import AdversarialTrainer
+from vidswap.training.guarded_trainer import AdversarialTrainer, Losses
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
 from vidswap.training.losses import discriminator_log, generator_log
 from vidswap.training.records import rows_of_pictures
@@ -134,7 +134,7 @@ class ContentTrainer(AdversarialTrainer[FacesWithHoles]):
         """How many faces a batch has."""
         return len(batch.faces)
 
-    def learn(self, batch: FacesWithHoles) -> dict[str, float]:
+    def learn(self, batch: FacesWithHoles) -> Losses:
         """One update of the discriminator and one of C, eq. 4."""
         config, device = self.config, self.device
         real = batch.faces.pictures.to(device, memory_format=torch.channels_last)
@@ -149,7 +149,7 @@ class ContentTrainer(AdversarialTrainer[FacesWithHoles]):
                 "reconstruction": config.weights.reconstruction * multilevel(inferred, real),
                 "kl": config.weights.kl * kl_divergence(inferred),
             }
-            losses_d: dict[str, float] = {}
+            losses_d: Losses = {}
             if self.images >= config.warm_images:
                 losses_d = self._update_discriminator(real, filled.detach())
                 self.discriminator.requires_grad_(False)
@@ -165,7 +165,7 @@ class ContentTrainer(AdversarialTrainer[FacesWithHoles]):
             "gradient_norm": norm,
         }
 
-    def _update_discriminator(self, real: Tensor, filled: Tensor) -> dict[str, float]:
+    def _update_discriminator(self, real: Tensor, filled: Tensor) -> Losses:
         """One step of D against eq. 2."""
         loss = discriminator_log([self.discriminator(real)], [self.discriminator(filled)])
         norm = self.update(self.discriminator_optimiser, self.discriminator, loss)

@@ -32,7 +32,7 @@ from vidswap.training.data.aligned_faces import (
     Placing,
     read_aligned_faces,
 )
-from vidswap.training.guarded_trainer import AdversarialTrainer
+from vidswap.training.guarded_trainer import AdversarialTrainer, Losses
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training, averaged
 from vidswap.training.records import rows_of_pictures
 
@@ -153,7 +153,7 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
         """How many faces a batch has."""
         return len(batch.drawn)
 
-    def learn(self, batch: FacesAlone) -> dict[str, float]:
+    def learn(self, batch: FacesAlone) -> Losses:
         """One update of every discriminator and of the generator, eq. 6 summed over the blocks."""
         weights = self.config.weights
         real = batch.drawn.pictures.to(self.device, memory_format=torch.channels_last)
@@ -163,7 +163,7 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
             answers = self._answers(real, faces)
             wanted = {size: reduced(real, size) for size in answers}
             views = {size: drawn_view(size, self.config.views) for size in answers}
-            losses_d = {}
+            losses_d: Losses = {}
             if weights.adversarial:
                 losses_d = self._update_discriminators(wanted, answers, views)
             terms: dict[str, list[Tensor]] = {"pixel": []}
@@ -211,7 +211,7 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
 
     def _update_discriminators(
         self, wanted: dict[int, Tensor], answers: dict[int, Tensor], views: dict[int, View]
-    ) -> dict[str, float]:
+    ) -> Losses:
         """One step of each against LSGAN's loss, the label of photographs smoothed."""
         losses = []
         for size, answer in answers.items():

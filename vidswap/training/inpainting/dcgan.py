@@ -30,7 +30,7 @@ from vidswap.training.data.aligned_faces import (
     read_aligned_faces,
     to_tensor,
 )
-from vidswap.training.guarded_trainer import AdversarialTrainer
+from vidswap.training.guarded_trainer import AdversarialTrainer, Losses
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
 from vidswap.training.records import rows_of_pictures
 
@@ -77,7 +77,7 @@ class DcganTrainer(AdversarialTrainer[FacesDrawn]):
         """How many faces a batch has."""
         return len(batch)
 
-    def learn(self, batch: FacesDrawn) -> dict[str, float]:
+    def learn(self, batch: FacesDrawn) -> Losses:
         """One update of D and one of G."""
         real = batch.pictures.to(self.device, memory_format=torch.channels_last)
         z = torch.randn(len(real), N_LATENT, device=self.device)

@@ -21,7 +21,7 @@ from vidswap.training.data.aligned_faces import (
     Placing,
     read_aligned_faces,
 )
-from vidswap.training.guarded_trainer import AdversarialTrainer
+from vidswap.training.guarded_trainer import AdversarialTrainer, Losses
 from vidswap.training.id_targets import split_embedding
 from vidswap.training.inpainting.hole_masks import discount, drawn_hole, window_in
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training, averaged
@@ -184,7 +184,7 @@ class IdGanTrainer(AdversarialTrainer[HoledFaces]):
         """How many faces a batch has."""
         return len(batch.faces)
 
-    def learn(self, batch: HoledFaces) -> dict[str, float]:
+    def learn(self, batch: HoledFaces) -> Losses:
         """One update of the discriminators and one of I."""
         config, device, weights = self.config, self.device, self.config.weights
         real = batch.faces.pictures.to(device, memory_format=torch.channels_last)
@@ -195,7 +195,7 @@ class IdGanTrainer(AdversarialTrainer[HoledFaces]):
             filled = torch.where(masks > 0.5, answers.to(real.dtype), real)
             filled = filled.contiguous(memory_format=torch.channels_last)
             terms = {"reconstruction": discounted(answers, real, batch.discounts.to(device))}
-            losses_d: dict[str, float] = {}
+            losses_d: Losses = {}
             if self.images >= config.warm_images:
                 losses_d = self._update_discriminators(real, filled.detach(), windows)
                 self.discriminators.requires_grad_(False)
@@ -218,9 +218,7 @@ class IdGanTrainer(AdversarialTrainer[HoledFaces]):
             "gradient_norm": norm,
         }
 
-    def _update_discriminators(
-        self, real: Tensor, filled: Tensor, windows: Tensor
-    ) -> dict[str, float]:
+    def _update_discriminators(self, real: Tensor, filled: Tensor, windows: Tensor) -> Losses:
         """One step of D_g and D_l against eq. 4."""
         losses = [
             F.softplus(-of_real.float()).mean() + F.softplus(of_filled.float()).mean()

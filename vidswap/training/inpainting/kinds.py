@@ -40,7 +40,8 @@ class InpaintJob:
     `second_encoder` are for the kinds that need them: a checkpoint of the parsing net, and a
     TFLite face net; so is `content`, a checkpoint of SwapInpaint's C. `augmented` is a dataset that
     `vidswap context` made of `faces`, for a recogniser. `start_from` is the state of another run
-    of the same nets.
+    of the same nets. `workers` processes draw the batches, 0 for threads; by default as many as
+    there are cores to spare on a GPU's machine.
     """
 
     config: str
@@ -55,6 +56,7 @@ class InpaintJob:
     resume: bool = False
     minutes: float = float("inf")
     images: int | None = None
+    workers: int | None = None
 
     @property
     def cache_folder(self) -> Path:

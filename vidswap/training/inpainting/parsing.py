@@ -18,7 +18,7 @@ from vidswap.training.data.aligned_faces import (
     Placing,
     read_aligned_faces,
 )
-from vidswap.training.guarded_trainer import GuardedTrainer, placed
+from vidswap.training.guarded_trainer import GuardedTrainer, Losses, placed
 from vidswap.training.inpainting.face_labels import face_labels, persons
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training, averaged
 from vidswap.training.records import rows_of_pictures
@@ -98,7 +98,7 @@ class ParsingTrainer(GuardedTrainer[LabelledFaces]):
         """How many faces a batch has."""
         return len(batch.faces)
 
-    def learn(self, batch: LabelledFaces) -> dict[str, float]:
+    def learn(self, batch: LabelledFaces) -> Losses:
         """One update."""
         pictures = batch.faces.pictures.to(self.device, memory_format=torch.channels_last)
         labels = batch.labels.to(self.device)

@@ -42,7 +42,7 @@ def train_inpainter(
         del state
         if rank() == 0:
             folder.write_text(config_as_json(base, config))
-        pace = Pace(job.minutes, job.images, LOG_STEPS, SHEET_STEPS)
+        pace = Pace(job.minutes, job.images, job.workers, LOG_STEPS, SHEET_STEPS)
         loop = TrainingLoop(training.trainer, training.sampler, folder, pace, training.sheet, show)
         return loop.go()
     finally:

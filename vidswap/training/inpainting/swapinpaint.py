@@ -26,7 +26,7 @@ from vidswap.training.data.aligned_faces import (
     Placing,
     read_aligned_faces,
 )
-from vidswap.training.guarded_trainer import AdversarialTrainer
+from vidswap.training.guarded_trainer import AdversarialTrainer, Losses
 from vidswap.training.id_targets import split_embedding
 from vidswap.training.inpainting.content import ContentSampler, FacesWithHoles
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training
@@ -135,7 +135,7 @@ class SwapInpaintTrainer(AdversarialTrainer[PairsWithHoles]):
         """How many faces a batch has."""
         return len(batch.references)
 
-    def learn(self, batch: PairsWithHoles) -> dict[str, float]:
+    def learn(self, batch: PairsWithHoles) -> Losses:
         """One update of the discriminator and one of G, eq. 6."""
         config, device = self.config, self.device
         real = batch.holed.faces.pictures.to(device, memory_format=torch.channels_last)
@@ -185,7 +185,7 @@ class SwapInpaintTrainer(AdversarialTrainer[PairsWithHoles]):
         with torch.no_grad():
             return self.content.content(real, masks)
 
-    def _update_discriminator(self, real: Tensor, swapped: Tensor) -> dict[str, float]:
+    def _update_discriminator(self, real: Tensor, swapped: Tensor) -> Losses:
         loss = discriminator_log([self.discriminator(real)], [self.discriminator(swapped)])
         norm = self.update(self.discriminator_optimiser, self.discriminator, loss)
         return {"discriminator": float(loss.detach()), "discriminator_norm": norm}

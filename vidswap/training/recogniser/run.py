@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vidswap.identity.recogniser import PICTURE_SIZE, Recogniser, RecogniserConfig
 from vidswap.training.data.aligned_faces import read_aligned_faces
-from vidswap.training.guarded_trainer import GuardedTrainer, placed
+from vidswap.training.guarded_trainer import GuardedTrainer, Losses, placed
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training, averaged
 from vidswap.training.recogniser.albums import read_albums
 from vidswap.training.recogniser.views import PeopleDrawn, PeopleSampler, ViewConfig
@@ -88,7 +88,7 @@ class RecogniserTrainer(GuardedTrainer[PeopleDrawn]):
         """How many views a batch has."""
         return len(batch.views)
 
-    def learn(self, batch: PeopleDrawn) -> dict[str, float]:
+    def learn(self, batch: PeopleDrawn) -> Losses:
         """One update."""
         config = self.config
         rate = self.adam_settings()["optimiser"][0]

@@ -1,0 +1,42 @@
+"""Pupils, brows and nostrils as dark as the target's: the dark end of a relit photograph.
+
+A face that takes on another's tone of skin takes all of it along: on the way from a dark face to a
+light one black pupils become grey. But what is dark in a face is dark in every light, and how dark
+the camera shows it can be seen in the target.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.blending.relighting import CHANNEL_MEAN, Floats
+
+DARKEST = 1.5  # percent of the face's pixels
+LIGHTER, DARKER = 0.1, 0.35  # of matt skin's brightness, that it is moved by at the most
+LEAST_RANGE = 0.2  # likewise, from the dark end to matt skin
+LEAST_LEFT = 0.02  # likewise, of what is darkened
+FEWEST = 100  # pixels at half the crop's size
+
+
+def dark_end(picture: NDArray[np.generic], matt: Floats, face: Floats) -> float | None:
+    """How dark a picture (256, 256, 3) is at its dark end, in parts of `matt` (256, 256): the
+    brightness of matt skin in the target's light.
+
+    Told where `face` (128, 128) is above one half; None where there is too little of it.
+    """
+    seen = face > 0.5
+    if np.count_nonzero(seen) < FEWEST:
+        return None
+    shares = picture[::2, ::2][seen].mean(axis=1) / matt[::2, ::2][seen]
+    return float(np.percentile(shares, DARKEST))
+
+
+def with_dark_end(lit: Floats, matt: Floats, end: float, by: float) -> Floats:
+    """A relit picture, changed: darker `by` at its dark `end`, less towards skin, skin not."""
+    share = cv2.transform(lit, CHANNEL_MEAN) / matt
+    below = np.clip((1.0 - share) / max(1.0 - end, LEAST_RANGE), 0.0, 1.2)
+    darker = np.maximum(share - np.float32(by) * below * below, LEAST_LEFT)
+    lit *= (darker / np.maximum(share, LEAST_LEFT))[..., None]
+    return lit
