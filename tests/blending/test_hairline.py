@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tests.blending.test_warping import face
 from vidswap.blending.hairline import without_painted_hair
 from vidswap.blending.warping import FaceCrop
+from vidswap.faces import mesh
 
 SKIN = (200, 150, 120)
 HAIR = (40, 30, 25)
@@ -48,3 +50,19 @@ def test_a_face_from_the_side_is_left_as_it_is() -> None:
     narrow[:, 0] = 300.0  # nothing of it is in the crop
     painted = painted_on(target, HAIR)
     assert without_painted_hair(painted, target.crop, narrow) is painted
+
+
+@pytest.mark.parametrize("one_sided", [True, False])
+def test_a_smear_on_one_temple_goes_and_a_faint_hairline_on_both_stays(one_sided: bool) -> None:
+    target = face(SKIN, 90)
+    eyes = [*mesh.RIGHT_EYE_CORNERS, *mesh.LEFT_EYE_CORNERS]
+    middle = float(target.landmarks[eyes, 0].mean())
+    painted = target.crop.copy()
+    left, right = (slice(round(middle + s * 20) - 5, round(middle + s * 20) + 6) for s in (-1, 1))
+    sides = [right] if one_sided else [left, right]
+    for side in sides:
+        painted[62:76, side] = (150, 108, 84)
+    cleaned = without_painted_hair(painted, target.crop, target.landmarks)
+    inner = cleaned[67:71, round(middle + 20) - 1 : round(middle + 20) + 2].astype(int)
+    left_over = np.abs(inner - SKIN).mean() / np.abs(np.subtract((150, 108, 84), SKIN)).mean()
+    assert left_over < 0.35 if one_sided else left_over > 0.9

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vidswap.blending.relighting import CHANNEL_MEAN, Floats
 
 DARKEST = 1.5  # percent of the face's pixels
-LIGHTER, DARKER = 0.1, 0.35  # of matt skin's brightness, that it is moved by at the most
+DARKER = 0.35  # of matt skin's brightness, that it is moved by at the most
 LEAST_RANGE = 0.2  # likewise, from the dark end to matt skin
 LEAST_LEFT = 0.02  # likewise, of what is darkened
 FEWEST = 100  # pixels at half the crop's size
@@ -31,6 +31,17 @@ def dark_end(picture: NDArray[np.generic], matt: Floats, face: Floats) -> float 
         return None
     shares = picture[::2, ::2][seen].mean(axis=1) / matt[::2, ::2][seen]
     return float(np.percentile(shares, DARKEST))
+
+
+def own_dark_end(picture: NDArray[np.uint8], face: Floats) -> tuple[float, float]:
+    """How bright a photograph's face is at its dark end and at its median, in levels of 255; both
+    zero where there is too little of it.
+    """
+    seen = face > 0.5
+    if np.count_nonzero(seen) < FEWEST:
+        return 0.0, 0.0
+    shades = picture[::2, ::2][seen].mean(axis=1)
+    return float(np.percentile(shades, DARKEST)), float(np.median(shades))
 
 
 def with_dark_end(lit: Floats, matt: Floats, end: float, by: float) -> Floats:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.darkness import DARKER, LIGHTER, dark_end, with_dark_end
+from vidswap.blending.darkness import DARKER, dark_end, own_dark_end, with_dark_end
 from vidswap.blending.detail import FINE, STEPS, gain_to, strength, warped_band
 from vidswap.blending.evening import evening_gain
 from vidswap.blending.relighting import (
@@ -95,6 +96,14 @@ class ReferenceShot:
         mouth = mouth_opening(shot.landmarks)
         shown = without_background(shot)
         return cls(shown, (pose.yaw, pose.pitch), mouth, flaws, clarity(sharp))
+
+    @cached_property
+    def darkness(self) -> tuple[float, float]:
+        """What `own_dark_end` tells of the shot."""
+        shot = self.shot
+        face = covered_part(shot.landmarks, INNER_FACE, SIZE // 2)
+        seen = face if shot.visibility is None else face * shot.visibility
+        return own_dark_end(shot.crop, seen)
 
 
 def without_background(shot: FaceCrop) -> FaceCrop:
@@ -184,7 +193,10 @@ class FusedReference:
             fused *= gain
             matt = matt_brightness(shading, basis)
             fused = with_dimmed_shine(fused, matt)
-            fused = self._as_dark(fused, matt, shown, target)
+            dark, bright = weights @ np.array([shot.darkness for shot in self.shots])
+            # Lighter skin does not lighten what is dark before it.
+            natural = float(dark / max(bright, float(np.median(matt)), 1.0))
+            fused = self._as_dark(fused, matt, shown, target, natural)
             if band is not None and target.band is not None:
                 self.detail = self._detail(band, gain, part, target)
             part *= np.float32(255.0)
@@ -196,8 +208,10 @@ class FusedReference:
             cv2.mixChannels(pictures, [view], [0, 0, 1, 1, 2, 2, 3, 3])
         return view
 
-    def _as_dark(self, fused: Floats, matt: Floats, shown: Floats, target: FaceCrop) -> Floats:
-        """The fused shots with pupils and brows as dark as the target's."""
+    def _as_dark(
+        self, fused: Floats, matt: Floats, shown: Floats, target: FaceCrop, natural: float
+    ) -> Floats:
+        """The fused shots with pupils and brows as dark as the target's, or as they were."""
         assert self.last is not None
         # Eyes that are shut or look elsewhere are not shown, but tell how dark pupils are.
         inner = covered_part(target.landmarks, INNER_FACE, len(shown)) * shown
@@ -206,7 +220,7 @@ class FusedReference:
         own, wanted = (dark_end(picture, matt, inner) for picture in (fused, target.crop))
         if own is None or wanted is None:
             return fused
-        by = float(np.clip(own - wanted, -LIGHTER, DARKER))
+        by = float(np.clip(own - max(wanted, natural), 0.0, DARKER))
         if (before := self.last.darker) is not None:
             by = DARKNESS_MEMORY * before + (1.0 - DARKNESS_MEMORY) * by
         self.last = replace(self.last, darker=by)

@@ -14,6 +14,7 @@ SIZE = 128  # pixels of the answer: half the crop's side
 SPREAD = np.array([25.0, 9.0, 12.0], np.float32)  # of skin's lightness, a and b over a face
 # What a painted face is off more than the target at the same place: from the second on it is hair.
 NEW = (0.8, 1.4)
+LIKELY_NEW = (0.35, 0.8)  # likewise, of what is on one side of the face only
 OFF = 1.5  # spreads by which skin may be off; what is one more off is none
 # In distances of the eyes' middles: where brows end at least, temples begin, and reach down to.
 LEAST_BROW, TEMPLE, TEMPLE_LOW = 0.3, 0.85, -0.8
@@ -47,10 +48,37 @@ def newly_covered(
     before, after = _around_skin(crop, landmarks), _around_skin(painted, landmarks)
     if before is None or after is None:
         return np.zeros((SIZE, SIZE), np.float32), np.zeros(3, np.float32)
-    more = np.clip((after.off - before.off - NEW[0]) / (NEW[1] - NEW[0]), 0.0, 1.0)
-    bare = np.clip(OFF - before.off, 0.0, 1.0)
-    new = cv2.dilate((before.zone * bare * more).astype(np.float32), np.ones((5, 5), np.uint8))
+    off = after.off - before.off
+    more, likely = (
+        np.clip((off - low) / (high - low), 0.0, 1.0) for low, high in (NEW, LIKELY_NEW)
+    )
+    bare = before.zone * np.clip(OFF - before.off, 0.0, 1.0)
+    # A hairline is on both sides; what looks like hair on one side only is none of it.
+    one_sided = (bare * likely).astype(np.float32)
+    wide = cv2.GaussianBlur(cv2.dilate(one_sided, np.ones((9, 9), np.uint8)), (0, 0), 2.0)
+    other = _mirrored(np.asarray(wide, np.float32), landmarks)
+    one_sided -= np.minimum(one_sided, other)
+    new = np.maximum(bare * more, one_sided).astype(np.float32)
+    new = cv2.dilate(new, np.ones((5, 5), np.uint8))
     return np.asarray(cv2.GaussianBlur(new, (0, 0), 2.0), np.float32), after.skin - before.skin
+
+
+def _mirrored(part: NDArray[np.float32], landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
+    """A map (128, 128) of one side of a face on the other, as seen in its own mirror."""
+    right, left = _eyes(landmarks)
+    middle = ((right + left) / 2.0 - 0.5) / 2.0
+    across = (left - right) / max(float(np.linalg.norm(left - right)), 1.0)
+    turned = np.eye(2) - 2.0 * np.outer(across, across)
+    matrix = np.column_stack([turned, middle - turned @ middle])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(part, matrix, (SIZE, SIZE), flags=flags), np.float32)
+
+
+def _eyes(landmarks: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """The middles of the right and the left eye."""
+    corners = (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS)
+    right, left = (landmarks[list(pair)].mean(axis=0) for pair in corners)
+    return right, left
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +103,7 @@ def _around_skin(crop: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> _A
     """None of a face seen from the side, or of no face."""
     small = cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     lab = np.asarray(cv2.cvtColor(small.astype(np.float32) * (1.0 / 255.0), cv2.COLOR_RGB2LAB))
-    corners = (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS)
-    right, left = (landmarks[list(pair)].mean(axis=0) for pair in corners)
+    right, left = _eyes(landmarks)
     distance = max(float(np.linalg.norm(left - right)), 1.0)
     across = (left - right) / distance
     up = np.array([across[1], -across[0]])
