@@ -66,6 +66,7 @@ def test_the_wheel_holds_one_package_and_everything_a_swap_reads(wheel: Path) ->
     }
     for needed in (
         "vidswap/checkpoints/apgan-256.safetensors",
+        "vidswap/checkpoints/context-128.safetensors",
         "vidswap/checkpoints/idgan-128.safetensors",
         "vidswap/checkpoints/judge-64.safetensors",
         "vidswap/checkpoints/latent-64.safetensors",

@@ -19,7 +19,13 @@ from vidswap.blending.pyramid import pyramid_blend
 from vidswap.commands.main import main
 from vidswap.errors import BadOptionError, CheckpointError, NoFaceInSourceError, OutputExistsError
 from vidswap.inpainting.context_gan import ContextConfig, ContextNet
-from vidswap.inpainting.hallucination import Variation, face_hull, filling_square, hallucinate
+from vidswap.inpainting.hallucination import (
+    Variation,
+    face_hull,
+    filling_square,
+    hallucinate,
+    with_forehead,
+)
 from vidswap.inpainting.inpainter import save_inpainter
 from vidswap.media.picture import read_picture_metadata
 from vidswap.swap import context_job
@@ -94,6 +100,24 @@ def test_the_face_is_the_crops_own_and_what_is_around_it_does_not_depend_on_the_
     (mirrored,) = hallucinate(net, [crop], [points], [Variation(mirrored=True)])
     assert np.array_equal(mirrored[hull], crop[hull])
     assert face_hull(points, 256, 0.9).sum() < hull.sum()
+
+
+def test_a_forehead_takes_on_the_tone_of_the_face_and_hair_does_not() -> None:
+    hull = face_hull(schematic_points(), 256)
+    top, bottom = np.flatnonzero(hull.any(axis=1))[[0, -1]]
+    middle = int(np.flatnonzero(hull[top]).mean())
+
+    def around(level: int) -> np.ndarray:
+        picture = np.full((256, 256, 3), level, np.uint8)
+        picture[hull] = 160
+        return with_forehead(picture, hull).astype(int)
+
+    skin, hair = around(145), around(30)
+    assert (skin[hull] == 160).all() and (hair[hull] == 160).all()
+    assert (skin[top - 5, middle] >= 153).all()  # half of the gap and more is closed
+    assert (skin[:, :20] == 145).all() and (skin[-20:] == 145).all()  # far away
+    assert np.abs(skin[bottom + 2, middle] - 145).max() <= 1  # nor is the chin's outline
+    assert np.abs(hair[top - 5, middle] - 30).max() <= 1
 
 
 def test_a_colour_a_picture_and_a_blur_go_behind_the_person(

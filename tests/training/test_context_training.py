@@ -18,7 +18,7 @@ from vidswap.inpainting.context_gan import (
     paper_config,
 )
 from vidswap.models.checkpoint import load_generator
-from vidswap.training.inpainting.context import perceptual, total_variation
+from vidswap.training.inpainting.context import drawn_view, perceptual, total_variation
 from vidswap.training.inpainting.run import export_inpainter
 from vidswap.training.records import read_state
 
@@ -92,11 +92,49 @@ def test_a_grown_block_begins_with_the_layers_of_the_smaller_one() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_discriminators_say_how_real_from_zero_to_one(size: int) -> None:
+def test_the_papers_discriminators_say_how_real_from_zero_to_one(size: int) -> None:
     with torch.no_grad():
-        said = ContextDiscriminator(size, 2)(torch.rand(3, 3, size, size))
+        said = ContextDiscriminator(size, 2, "batch")(torch.rand(3, 3, size, size))
     assert said.shape == (3, 1, 4, 4)
     assert 0.0 <= float(said.min()) <= float(said.max()) <= 1.0
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_discriminator_that_is_sure_still_teaches(size: int) -> None:
+    def slope(normalised: str) -> float:
+        torch.manual_seed(0)
+        judge = ContextDiscriminator(size, 2, normalised)
+        torch.nn.init.constant_(judge.layers[-1].bias, -100.0)  # type: ignore[union-attr, arg-type]
+        pictures = torch.rand(3, 3, size - size // 32, size - size // 32, requires_grad=True)
+        ((judge(pictures) - 1.0) ** 2).mean().backward()
+        assert pictures.grad is not None
+        return float(pictures.grad.abs().max())
+
+    assert slope("spectral") > 0.0 == slope("batch")
+
+
+def test_a_view_is_a_part_that_begins_anywhere_or_all() -> None:
+    picture = torch.arange(64.0 * 64).reshape(1, 1, 64, 64)
+    torch.manual_seed(0)
+    seen = [picture[drawn_view(64, True)] for _ in range(40)]
+    assert {tuple(part.shape) for part in seen} == {(1, 1, 62, 62)}
+    assert {int(part[0, 0, 0, 0]) for part in seen} == {
+        64 * y + x for y in range(3) for x in range(3)
+    }
+    assert torch.equal(picture[drawn_view(64, False)], picture)
+
+
+def test_a_cascade_begins_by_enlarging_without_a_grid() -> None:
+    net = net_of("cascaded")
+    picture, faces = torch.full((1, 3, 128, 128), 0.5), torch.ones(1, 1, 128, 128)
+    faces[..., 64:] = 0.0
+    for block in net.blocks:
+        torch.nn.init.zeros_(block.to_rgb.weight)
+    torch.nn.init.constant_(net.blocks[0].to_rgb.bias, 0.4)
+    with torch.no_grad():
+        made = net.cascade(picture, faces)[-1][0, 0, :, 70:]
+    assert float(made.min()) > 0.3
+    assert float((made[:, 1:] - made[:, :-1]).abs().max()) < 0.03  # nor steps of eight pixels
 
 
 def test_total_variation_counts_every_pair_of_neighbours() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +22,11 @@ Picture = NDArray[np.uint8]
 
 LEAST_FACE = 0.88  # share of the face's hull, about its middle, that a differing picture may keep
 BLUR_SIGMA = 12.0  # pixels of 256, of a blurred background
+# How the forehead meets the face, pixels of 256: the width of the rims whose tones are compared,
+# the sigma of their means, the distance over which a difference fades, and the width of the seam.
+RIM, RIM_SIGMA, FADING, SEAM = 5, 6.0, 14.0, 2
+SKIN_GAP = 40.0  # levels; a gap much wider is one of skin and hair, and stays
+FOREHEAD = 0.3  # of the hull's height
 
 
 @dataclass(frozen=True)
@@ -79,8 +85,43 @@ def hallucinate(
         own = np.ascontiguousarray(answer[:, ::-1] if variation.mirrored else answer)
         large = cv2.resize(own, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_CUBIC)
         hull = face_hull(points, CROP_SIZE, variation.share)
-        made.append(np.where(hull[..., None], crop, large).astype(np.uint8))
+        made.append(with_forehead(np.where(hull[..., None], crop, large).astype(np.uint8), hull))
     return made
+
+
+def with_forehead(picture: Picture, hull: Mask) -> Picture:
+    """A picture whose forehead, around the upper part of the hull, takes on the face's tone.
+
+    The net's skin is a few levels off, and a seam shows that; hair and background stay.
+    """
+    seam = ~hull & _grown(hull, SEAM)
+    within, around = hull & _grown(~hull, RIM), ~hull & ~seam & _grown(hull, SEAM + RIM)
+    gap = _mean_near(picture, within, RIM_SIGMA) - _mean_near(picture, around, RIM_SIGMA)
+    is_skin = np.exp(-np.mean(gap**2, axis=2) / SKIN_GAP**2)
+    rows = np.flatnonzero(hull.any(axis=1))
+    top, bottom = (int(rows[0]), int(rows[-1])) if len(rows) else (0, 0)
+    below = np.arange(len(hull))[:, None] - (top + FOREHEAD * (bottom - top))
+    is_upper = 1.0 / (1.0 + np.exp(below / RIM_SIGMA))
+    is_forehead = (is_skin * is_upper)[..., None]
+    wanted = _mean_near(gap * is_forehead, seam, RIM_SIGMA)
+    distance = cv2.distanceTransform((~hull).astype(np.uint8), cv2.DIST_L2, 5)
+    # Enlarging has mixed the pixels of the seam with the face's already.
+    share = np.exp(-distance / FADING) * (1.0 - np.exp(-((distance / SEAM) ** 2)))
+    toned = picture + wanted * share[..., None]
+    return np.where(hull[..., None], picture, toned.round().clip(0, 255)).astype(np.uint8)
+
+
+def _grown(mask: Mask, pixels: int) -> Mask:
+    kernel = np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel), bool)
+
+
+def _mean_near(values: NDArray[Any], where: Mask, sigma: float) -> NDArray[np.float32]:
+    """Means (H, W, 3) of the values in a mask, weighted by a Gaussian about every pixel."""
+    weight = where.astype(np.float32)
+    total = cv2.GaussianBlur(values.astype(np.float32) * weight[..., None], (0, 0), sigma)
+    near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
+    return np.asarray(total / np.maximum(near, 1e-3), np.float32)
 
 
 def with_background(picture: Picture, hull: Mask, behind: Picture, person: PersonFinder) -> Picture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from vidswap.identity.dlib_resnet import DlibResNet, load_dlib_resnet
 from vidswap.identity.encoder import dlib_crop
 from vidswap.inpainting import context_gan
 from vidswap.inpainting.context_gan import (
+    NORMALISED,
     SIZE,
     SIZES,
     ContextConfig,
@@ -36,9 +38,9 @@ from vidswap.training.records import rows_of_pictures
 
 SHOWN = 12  # faces per sheet
 FIXED_BATCH = 10**9  # the number of the sheet's batch, which training does not reach
-FROM_PERCEPTUAL = 32  # pixels, the smallest block that has L_pc
-FROM_IDENTITY = 128  # pixels, likewise of L_id: below, a face net sees no face
+FROM_IDENTITY = 128  # pixels, the smallest block that has L_id: below, a face net sees no face
 PIXEL_LOSSES = ("l1", "l2")
+View = tuple[EllipsisType, slice, slice]  # rows and columns of pictures that a net is shown
 _FIRST_STAGE = 3  # blocks of dlib's net whose features L_pc compares
 
 
@@ -51,27 +53,34 @@ class ContextWeights:
     """
 
     perceptual: float = 1.0
-    adversarial: float = 0.1
-    identity: float = 1.0
+    adversarial: float = 0.2
+    identity: float = 5.0
     variation: float = 1e-6
 
 
 @dataclass(frozen=True)
 class ContextTraining:
-    """One training run; rates and betas are Adam's, the rates the paper's times `rate_gain`.
+    """One training run; rates and betas are Adam's.
 
-    pixel: eq. 1 with "l1", or Table 8's "l2". grow_images: after how many the progressively grown
-    variant goes on to the next block. real_label: what D is to say of a photograph.
+    discriminator: how D is normalised, one of `context_gan.NORMALISED`. pixel: eq. 1 with "l1", or
+    Table 8's "l2". perceptual_from: pixels, the smallest block that has L_pc. judged: share of a
+    batch that L_id sees. views: whether D and L_pc see parts of pictures that begin anywhere.
+    grow_images: after how many the progressively grown variant goes on to the next block.
+    real_label: what D is to say of a photograph.
     """
 
     net: ContextConfig = field(default_factory=ContextConfig)
     discriminator_width: int = 8
+    discriminator: str = "spectral"
     weights: ContextWeights = field(default_factory=ContextWeights)
     pixel: str = "l1"
+    perceptual_from: int = 64
+    judged: float = 0.4
+    views: bool = True
     grow_images: int = 10000
     real_label: float = 0.9
-    batch: int = 10
-    generator_rate: float = 4e-4
+    batch: int = 16
+    generator_rate: float = 6e-4
     discriminator_rate: float = 4e-4
     betas: tuple[float, float] = (0.5, 0.99)
     clip_norm: float = 5.0
@@ -83,13 +92,21 @@ class ContextTraining:
             raise TrainingConfigError(
                 f"pixel is {self.pixel!r}; allowed: {', '.join(PIXEL_LOSSES)}"
             )
+        if self.discriminator not in NORMALISED:
+            raise TrainingConfigError(
+                f"discriminator is {self.discriminator!r}; allowed: {', '.join(NORMALISED)}"
+            )
+        if not 0 < self.judged <= 1:
+            raise TrainingConfigError(f"judged is {self.judged:g}; it must be above 0 to 1")
 
 
 def paper_config() -> ContextTraining:
-    """4, training details: Tables 3 to 7's widths, batches of 10, rates of 0.0001 and 0.0002."""
+    """3 and 4 as printed: Tables 3 to 7, batch normalisation, batches of 10, both rates."""
     return replace(
         ContextTraining(), net=context_gan.paper_config(), discriminator_width=32,
-        generator_rate=1e-4, discriminator_rate=2e-4, grow_images=631100,
+        discriminator="batch", weights=ContextWeights(adversarial=0.1, identity=1.0),
+        perceptual_from=32, judged=1.0, views=False, batch=10, generator_rate=1e-4,
+        discriminator_rate=2e-4, grow_images=631100,
     )  # fmt: skip
 
 
@@ -124,7 +141,8 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
         torch.manual_seed(config.seed)
         self.generator = ContextNet(config.net)
         self.discriminators = nn.ModuleList(
-            ContextDiscriminator(size, config.discriminator_width) for size in SIZES
+            ContextDiscriminator(size, config.discriminator_width, config.discriminator)
+            for size in SIZES
         )
         self._begin(self.generator, self.discriminators)
         self.recogniser = load_dlib_resnet().to(device)
@@ -144,13 +162,14 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
         with torch.autocast(self.device.type, torch.bfloat16):
             answers = self._answers(real, faces)
             wanted = {size: reduced(real, size) for size in answers}
+            views = {size: drawn_view(size, self.config.views) for size in answers}
             losses_d: Losses = {}
             if weights.adversarial:
-                losses_d = self._update_discriminators(wanted, answers)
+                losses_d = self._update_discriminators(wanted, answers, views)
             terms: dict[str, list[Tensor]] = {"pixel": []}
             self.discriminators.requires_grad_(False)
             for size, answer in answers.items():
-                for name, term in self._terms(size, answer, wanted[size]).items():
+                for name, term in self._terms(answer, wanted[size], views[size]).items():
                     terms.setdefault(name, []).append(term)
             sums = {name: torch.stack(parts).sum() for name, parts in terms.items()}
             loss = sums["pixel"] + sum(
@@ -159,8 +178,9 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
             norm = self.update(self.generator_optimiser, self.generator, loss)
             self.discriminators.requires_grad_(True)
         largest = max(answers)
-        around = (1.0 - masked_at(real, faces, largest)[1]).expand_as(wanted[largest]) > 0.5
-        error = (answers[largest].detach().float() - wanted[largest])[around].abs().mean()
+        around = 1.0 - masked_at(real, faces, largest)[1]
+        off = (answers[largest].detach().float() - wanted[largest]).abs().mean(dim=1, keepdim=True)
+        error = (off * around).sum() / around.sum()
         return {
             **losses_d,
             **{name: float(value.detach()) for name, value in sums.items()},
@@ -190,21 +210,21 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
         return self.discriminators[SIZES.index(size)]
 
     def _update_discriminators(
-        self, wanted: dict[int, Tensor], answers: dict[int, Tensor]
+        self, wanted: dict[int, Tensor], answers: dict[int, Tensor], views: dict[int, View]
     ) -> Losses:
         """One step of each against LSGAN's loss, the label of photographs smoothed."""
         losses = []
         for size, answer in answers.items():
-            judge = self._discriminator(size)
-            of_real = (judge(wanted[size]) - self.config.real_label) ** 2
-            losses.append(of_real.mean() + (judge(answer.detach()) ** 2).mean())
+            judge, view = self._discriminator(size), views[size]
+            of_real = (judge(wanted[size][view]) - self.config.real_label) ** 2
+            losses.append(of_real.mean() + (judge(answer.detach()[view]) ** 2).mean())
         loss = torch.stack(losses).sum()
         norm = self.update(self.discriminator_optimiser, self.discriminators, loss)
         return {"discriminator": float(loss.detach()) / len(losses), "discriminator_norm": norm}
 
-    def _terms(self, size: int, answer: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    def _terms(self, answer: Tensor, wanted: Tensor, view: View) -> dict[str, Tensor]:
         """The losses of one block, unweighted."""
-        weights = self.config.weights
+        weights, size = self.config.weights, answer.shape[-1]
         difference = answer.float() - wanted
         terms = {
             "pixel": difference.abs().mean() if self.config.pixel == "l1"
@@ -212,11 +232,12 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
             "variation": total_variation(answer.float()),
         }  # fmt: skip
         if weights.adversarial:
-            terms["adversarial"] = ((self._discriminator(size)(answer) - 1.0) ** 2).mean()
-        if weights.perceptual and size >= FROM_PERCEPTUAL:
-            terms["perceptual"] = perceptual(self.recogniser, answer, wanted)
+            terms["adversarial"] = ((self._discriminator(size)(answer[view]) - 1.0) ** 2).mean()
+        if weights.perceptual and size >= self.config.perceptual_from:
+            terms["perceptual"] = perceptual(self.recogniser, answer[view], wanted[view])
         if weights.identity and size >= FROM_IDENTITY:
-            terms["identity"] = self._identity(answer, wanted)
+            n = max(1, round(self.config.judged * len(wanted)))
+            terms["identity"] = self._identity(answer[:n], wanted[:n])
         return terms
 
     def _identity(self, answer: Tensor, wanted: Tensor) -> Tensor:
@@ -246,6 +267,19 @@ class ContextTrainer(AdversarialTrainer[FacesAlone]):
                 made = self.average.cascade(real, faces)[-1]  # type: ignore[operator]
         shown = F.interpolate(made.float(), (SIZE, SIZE))
         return rows_of_pictures([real, masked_at(real, faces, SIZE)[0], shown])
+
+
+def drawn_view(size: int, somewhere: bool) -> View:
+    """A part of pictures of a size that lacks a few rows and columns, drawn at random; or all.
+
+    Strides of a net that judges them would leave a grid if they always fell on the same pixels.
+    """
+    left_out = size // 32
+    if not somewhere:
+        return ..., slice(size), slice(size)
+    top, left = torch.randint(left_out + 1, (2,)).tolist()
+    rows, columns = (slice(at, at + size - left_out) for at in (top, left))
+    return ..., rows, columns
 
 
 def reduced(pictures: Tensor, size: int) -> Tensor:
