@@ -47,9 +47,14 @@ def configure_process() -> None:
     _give_numba_as_many_threads()
     _give_numba_a_cache()
     _keep_freed_memory()
-    if "cv2" in sys.modules:  # too late for its variable
-        sys.modules["cv2"].setNumThreads(1)
+    hold_opencv_to_one_thread()
     _escape_what_the_console_cannot_print()
+
+
+def hold_opencv_to_one_thread() -> None:
+    """Where OpenCV has been imported already, and it is too late for its variable."""
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(1)
 
 
 def configure_imported() -> None:

@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vidswap.errors import OutOfMemoryError, VidswapError, WorkerKilledError
 from vidswap.runtime.orphans import end_with
+from vidswap.runtime.process import hold_opencv_to_one_thread
 from vidswap.runtime.processor import usable_cores
 from vidswap.training.packed import Packed, pack, packed_size
 
@@ -162,7 +162,7 @@ def _begin_worker(_number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with(os.getppid())
-    cv2.setNumThreads(1)
+    hold_opencv_to_one_thread()
 
 
 @contextmanager
