@@ -227,9 +227,10 @@ class FusedReference:
         return with_dark_end(fused, matt, own, by)
 
     def _averted(self, weights: NDArray[np.float64], target: FaceCrop) -> Floats | None:
-        """`averted`, the mean of the shots by their weights."""
-        shares = np.array([averted_eyes(one.shot, target) for one in self.shots])
-        mean = weights @ shares / max(float(weights.sum()), 1e-9)
+        """`averted`, the mean of the shots that are shown by their weights."""
+        best = best_shots(weights)
+        shares = np.array([averted_eyes(self.shots[i].shot, target) for i in best])
+        mean = np.average(shares, axis=0, weights=weights[best])
         return eye_parts(target.landmarks, mean, SIZE // 2) if mean.any() else None
 
     def _detail(self, band: Floats, gain: Floats, part: Floats, target: FaceCrop) -> Floats:
@@ -302,6 +303,12 @@ def shot_weights(shots: Sequence[ReferenceShot], target: FaceCrop) -> NDArray[np
     return np.asarray(weights / weights.sum(), np.float64)
 
 
+def best_shots(weights: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The few shots that are warped, the best first."""
+    best = np.argsort(weights)[::-1][:BEST_SHOTS]
+    return np.asarray(best[weights[best] >= LEAST_SHARE * weights[best[0]]], np.intp)
+
+
 def fused_shots(
     shots: Sequence[ReferenceShot],
     weights: NDArray[np.float64],
@@ -314,8 +321,7 @@ def fused_shots(
     A place counts by the shot's weight times its mask squared, so that far sides, lips and lids
     come from the shots that show them.
     """
-    best = np.argsort(weights)[::-1][:BEST_SHOTS]
-    best = best[weights[best] >= LEAST_SHARE * weights[best[0]]]
+    best = best_shots(weights)
     if len(best) == 1:  # nothing to mix
         shot = shots[best[0]].shot
         warped, part, skin, field = warped_part(shot, target, COLOUR, points)
