@@ -10,7 +10,7 @@ import pytest
 
 from tests.blending.test_warping import face
 from vidswap.blending.warping import FaceCrop
-from vidswap.evaluation.difficulty import kinds_of_pairs, rows_of
+from vidswap.evaluation.difficulty import kinds_of_pairs, of_another_sex, rows_of
 from vidswap.metrics.skin import blotches, colour_spread
 
 FAIR, DARK = (220, 180, 160), (90, 60, 50)
@@ -38,6 +38,13 @@ def test_each_kind_is_told() -> None:
     assert kinds(fair, face(DARK, 90)) == {"skin of another tone"}
     assert kinds(lit_from_one_side(fair), lit_from_one_side(fair)) == {"light from one side"}
     assert kinds(fair, fair, glasses=True) == {"glasses on either"}
+
+
+def test_a_man_and_a_woman_are_a_kind_where_the_judge_is_sure_of_both() -> None:
+    sources, targets = np.array([0.9, 0.1, 0.9, 0.9, 0.5]), np.array([0.1, 0.9, 0.8, 0.5, 0.1])
+    (apart,) = of_another_sex(sources, targets).values()
+    assert apart.tolist() == [True, True, False, False, False]
+    assert of_another_sex(None, targets) == {}
 
 
 def test_rows_are_means_over_each_kind_and_over_the_others() -> None:

@@ -67,4 +67,6 @@ def test_the_judge_gives_an_embedding() -> None:
     net = read_tfjs(MODELS / "faceres.json", "global_pooling/Mean")
     with torch.no_grad():
         embedding = net(torch.rand(2, 3, 224, 224) * 255)
+        men = read_tfjs(MODELS / "faceres.json", "gender_pred/Sigmoid")(torch.zeros(2, 3, 224, 224))
     assert embedding.shape == (2, 1024) and float(embedding.std()) > 0
+    assert men.shape == (2, 1) and ((men > 0) & (men < 1)).all()

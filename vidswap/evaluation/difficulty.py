@@ -20,6 +20,7 @@ POSE_APART = 12.0  # degrees of yaw or pitch between source and target
 SIDE_LIGHT = 0.35  # natural logarithm of the brighter half's luma over the other's
 TONE_APART = 18.0  # of CIELAB's lightness, between the skins
 MOUTH_APART = 0.06  # face heights
+SURE_OF_SEX = (0.3, 0.7)  # below which a judge sees a woman, and above which a man
 # The measures that the rows show.
 MEASURES = (
     "nearer_to_source", "cosine_to_source", "cosine_to_target", "pose_degrees",
@@ -54,6 +55,19 @@ def kinds_of_pairs(
         "mouth open on one": np.abs(mouths[0] - mouths[1]) > MOUTH_APART,
         "glasses on either": glasses,
     }
+
+
+def of_another_sex(
+    sources: NDArray[np.floating] | None, targets: NDArray[np.floating] | None
+) -> dict[str, NDArray[np.bool_]]:
+    """The kind of pairs (N,) of a man and a woman, where a judge is sure of both (`Judge.men`);
+    nothing where it does not tell.
+    """
+    if sources is None or targets is None:
+        return {}
+    woman, man = SURE_OF_SEX
+    apart = (sources > man) & (targets < woman) | (sources < woman) & (targets > man)
+    return {"another sex": apart}
 
 
 def rows_of(

@@ -21,7 +21,7 @@ from vidswap.blending.reshaping import Reshaper
 from vidswap.blending.warping import FaceCrop
 from vidswap.choices import DEFAULT_REFERENCE_WEIGHT, DEFAULT_SHAPE
 from vidswap.evaluation.clips import meshes_alike
-from vidswap.evaluation.difficulty import kinds_of_pairs
+from vidswap.evaluation.difficulty import kinds_of_pairs, of_another_sex
 from vidswap.evaluation.judge import Crops, Judge
 from vidswap.evaluation.pairs import held_out_pairs
 from vidswap.faces.boundary_map import draw_boundary_map
@@ -308,7 +308,7 @@ def measure_held_out(
     )
     kinds = kinds_of_pairs(
         faces.sources, faces.source_landmarks, faces.targets, faces.landmarks, glasses
-    )
+    ) | of_another_sex(judge.men(faces.sources), judge.men(faces.targets))
     return (
         quality,
         {name: [float(v) for v in values] for name, values in each.items()},

@@ -20,7 +20,7 @@ from vidswap.identity.recogniser import Recogniser, RecogniserConfig
 from vidswap.inpainting.inpainter import read_inpainter
 from vidswap.models.checkpoint_file import default_checkpoint, read_checkpoint
 from vidswap.people.embedding import crops_to_tensor
-from vidswap.training.graph_readers import read_tfjs
+from vidswap.training.graph_readers import GraphNet, read_tfjs
 from vidswap.training.id_targets import arcface_crop
 
 Crops = Sequence[NDArray[np.uint8]]
@@ -28,6 +28,7 @@ Crops = Sequence[NDArray[np.uint8]]
 BATCH = 8
 GRAPH_INPUT = 224  # pixels, side of a graph judge's ArcFace crop
 GRAPH_OUTPUT = "global_pooling/Mean"
+GRAPH_MEN = "gender_pred/Sigmoid"  # some have it
 RECOGNISER_SUFFIX = ".safetensors"
 PACKAGED_RECOGNISER = "judge-64.safetensors"
 
@@ -40,15 +41,15 @@ class Judge:
     sha256: str  # of its files; empty for the net that comes with the package
     in_training: bool  # whether the generator was trained with it
     embed_tensor: Callable[[Tensor], Tensor]
+    men_tensor: Callable[[Tensor], Tensor] | None = None  # where the net tells that as well
 
     def embed(self, crops: Crops) -> NDArray[np.float32]:
         """Embeddings (N, D) of N aligned crops (256, 256, 3) uint8 RGB."""
-        rows = []
-        with torch.inference_mode():
-            for start in range(0, len(crops), BATCH):
-                rows.append(self.embed_tensor(crops_to_tensor(crops[start : start + BATCH])))
-        embeddings: NDArray[np.float32] = torch.cat(rows).float().cpu().numpy()
-        return embeddings
+        return _of_batches(self.embed_tensor, crops)
+
+    def men(self, crops: Crops) -> NDArray[np.float32] | None:
+        """How surely it takes each of N crops for a man's, (N,) in 0 to 1; None if it cannot."""
+        return None if self.men_tensor is None else _of_batches(self.men_tensor, crops).ravel()
 
     def __call__(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The embedding (D,) of one aligned crop."""
@@ -60,6 +61,16 @@ class Judge:
         """Its name, and whether it took part in training."""
         part = "took part in training" if self.in_training else "no part in training"
         return f"{self.name} ({part})"
+
+
+def _of_batches(net: Callable[[Tensor], Tensor], crops: Crops) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        rows = [
+            net(crops_to_tensor(crops[start : start + BATCH]))
+            for start in range(0, len(crops), BATCH)
+        ]
+    answers: NDArray[np.float32] = torch.cat(rows).float().cpu().numpy()
+    return answers
 
 
 def load_judge(path: Path | None) -> Judge:
@@ -86,11 +97,21 @@ def load_judge(path: Path | None) -> Judge:
             f"({type(error).__name__}: {error}); give --judge the JSON next to its weights"
         ) from error
 
-    def graph_embedding(crops: Tensor) -> Tensor:
-        embedding: Tensor = net((arcface_crop(crops, size=GRAPH_INPUT) + 1.0) * 127.5)
-        return embedding
+    try:
+        men = read_tfjs(path, GRAPH_MEN)
+    except (ValueError, KeyError, IndexError, TypeError):
+        men = None
 
-    return Judge(path.stem, _sha256(path), False, graph_embedding)
+    def of_graph(graph: GraphNet) -> Callable[[Tensor], Tensor]:
+        def answers(crops: Tensor) -> Tensor:
+            answer: Tensor = graph((arcface_crop(crops, size=GRAPH_INPUT) + 1.0) * 127.5)
+            return answer
+
+        return answers
+
+    return Judge(
+        path.stem, _sha256(path), False, of_graph(net), None if men is None else of_graph(men)
+    )
 
 
 def second_judge(path: Path | None) -> Judge | None:

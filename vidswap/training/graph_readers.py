@@ -229,8 +229,17 @@ def read_tfjs(path: Path, output_name: str) -> GraphNet:
             operation = _ConstantOperation(_TFJS_BINARY[kind], _per_channel(fixed[0]))
         elif kind == "Relu":
             operation = torch.relu
+        elif kind == "Sigmoid":
+            operation = torch.sigmoid
         elif kind == "Mean":
             operation = _global_average
+        elif kind == "_FusedMatMul":
+            after = node["attr"]["fused_ops"]["list"]["s"]
+            fused = [base64.b64decode(each).decode() for each in after]
+            if fused not in (["BiasAdd"], ["BiasAdd", "Relu"]):
+                raise ValueError(f"{path}: a product with {', '.join(fused)} is not known")
+            product = _linear_relu if "Relu" in fused else F.linear
+            operation = _ConstantOperation(product, fixed[0].T.contiguous(), fixed[1])
         else:
             raise ValueError(
                 f"{path}: operation {kind} is not known; known: {sorted(_TFJS_BINARY)}"
@@ -245,6 +254,10 @@ _TFJS_BINARY: dict[str, Callable[..., Tensor]] = {
     "Minimum": torch.minimum,
     "Maximum": torch.maximum,
 }
+
+
+def _linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.relu(F.linear(x, weight, bias))
 
 
 def _global_average(x: Tensor) -> Tensor:
