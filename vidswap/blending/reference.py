@@ -224,7 +224,7 @@ class FusedReference:
         if (before := self.last.darker) is not None:
             by = DARKNESS_MEMORY * before + (1.0 - DARKNESS_MEMORY) * by
         self.last = replace(self.last, darker=by)
-        return with_dark_end(fused, matt, own, by)
+        return with_dark_end(fused, matt, own, by) if by else fused
 
     def _averted(self, weights: NDArray[np.float64], target: FaceCrop) -> Floats | None:
         """`averted`, the mean of the shots that are shown by their weights."""
