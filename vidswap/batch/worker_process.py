@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from vidswap.errors import OutOfMemoryError, VidswapError
 from vidswap.runtime.orphans import end_with
 from vidswap.runtime.private import open_private
-from vidswap.runtime.process import configure_process
+from vidswap.runtime.process import configure_process, variables_set
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class WorkerProcess:
         self._process = context.Process(
             target=serve, args=(theirs, make_runner, os.getpid()), daemon=True
         )
-        with _environment(environment):
+        with variables_set(environment):
             self._process.start()
         theirs.close()
         self.pid = self._process.pid or 0
@@ -144,20 +144,6 @@ class WorkerProcess:
             self.connection.send(None)
         self._process.join(10)
         self.kill()
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def serve(connection: Connection, make_runner: MakeRunner, parent: int) -> None:

@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
@@ -55,6 +55,21 @@ def hold_opencv_to_one_thread() -> None:
     """Where OpenCV has been imported already, and it is too late for its variable."""
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(1)
+
+
+@contextmanager
+def variables_set(values: Mapping[str, str]) -> Iterator[None]:
+    """Within the block environment variables have these values; then those of before."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def configure_imported() -> None:

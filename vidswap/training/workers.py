@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vidswap.errors import OutOfMemoryError, VidswapError, WorkerKilledError
 from vidswap.runtime.orphans import end_with
-from vidswap.runtime.process import hold_opencv_to_one_thread
+from vidswap.runtime.process import hold_opencv_to_one_thread, variables_set
 from vidswap.runtime.processor import usable_cores
 from vidswap.training.packed import Packed, pack, packed_size
 
@@ -173,17 +173,11 @@ def _started_quietly(*modules: str) -> Iterator[None]:
     `DataLoader` has SIGCHLD raise errors amid whatever is going on, as amid a step; that a worker
     is gone is told between two steps as well.
     """
-    environment = {name: os.environ.get(name) for name in _ONE_THREAD}
     handler = signal.getsignal(signal.SIGCHLD)
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *modules])
     try:
-        yield
+        with variables_set(dict.fromkeys(_ONE_THREAD, "1")):
+            yield
     finally:
-        for name, value in environment.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
         if signal.getsignal(signal.SIGCHLD) is not handler:
             signal.signal(signal.SIGCHLD, handler)
