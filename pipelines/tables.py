@@ -24,12 +24,14 @@ python -m pipelines.tables recogniser --faces faces --run runs/tables --judge ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import click
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.recognition_tables import augmentation_table, recogniser_table
 from pipelines.table_rows import Report, named_rows, write_lines
@@ -69,6 +71,7 @@ from vidswap.inpainting.context_gan import ContextNet
 from vidswap.inpainting.inpainter import Inpainter
 from vidswap.inpainting.search import LatentSearch
 from vidswap.inpainting.swapinpaint import SwapInpaint
+from vidswap.metrics.matching import Interval, interval_of
 from vidswap.models.checkpoint import load_generator
 from vidswap.people.source import SourceReader
 from vidswap.swap.context_job import packaged_context
@@ -135,6 +138,7 @@ def print_rows(rows: Iterator[AblationRow], show: Callable[[str], None]) -> None
 def idgan_table(given: Report, show: Callable[[str], None]) -> None:
     """Print ID-GAN's Tables II and III over held-out LFW, a line per method, as Markdown.
 
+    Behind a share its 95 % interval over people; below, how rows differ from the first model's.
     Raises BadOptionError, CheckpointError, InputNotFoundError.
     """
     fills: dict[str, Fill | None] = {
@@ -142,22 +146,44 @@ def idgan_table(given: Report, show: Callable[[str], None]) -> None:
     }  # fmt: skip
     for name, path in named_checkpoints(given, "idgan").items():
         fills[name] = by_model(load_inpainter(path))
-    faces = read_holes(given["faces"], given["pairs"])
+    faces = read_holes(given["faces"], given["pairs"], blocks=given["blocks"])
     judges = recognisers(given["second_encoder"], given["judge"])
-    show(f"{len(faces.pictures)} faces, {len(faces.pairs)} pairs")
+    show(f"{len(faces.pictures)} faces with blocks, {len(faces.pairs)} pairs")
     columns = ["PSNR", "SSIM", *(f"{judge.stated}: accuracy, regained" for judge in judges)]
     show(f"| method | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
-    lines = []
+    lines, rows = [], {}
     for name, quality in measure_fillings(faces, fills, judges):
+        rows[name] = quality
         values = [f"{quality.psnr:.2f}", f"{quality.ssim:.4f}"]
         for judge in judges:
-            found, regained = quality.accuracy[judge.stated], quality.regained.get(judge.stated)
-            share = "" if regained is None else f", {regained:.0%}"
-            values.append(f"{found.accuracy:.2%}{share}")
+            regained = quality.regained.get(judge.stated)
+            share = "" if regained is None else f", {_percents(regained)}"
+            values.append(f"{quality.accuracy[judge.stated].accuracy:.2%}{share}")
         show(f"| {name} | {' | '.join(values)} |")
         accuracies = {judge: v.accuracy for judge, v in quality.accuracy.items()}
-        lines.append({"method": name, "psnr": quality.psnr, "ssim": quality.ssim, **accuracies})
+        regained_by = {judge: asdict(v) for judge, v in quality.regained.items()}
+        lines.append(
+            {"method": name, "psnr": quality.psnr, "ssim": quality.ssim, **accuracies,
+             "regained": regained_by}
+        )  # fmt: skip
     write_lines(given["run"] / "idgan.jsonl", lines)
+    models = [name for name in rows if name in fills and fills[name] is not None][2:]
+    for name in models[1:]:
+        parts = [
+            f"{judge.stated} {_points(rows[name].drawn[judge.stated] - of)}"
+            for judge in judges
+            for of in [rows[models[0]].drawn[judge.stated]]
+        ]
+        show(f"{name} over {models[0]}, points of accuracy: {', '.join(parts)}")
+
+
+def _percents(share: Interval) -> str:
+    return f"{share.value:.0%} ({share.low:.0%} to {share.high:.0%})"
+
+
+def _points(difference: NDArray[np.float64]) -> str:
+    gain = interval_of(100.0 * difference)
+    return f"{gain.value:+.2f} ({gain.low:+.2f} to {gain.high:+.2f})"
 
 
 def latent_table(given: Report, show: Callable[[str], None]) -> None:
@@ -288,6 +314,7 @@ PATH = click.Path(path_type=Path)
     help="Further rows of idgan, swapinpaint, context and recogniser.",
 )
 @click.option("--pairs", default=400, show_default=True, help="Pairs of faces, or people.")
+@click.option("--blocks", default=1, show_default=True, help="Holes per picture of idgan.")
 @click.option("--count", default=16, show_default=True, help="Faces that latent fills per hole.")
 @click.option("--iterations", default=1000, show_default=True, help="Of each search of latent.")
 @click.option(

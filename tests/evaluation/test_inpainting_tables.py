@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from pipelines.tables import main
-from tests.training.small_dataset import small_dataset
+from tests.training.small_dataset import album_dataset, small_dataset
 from vidswap.errors import InputNotFoundError
 from vidswap.evaluation.inpainting import (
     HeldOutHoles,
@@ -22,6 +22,7 @@ from vidswap.evaluation.inpainting import (
     latent_masks,
     measure_fillings,
     occluded,
+    read_holes,
 )
 from vidswap.evaluation.judge import Judge
 from vidswap.inpainting.dcgan import DcganConfig
@@ -29,6 +30,7 @@ from vidswap.inpainting.id_gan import IdGanConfig, InpaintingNet
 from vidswap.inpainting.inpainter import save_inpainter
 from vidswap.inpainting.masks import centre_square
 from vidswap.inpainting.search import LatentSearch
+from vidswap.metrics.matching import accuracies_over_people, people_drawn
 from vidswap.training.data.face_shards import FaceRecord
 
 
@@ -81,7 +83,8 @@ def test_filling_regains_what_occlusion_costs() -> None:
     mask = centre_square(64)
     pairs = [VerificationPair(2 * i, 2 * i + 1, True) for i in range(8)]
     pairs += [VerificationPair(2 * i, (2 * i + 3) % 16, False) for i in range(8)]
-    faces = HeldOutHoles(pictures, [mask] * 16, pairs)
+    people = [str(i // 2) for i in range(16)]
+    faces = HeldOutHoles(pictures, [mask] * 16, pairs, people)
 
     def perfect(_: object, __: object) -> list[np.ndarray]:
         return pictures
@@ -93,10 +96,39 @@ def test_filling_regains_what_occlusion_costs() -> None:
     )
     name = colour_judge().stated
     assert list(rows) == ["ground truth", "occluded", "Telea", "perfect"]
-    assert rows["perfect"].regained[name] == pytest.approx(1.0)
+    regained = rows["perfect"].regained[name]
+    assert (regained.value, regained.low, regained.high) == pytest.approx((1.0, 1.0, 1.0))
+    truth = rows["ground truth"]
+    assert truth.drawn[name][0] == truth.accuracy[name].correct.mean()
     assert rows["occluded"].accuracy[name].accuracy < rows["perfect"].accuracy[name].accuracy
     assert rows["occluded"].psnr < rows["Telea"].psnr < rows["perfect"].psnr
     assert rows["occluded"].ssim < rows["Telea"].ssim < rows["perfect"].ssim == 1.0
+
+
+def test_accuracy_over_people_counts_pairs_as_often_as_their_people_are_drawn() -> None:
+    first, second = np.array([0, 1, 0, 1]), np.array([0, 1, 1, 2])
+    correct = np.array([True, False, True, False])
+    shares = accuracies_over_people(correct, first, second)
+    assert shares[0] == 0.5  # one of two pairs of one person, one of two pairs of two
+    for drawn, share in zip(people_drawn(3), shares, strict=True):
+        same = drawn[0] + drawn[1]
+        apart = drawn[0] * drawn[1] + drawn[1] * drawn[2]
+        if same and apart:
+            right = (drawn[0] / same + drawn[0] * drawn[1] / apart) / 2
+            assert share == pytest.approx(right)
+        else:
+            assert np.isnan(share)
+
+
+def test_blocks_at_other_places_hide_the_same_pairs_again(tmp_path: Path) -> None:
+    folder = album_dataset(tmp_path / "faces", "person0\nperson1\nperson2\n", "lfw")
+    once, twice = read_holes(folder, 8), read_holes(folder, 8, blocks=2)
+    n = len(once.pictures)
+    assert len(twice.pictures) == 2 * n and len(twice.pairs) == 2 * len(once.pairs)
+    assert twice.people == 2 * (once.people or [])
+    for pair, again in zip(once.pairs, twice.pairs[len(once.pairs) :], strict=True):
+        assert (again.first, again.second) == (pair.first + n, pair.second + n)
+    assert not all(np.array_equal(twice.masks[i], twice.masks[n + i]) for i in range(n))
 
 
 def test_a_models_filling_leaves_what_is_known_and_never_sees_the_hole() -> None:

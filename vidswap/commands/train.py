@@ -111,7 +111,7 @@ def train_apgan(config: str, quiet: bool, **settings: Any) -> None:
 @_training("--start-from", type=PATH, help="state.pt of another run of the same nets.")
 @_training("--parsing", type=PATH, help="Checkpoint of a face parsing net, which idgan needs.")
 @_training("--content", type=PATH, help="Checkpoint of `content-128`, which swapinpaint needs.")
-@_training("--second-encoder", type=PATH, help="TFLite face net, which idgan needs.")
+@_training("--second-encoder", type=PATH, help="TFLite face net, a second recogniser for idgan.")
 def train_inpainter_command(quiet: bool, **settings: Any) -> None:
     """Train a model that fills faces.
 

@@ -20,6 +20,7 @@ from vidswap.inpainting.inpainter import Inpainter
 from vidswap.inpainting.masks import Mask, centre_square, half, random_block, random_pixels
 from vidswap.inpainting.search import LatentSearch, SearchSettings
 from vidswap.metrics.image import psnr, ssim
+from vidswap.metrics.matching import Interval, accuracies_over_people, interval_of
 from vidswap.metrics.verification import Verification, verify_pairs
 from vidswap.models.face_net import FaceBatch, at_size
 from vidswap.people.embedding import crops_to_tensor
@@ -58,11 +59,15 @@ class VerificationPair:
 
 @dataclass(frozen=True, eq=False)
 class HeldOutHoles:
-    """Held-out faces (S, S, 3) uint8 with a hole each, and pairs of them."""
+    """Held-out faces (S, S, 3) uint8 with a hole each, pairs of them, and whose each is.
+
+    Where people are not known accuracies have no intervals.
+    """
 
     pictures: list[Picture]
     masks: list[Mask]
     pairs: list[VerificationPair]
+    people: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,30 +75,40 @@ class FillingQuality:
     """Means over all faces, whole pictures; and the accuracy of verification by recogniser.
 
     psnr: decibels. regained: by recogniser, the share of the accuracy lost by occlusion that
-    filling brings back; NaN where occlusion cost none.
+    filling brings back, with its interval over people; NaN where occlusion cost none. drawn: the
+    accuracy by recogniser of all people and of each resample of them.
     """
 
     psnr: float
     ssim: float
     accuracy: Mapping[str, Verification] = field(default_factory=dict)
-    regained: Mapping[str, float] = field(default_factory=dict)
+    regained: Mapping[str, Interval] = field(default_factory=dict)
+    drawn: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def read_holes(
-    folder: Path, n_pairs: int, size: int = 128, kind: str = LFW, seed: int = 7
+    folder: Path, n_pairs: int, size: int = 128, kind: str = LFW, seed: int = 7, blocks: int = 1
 ) -> HeldOutHoles:
     """Balanced pairs of held-out people's pictures of a kind, each picture with a block hidden.
 
     Half of the pairs are two pictures of a person, as many as there are up to `n_pairs` / 2; the
-    same at every call. Raises InputNotFoundError where no person held out has two pictures.
+    same at every call. All come `blocks` times, with blocks at other places. Raises
+    InputNotFoundError where no person held out has two pictures.
     """
     records = read_index(folder)
     pairs, rows = draw_verification_pairs(
         records, read_excluded(folder, records), n_pairs, kind, seed
     )
     pictures = list(iterate_faces(folder, [records[row] for row in rows], size))
+    n, people = len(pictures), [records[row].person for row in rows]
     random = np.random.default_rng(seed)
-    return HeldOutHoles(pictures, [random_block(size, random) for _ in pictures], pairs)
+    again = [
+        VerificationPair(i * n + pair.first, i * n + pair.second, pair.same)
+        for i in range(blocks)
+        for pair in pairs
+    ]
+    masks = [random_block(size, random) for _ in range(blocks * n)]
+    return HeldOutHoles(pictures * blocks, masks, again, people * blocks)
 
 
 def draw_verification_pairs(
@@ -203,6 +218,12 @@ def measure_fillings(
     first = [pair.first for pair in faces.pairs]
     second = [pair.second for pair in faces.pairs]
 
+    def drawn(found: Verification) -> NDArray[np.float64]:
+        if faces.people is None:
+            return np.array([found.accuracy])
+        _, people = np.unique(np.asarray(faces.people), return_inverse=True)
+        return accuracies_over_people(found.correct, people[first], people[second])
+
     def accuracy(pictures: Sequence[Picture]) -> dict[str, Verification]:
         found = {}
         for judge in judges:
@@ -210,21 +231,24 @@ def measure_fillings(
             found[judge.stated] = verify_pairs(embeddings[first], embeddings[second], same)
         return found
 
-    truth = accuracy(faces.pictures)
-    yield "ground truth", FillingQuality(float("inf"), 1.0, truth)
-    white = occluded(faces.pictures, faces.masks)
-    lost = accuracy(white)
-    yield "occluded", replace(_likeness(faces.pictures, white), accuracy=lost)
+    def quality(pictures: Sequence[Picture]) -> FillingQuality:
+        found = accuracy(pictures)
+        resampled = {judge: drawn(of) for judge, of in found.items()}
+        return replace(_likeness(faces.pictures, pictures), accuracy=found, drawn=resampled)
+
+    truth = replace(quality(faces.pictures), psnr=float("inf"))
+    yield "ground truth", truth
+    lost = quality(occluded(faces.pictures, faces.masks))
+    yield "occluded", lost
     for name, fill in fills.items():
         if fill is None:
             continue
-        filled = fill(faces.pictures, faces.masks)
-        found = accuracy(filled)
+        row = quality(fill(faces.pictures, faces.masks))
         regained = {
-            judge: _share(found[judge].accuracy, lost[judge].accuracy, truth[judge].accuracy)
-            for judge in found
+            judge: interval_of(_shares(of, lost.drawn[judge], truth.drawn[judge]))
+            for judge, of in row.drawn.items()
         }
-        yield name, replace(_likeness(faces.pictures, filled), accuracy=found, regained=regained)
+        yield name, replace(row, regained=regained)
 
 
 def _likeness(pictures: Sequence[Picture], others: Sequence[Picture]) -> FillingQuality:
@@ -235,8 +259,13 @@ def _likeness(pictures: Sequence[Picture], others: Sequence[Picture]) -> Filling
     )
 
 
-def _share(value: float, low: float, high: float) -> float:
-    return (value - low) / (high - low) if high > low else float("nan")
+def _shares(
+    values: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How far values are from low to high; NaN where high is not above low."""
+    lost = np.where(high > low, high - low, np.nan)
+    shares: NDArray[np.float64] = (values - low) / lost
+    return shares
 
 
 SEARCHES = {

@@ -26,15 +26,20 @@ SLOPE = 0.2
 
 @dataclass(frozen=True)
 class IdGanConfig:
-    """Channels of I at 128, 64, 32 and 16 pixels."""
+    """Channels of I at 128, 64, 32 and 16 pixels.
+
+    mirrored: I sees the mirrored picture and mask as well. Aligned faces are nearly symmetric:
+    where one eye is hidden, the other lies under it, which dilated convolutions hardly carry over.
+    """
 
     widths: tuple[int, int, int, int] = (16, 32, 64, 128)
+    mirrored: bool = False
 
 
 class InpaintingNet(Inpainter):
     """I of eq. 1: an encoder and decoder with dilated convolutions between them.
 
-    It sees the picture, white in the hole as IV.A has it, and the mask.
+    It sees the picture, white in the hole as IV.A has it, and the mask; the paper's sees no mirror.
     """
 
     name: ClassVar[str] = "idgan"
@@ -43,7 +48,8 @@ class InpaintingNet(Inpainter):
         super().__init__()
         self.config = config = config or IdGanConfig()
         full, half, quarter, eighth = config.widths
-        self.stem = _conv(4, full, 5)
+        given = 8 if config.mirrored else 4
+        self.stem = _conv(given, full, 5)
         self.down = nn.ModuleList(
             nn.Sequential(_conv(fine, coarse, 3, stride=2), _conv(coarse, coarse, 3))
             for fine, coarse in ((full, half), (half, quarter), (quarter, eighth))
@@ -53,7 +59,7 @@ class InpaintingNet(Inpainter):
             _conv(coarse + fine, fine, 3) for coarse, fine in ((eighth, quarter), (quarter, half))
         )
         self.narrow = _conv(half, full, 1)
-        self.last = nn.Sequential(_conv(full + 4, full, 3), nn.Conv2d(full, 3, 3, padding=1))
+        self.last = nn.Sequential(_conv(full + given, full, 3), nn.Conv2d(full, 3, 3, padding=1))
         self.apply(_keeping_variance)
         for name, weight in self.middle.named_parameters():
             if name.endswith("weight"):  # residual: their sum keeps it too
@@ -73,6 +79,8 @@ class InpaintingNet(Inpainter):
         """X of eq. 1a (B, 3, 128, 128), whole faces; masks (B, 1, 128, 128) are 1 in the holes."""
         holed = torch.where(masks > 0.5, torch.ones_like(pictures), pictures)
         given = torch.cat([holed, masks], dim=1)
+        if self.config.mirrored:
+            given = torch.cat([given, given.flip(-1)], dim=1)
         x = self.stem(given)
         levels = [x]
         for down in self.down:

@@ -8,7 +8,7 @@ independent: those of one person share that person. So the people are drawn agai
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -80,12 +80,39 @@ def rates_at(
     first, second = pairs.first[order], pairs.second[order]
     scores, same = pairs.scores[order], pairs.same[order]
     last = np.append(np.diff(scores) != 0, True)  # equal scores are accepted together
-    random = np.random.default_rng(seed)
-    n = pairs.n_people
-    draws = [np.ones(n)]
-    for _ in range(resamples):
-        draws.append(np.bincount(random.integers(0, n, n), minlength=n).astype(np.float64))
+    draws = people_drawn(pairs.n_people, resamples, seed)
     return np.array([_rate_at(drawn, first, second, same, last, rate) for drawn in draws])
+
+
+def people_drawn(
+    n: int, resamples: int = RESAMPLES, seed: int = SEED
+) -> Iterator[NDArray[np.float64]]:
+    """How often each of n people counts: once each, and then in every resample."""
+    random = np.random.default_rng(seed)
+    yield np.ones(n)
+    for _ in range(resamples):
+        yield np.bincount(random.integers(0, n, n), minlength=n).astype(np.float64)
+
+
+def accuracies_over_people(
+    correct: NDArray[np.bool_], first: NDArray[np.intp], second: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """The share of pairs sorted right, of all people and of each resample, (1 + resamples,).
+
+    correct (K,) are pairs of people numbered first and second (K,), of one person where these are
+    equal. Both kinds count half, so that a resample is balanced as the pairs are; one without pairs
+    of either kind is NaN.
+    """
+    same = first == second
+    n = int(max(first.max(), second.max())) + 1
+    shares = []
+    for drawn in people_drawn(n):
+        weights = np.where(same, drawn[first], drawn[first] * drawn[second])
+        kinds = [weights[of].sum() for of in (same, ~same)]
+        right = [(weights * correct)[of].sum() for of in (same, ~same)]
+        both = [r / k for r, k in zip(right, kinds, strict=True)] if min(kinds) else [float("nan")]
+        shares.append(float(np.mean(both)))
+    return np.array(shares)
 
 
 def _rate_at(
@@ -107,7 +134,7 @@ def _rate_at(
 
 
 def interval_of(values: NDArray[np.float64], level: float = LEVEL) -> Interval:
-    """The first of `rates_at`'s values, or of a difference of two, with the percentile interval."""
+    """The first of values over people drawn, or of a difference of two, and their percentiles."""
     drawn = values[1:][np.isfinite(values[1:])]
     if not len(drawn):
         return Interval(float(values[0]), float("nan"), float("nan"))

@@ -35,7 +35,8 @@ class Verification:
 
     accuracy: mean over the folds, each with the threshold that is best on the others; `deviation`
     over the folds. tpr_at: share of the same-person pairs accepted at the largest threshold's
-    false positive rate that does not exceed the one named. auc: area under the ROC.
+    false positive rate that does not exceed the one named. auc: area under the ROC. correct: (N,)
+    which pairs the thresholds of `accuracy` sorted right.
     """
 
     accuracy: float
@@ -44,6 +45,7 @@ class Verification:
     tpr_at: dict[float, float]
     fpr: NDArray[np.float64]
     tpr: NDArray[np.float64]
+    correct: NDArray[np.bool_]
 
 
 def read_pairs(path: Path) -> list[Pair]:
@@ -94,18 +96,20 @@ def verification(
         raise ValueError("pairs of one person and of two are needed")
     fpr, tpr, _ = roc_curve(scores, same)
     parts = np.array_split(np.arange(len(scores)), min(folds, len(scores)))
-    correct = []
+    correct = np.zeros(len(scores), bool)
     for part in parts:
         others = np.setdiff1d(np.arange(len(scores)), part)
         threshold = best_threshold(scores[others], same[others])
-        correct.append(float(((scores[part] >= threshold) == same[part]).mean()))
+        correct[part] = (scores[part] >= threshold) == same[part]
+    shares = [float(correct[part].mean()) for part in parts]
     return Verification(
-        accuracy=float(np.mean(correct)),
-        deviation=float(np.std(correct)),
+        accuracy=float(np.mean(shares)),
+        deviation=float(np.std(shares)),
         auc=float(np.trapezoid(tpr, fpr)),
         tpr_at={rate: tpr_at_fpr(fpr, tpr, rate) for rate in rates},
         fpr=fpr,
         tpr=tpr,
+        correct=correct,
     )
 
 

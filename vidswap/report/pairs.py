@@ -186,7 +186,7 @@ def verify_occluded(
     return [
         OccludedRow(
             name, found.psnr, found.ssim, found.accuracy[judge.stated].accuracy,
-            found.regained.get(judge.stated),
+            found.regained[judge.stated].value if found.regained else None,
         )
         for name, found in rows
     ]  # fmt: skip

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidswap.errors import TrainingConfigError
+from vidswap.faces.align import CROP_SIZE
 from vidswap.identity.encoder import IdentityEncoder, dlib_crop
 from vidswap.inpainting.id_gan import LOCAL_SIZE, SIZE, Discriminators, IdGanConfig, InpaintingNet
 from vidswap.inpainting.parsing import ParsingNet, load_parsing
@@ -21,8 +22,10 @@ from vidswap.training.data.aligned_faces import (
     Placing,
     read_aligned_faces,
 )
-from vidswap.training.guarded_trainer import AdversarialTrainer, Losses
-from vidswap.training.id_targets import split_embedding
+from vidswap.training.data.face_shards import cached_faces
+from vidswap.training.graph_readers import read_tflite
+from vidswap.training.guarded_trainer import AdversarialTrainer, Losses, placed
+from vidswap.training.id_targets import MobileFaceNet, cached_mobilefacenet, split_embedding
 from vidswap.training.inpainting.hole_masks import discount, drawn_hole, window_in
 from vidswap.training.inpainting.kinds import InpaintJob, Kind, Training, averaged
 from vidswap.training.losses import random_jitter
@@ -41,7 +44,9 @@ class IdGanWeights:
     """Weights of eq. 7.
 
     Pictures are in [-1, 1] and means are taken over pixels, where the paper's Caffe has other
-    units: its 300, 300, 0.05 and 0.0002 do not carry over.
+    units: its 300, 300, 0.05 and 0.0002 do not carry over. second: of the high-level and the last
+    term of eq. 6 by a second R, of which the paper knows nothing; what pleases two face nets is
+    less often a pattern that only the one sees. It needs --second-encoder.
     """
 
     reconstruction: float = 60.0
@@ -49,6 +54,7 @@ class IdGanWeights:
     adversarial_global: float = 0.08
     structure: float = 1.0
     recognition: float = 2.0
+    second: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,14 @@ def paper_config() -> IdGanTraining:
         IdGanTraining(), blocks=1.0, rotation=15.0, generator_rate=1e-4, discriminator_rate=1e-4,
         warm_images=0,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class SecondRecogniser:
+    """A further R and eq. 5's f (N, 192) of each row's person, both of length one."""
+
+    net: MobileFaceNet
+    centres: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,8 +173,9 @@ class IdGanTrainer(AdversarialTrainer[HoledFaces]):
     nets_kept = ("generator", "average", "discriminators")
 
     def __init__(
-        self, config: IdGanTraining, parsing: ParsingNet, centres: Tensor, device: torch.device
-    ) -> None:
+        self, config: IdGanTraining, parsing: ParsingNet, centres: Tensor, device: torch.device,
+        second: SecondRecogniser | None = None,
+    ) -> None:  # fmt: skip
         """`centres` (N, 128) are eq. 5's f of each row's person."""
         super().__init__(config, device)
         torch.manual_seed(config.seed)
@@ -171,6 +186,9 @@ class IdGanTrainer(AdversarialTrainer[HoledFaces]):
         self.recogniser = IdentityEncoder().to(device).requires_grad_(False)
         self.recogniser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.centres = centres.to(device)
+        self.second = second
+        if second is not None:
+            placed(device, second.net.requires_grad_(False))
 
     def adam_settings(self) -> dict[str, tuple[float, tuple[float, float]]]:
         """Rate and betas of both optimisers."""
@@ -205,8 +223,11 @@ class IdGanTrainer(AdversarialTrainer[HoledFaces]):
                 terms["adversarial_local"] = F.softplus(-of_local.float()).mean()
             n = max(1, round(config.judged * len(real)))
             terms["structure"] = structure(self.parsing, filled[:n], real[:n])
-            recognised = self._recognition(filled[:n], real[:n], batch.faces.rows[:n])
+            rows = torch.from_numpy(batch.faces.rows[:n])
+            recognised = self._recognition(filled[:n], real[:n], rows)
             terms["recognition"] = torch.stack(list(recognised.values())).sum()
+            if self.second is not None and weights.second:
+                terms["second"] = self._second(self.second, filled[:n], real[:n], rows)
             loss = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()
             norm = self.update(self.generator_optimiser, self.generator, loss)
         hole = masks.expand_as(real) > 0.5
@@ -234,11 +255,9 @@ class IdGanTrainer(AdversarialTrainer[HoledFaces]):
         told = {name: float(value.detach()) for name, value in zip(names, losses, strict=True)}
         return {**told, "discriminator_norm": norm}
 
-    def _recognition(
-        self, filled: Tensor, real: Tensor, rows: NDArray[np.int64]
-    ) -> dict[str, Tensor]:
+    def _recognition(self, filled: Tensor, real: Tensor, rows: Tensor) -> dict[str, Tensor]:
         """The terms of eq. 6, weighted as III.D has them; their sum is L_R."""
-        views = random_jitter(len(real), scale=0.03, rotation=0.04, shift=0.03).to(real.device)
+        views = random_view(real)
         with torch.no_grad():
             low_y, high_y = self._features(real, views)
         low_x, high_x = self._features(filled, views)
@@ -246,11 +265,24 @@ class IdGanTrainer(AdversarialTrainer[HoledFaces]):
             "low_level": ALPHA_LOW * (low_x - low_y).abs().mean(),
             "high_level": ALPHA_HIGH * (high_x - high_y).norm(dim=1).mean(),
         }
-        centres = self.centres[torch.from_numpy(rows).to(real.device)]
+        centres = self.centres[rows.to(real.device)]
         last = identity_term(self.config.identity, high_x, high_y, centres)
         if last is not None:
             terms[self.config.identity] = BETA * last
         return terms
+
+    def _second(
+        self, second: SecondRecogniser, filled: Tensor, real: Tensor, rows: Tensor
+    ) -> Tensor:
+        """The high-level and the last term of eq. 6 by the second R, weighted alike."""
+        views = random_view(real)
+        with torch.no_grad():
+            y = F.normalize(second.net(real, views).float(), dim=1)
+        x = F.normalize(second.net(filled, views).float(), dim=1)
+        total = BETA * (x - y).norm(dim=1).mean()
+        centres = second.centres[rows].to(x.device)
+        last = identity_term(self.config.identity, x, y, centres)
+        return total if last is None else total + BETA * last
 
     def _features(self, faces: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
         """R's features of a low and of a high level: its first stage, and the embedding."""
@@ -300,12 +332,34 @@ def identity_term(name: str, filled: Tensor, real: Tensor, centres: Tensor) -> T
     return F.relu(to_centre).mean()
 
 
-def identity_centres(faces: AlignedFaces) -> Tensor:
-    """Eq. 5 (N, 128): the mean of R over the training pictures of each row's person.
+def random_view(faces: Tensor) -> Tensor:
+    """How a recogniser is shown faces (B, 3, H, W): slightly moved, turned and scaled."""
+    views = random_jitter(len(faces), scale=0.03, rotation=0.04, shift=0.03)
+    return views.to(faces.device)
 
-    Rows that are never trained on have their own feature.
+
+def second_recogniser(job: InpaintJob, faces: AlignedFaces) -> SecondRecogniser:
+    """The job's second R and its centres. Raises TrainingConfigError where the job has none."""
+    if job.second_encoder is None:
+        raise TrainingConfigError(
+            "weights.second is set but there is no second recogniser; give --second-encoder "
+            "FILE.tflite, or set the weight to 0"
+        )
+    net = MobileFaceNet(read_tflite(job.second_encoder))
+    pictures = cached_faces(job.faces, job.cache_folder, CROP_SIZE)
+    rows = np.array(cached_mobilefacenet(pictures, net, job.cache_folder))
+    centres = identity_centres(faces, F.normalize(torch.from_numpy(rows), dim=1))
+    return SecondRecogniser(net, F.normalize(centres, dim=1))
+
+
+def identity_centres(faces: AlignedFaces, embeddings: Tensor | None = None) -> Tensor:
+    """Eq. 5 (N, D): the mean of R over the training pictures of each row's person.
+
+    By default of dlib's embeddings, 128 numbers. Rows that are never trained on have their own
+    feature.
     """
-    embeddings = split_embedding(torch.from_numpy(np.array(faces.id_rows))).embedding
+    if embeddings is None:
+        embeddings = split_embedding(torch.from_numpy(np.array(faces.id_rows))).embedding
     people, n = faces.people()
     rows = torch.from_numpy(faces.rows)
     of = torch.from_numpy(people)[rows]
@@ -325,7 +379,10 @@ def begin(job: InpaintJob, config: IdGanTraining, device: torch.device) -> Train
         )
     faces = read_aligned_faces(job.faces, job.cache_folder, SIZE)
     placing = Placing(0.5, config.rotation, config.shift)
-    trainer = IdGanTrainer(config, load_parsing(job.parsing), identity_centres(faces), device)
+    second = second_recogniser(job, faces) if config.weights.second else None
+    trainer = IdGanTrainer(
+        config, load_parsing(job.parsing), identity_centres(faces), device, second
+    )
     drawn = FaceSampler(faces, config.batch, config.seed, placing)
     sampler = HoleSampler(drawn, config.blocks, config.identity == "triplet")
     fixed = HoleSampler(FaceSampler(faces, SHOWN, 12345, Placing()), 0.5).batch(FIXED_BATCH)
