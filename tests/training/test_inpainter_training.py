@@ -33,6 +33,8 @@ from vidswap.training.inpainting.idgan import (
     HoleSampler,
     IdGanTrainer,
     IdGanTraining,
+    IdGanWeights,
+    SecondRecogniser,
     discounted,
     identity_centres,
     identity_term,
@@ -234,6 +236,56 @@ def test_a_filling_comes_nearer_to_the_face_over_a_few_steps(faces: Path, parsin
     batch = HoleSampler(FaceSampler(read, 4, 1), 1.0).batch(0)
     errors = [(trainer.step(batch) or {})["hole_error"] for _ in range(10)]
     assert errors[-1] < 0.8 * errors[0]
+
+
+def test_a_mirrored_net_is_shown_the_other_side_where_that_is_known() -> None:
+    torch.manual_seed(2)
+    net = InpaintingNet(IdGanConfig((4, 4, 4, 4), mirrored=True)).eval()
+    faces = torch.rand(1, 3, 128, 128) * 2.0 - 1.0
+    eye, both = torch.zeros(1, 1, 128, 128), torch.zeros(1, 1, 128, 128)
+    eye[..., 40:60, 20:50] = 1.0
+    both[..., 40:60, 20:50] = both[..., 40:60, 78:108] = 1.0
+    hidden = torch.where(both > 0.5, torch.rand(1), faces)
+    # What lies under a hole never matters, and the other side does where it is not hidden too.
+    assert torch.equal(net(faces, both), net(hidden, both))
+    other = torch.where(both - eye > 0.5, torch.zeros(1), faces)
+    here, there = net(faces, eye), net(other, eye)
+    assert not torch.equal(here[..., 45:55, 30:40], there[..., 45:55, 30:40])
+
+
+class BrightnessOfParts(torch.nn.Module):
+    """Faces (B, 3, H, W) to the brightness of 16 parts, for a face net."""
+
+    def forward(self, faces: torch.Tensor, jitter: torch.Tensor | None = None) -> torch.Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(faces.mean(dim=1), 4).flatten(1) + 1.5
+
+
+def test_a_second_recogniser_is_asked_of_fillings_and_stays_as_it_is(
+    faces: Path, parsing: Path
+) -> None:
+    alone = IdGanWeights(0.0, 0.0, 0.0, 0.0, 0.0, second=1.0)
+    config = replace(
+        IdGanTraining(), net=IdGanConfig((4, 4, 8, 8)), discriminator_width=4, batch=4,
+        weights=alone, generator_rate=3e-3, warm_images=10**6,
+    )  # fmt: skip
+    read = read_aligned_faces(faces, faces.parent / "cache", 128)
+    net = BrightnessOfParts()
+    pictures = torch.from_numpy(np.array(read.pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    features = torch.nn.functional.normalize(net(pictures), dim=1)
+    second = SecondRecogniser(net, identity_centres(read, features))  # type: ignore[arg-type]
+    trainer = IdGanTrainer(
+        config, load_parsing(parsing), identity_centres(read), torch.device("cpu"), second
+    )
+    batch = HoleSampler(FaceSampler(read, 4, 1), 1.0).batch(0)
+    said = [(trainer.step(batch) or {})["second"] for _ in range(12)]
+    assert 0.0 < said[-1] < 0.8 * said[0]
+    assert trainer.nets_kept == ("generator", "average", "discriminators")
+
+
+def test_a_second_recogniser_that_is_not_given_is_asked_for(faces: Path, parsing: Path) -> None:
+    config = {**TINY_IDGAN, "weights": {"second": 1.0}}
+    with pytest.raises(TrainingConfigError, match=r"weights.second is set .* --second-encoder"):
+        train_inpainter(job(faces, "idgan-second", config, images=4, parsing=parsing))
 
 
 def test_a_share_that_cannot_be_judged_is_refused() -> None:

@@ -28,8 +28,9 @@ SLOPE = 0.2
 class IdGanConfig:
     """Channels of I at 128, 64, 32 and 16 pixels.
 
-    mirrored: I sees the mirrored picture and mask as well. Aligned faces are nearly symmetric:
-    where one eye is hidden, the other lies under it, which dilated convolutions hardly carry over.
+    mirrored: I sees the other side of the face, mirrored, in the hole, where that side is known, and
+    is told where. Aligned faces are nearly symmetric, and of an eye that is seen on the other side
+    dilated convolutions carry over no more than a dark spot.
     """
 
     widths: tuple[int, int, int, int] = (16, 32, 64, 128)
@@ -39,7 +40,7 @@ class IdGanConfig:
 class InpaintingNet(Inpainter):
     """I of eq. 1: an encoder and decoder with dilated convolutions between them.
 
-    It sees the picture, white in the hole as IV.A has it, and the mask; the paper's sees no mirror.
+    It sees the picture, white in the hole as IV.A has it, and the mask.
     """
 
     name: ClassVar[str] = "idgan"
@@ -48,7 +49,7 @@ class InpaintingNet(Inpainter):
         super().__init__()
         self.config = config = config or IdGanConfig()
         full, half, quarter, eighth = config.widths
-        given = 8 if config.mirrored else 4
+        given = 5 if config.mirrored else 4
         self.stem = _conv(given, full, 5)
         self.down = nn.ModuleList(
             nn.Sequential(_conv(fine, coarse, 3, stride=2), _conv(coarse, coarse, 3))
@@ -77,10 +78,12 @@ class InpaintingNet(Inpainter):
 
     def forward(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """X of eq. 1a (B, 3, 128, 128), whole faces; masks (B, 1, 128, 128) are 1 in the holes."""
-        holed = torch.where(masks > 0.5, torch.ones_like(pictures), pictures)
-        given = torch.cat([holed, masks], dim=1)
+        hole, shown, told = masks > 0.5, torch.ones_like(pictures), [masks]
         if self.config.mirrored:
-            given = torch.cat([given, given.flip(-1)], dim=1)
+            known = hole & ~hole.flip(-1)
+            shown = torch.where(known, pictures.flip(-1), shown)
+            told.append(known.to(masks.dtype))
+        given = torch.cat([torch.where(hole, shown, pictures), *told], dim=1)
         x = self.stem(given)
         levels = [x]
         for down in self.down:
