@@ -238,21 +238,6 @@ def test_a_filling_comes_nearer_to_the_face_over_a_few_steps(faces: Path, parsin
     assert errors[-1] < 0.8 * errors[0]
 
 
-def test_a_mirrored_net_is_shown_the_other_side_where_that_is_known() -> None:
-    torch.manual_seed(2)
-    net = InpaintingNet(IdGanConfig((4, 4, 4, 4), mirrored=True)).eval()
-    faces = torch.rand(1, 3, 128, 128) * 2.0 - 1.0
-    eye, both = torch.zeros(1, 1, 128, 128), torch.zeros(1, 1, 128, 128)
-    eye[..., 40:60, 20:50] = 1.0
-    both[..., 40:60, 20:50] = both[..., 40:60, 78:108] = 1.0
-    hidden = torch.where(both > 0.5, torch.rand(1), faces)
-    # What lies under a hole never matters, and the other side does where it is not hidden too.
-    assert torch.equal(net(faces, both), net(hidden, both))
-    other = torch.where(both - eye > 0.5, torch.zeros(1), faces)
-    here, there = net(faces, eye), net(other, eye)
-    assert not torch.equal(here[..., 45:55, 30:40], there[..., 45:55, 30:40])
-
-
 class BrightnessOfParts(torch.nn.Module):
     """Faces (B, 3, H, W) to the brightness of 16 parts, for a face net."""
 

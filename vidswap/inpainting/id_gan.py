@@ -26,15 +26,9 @@ SLOPE = 0.2
 
 @dataclass(frozen=True)
 class IdGanConfig:
-    """Channels of I at 128, 64, 32 and 16 pixels.
-
-    mirrored: I sees the other side of the face, mirrored, in the hole, where that side is known, and
-    is told where. Aligned faces are nearly symmetric, and of an eye that is seen on the other side
-    dilated convolutions carry over no more than a dark spot.
-    """
+    """Channels of I at 128, 64, 32 and 16 pixels."""
 
     widths: tuple[int, int, int, int] = (16, 32, 64, 128)
-    mirrored: bool = False
 
 
 class InpaintingNet(Inpainter):
@@ -49,8 +43,7 @@ class InpaintingNet(Inpainter):
         super().__init__()
         self.config = config = config or IdGanConfig()
         full, half, quarter, eighth = config.widths
-        given = 5 if config.mirrored else 4
-        self.stem = _conv(given, full, 5)
+        self.stem = _conv(4, full, 5)
         self.down = nn.ModuleList(
             nn.Sequential(_conv(fine, coarse, 3, stride=2), _conv(coarse, coarse, 3))
             for fine, coarse in ((full, half), (half, quarter), (quarter, eighth))
@@ -60,7 +53,7 @@ class InpaintingNet(Inpainter):
             _conv(coarse + fine, fine, 3) for coarse, fine in ((eighth, quarter), (quarter, half))
         )
         self.narrow = _conv(half, full, 1)
-        self.last = nn.Sequential(_conv(full + given, full, 3), nn.Conv2d(full, 3, 3, padding=1))
+        self.last = nn.Sequential(_conv(full + 4, full, 3), nn.Conv2d(full, 3, 3, padding=1))
         self.apply(_keeping_variance)
         for name, weight in self.middle.named_parameters():
             if name.endswith("weight"):  # residual: their sum keeps it too
@@ -78,12 +71,8 @@ class InpaintingNet(Inpainter):
 
     def forward(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """X of eq. 1a (B, 3, 128, 128), whole faces; masks (B, 1, 128, 128) are 1 in the holes."""
-        hole, shown, told = masks > 0.5, torch.ones_like(pictures), [masks]
-        if self.config.mirrored:
-            known = hole & ~hole.flip(-1)
-            shown = torch.where(known, pictures.flip(-1), shown)
-            told.append(known.to(masks.dtype))
-        given = torch.cat([torch.where(hole, shown, pictures), *told], dim=1)
+        holed = torch.where(masks > 0.5, torch.ones_like(pictures), pictures)
+        given = torch.cat([holed, masks], dim=1)
         x = self.stem(given)
         levels = [x]
         for down in self.down:
