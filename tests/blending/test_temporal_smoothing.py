@@ -47,6 +47,38 @@ def test_a_change_that_moves_with_the_face_is_not_held_back() -> None:
     assert mean_difference(out, shifted(swapped, 21.0)) < 0.25 * lag
 
 
+@pytest.mark.parametrize("step", [(0.5, 0.5), (1.3, 0.6)])
+def test_fine_features_of_the_swap_are_kept_and_those_of_the_target_do_not_come_back(
+    step: tuple[float, float],
+) -> None:
+    steady = SmoothedFace(0.85)
+    pictures = [130.0 + 12.0 * pores(seed) + 20.0 * pores(seed + 2, 6.0) for seed in (0, 1)]
+    for i in range(16):
+        matrix = np.array([[1.0, 0.0, -60.0 - step[0] * i], [0.0, 1.0, -60.0 - step[1] * i]])
+        target, swapped = (
+            cv2.warpAffine(picture, matrix, (256, 256), flags=cv2.INTER_CUBIC).astype(np.uint8)
+            for picture in pictures
+        )
+        out = steady(i, target, swapped)
+    shares = np.linalg.lstsq(
+        np.stack([fine_part(swapped), fine_part(target)], axis=1), fine_part(out)
+    )[0]
+    assert shares[0] > 0.92  # of the swap's pores
+    assert abs(shares[1]) < 0.08  # of the target's
+
+
+def pores(seed: int, width: float = 1.0) -> np.ndarray:
+    """A random picture (400, 400, 3), of mean zero and deviation one, with spots so wide."""
+    noise = np.random.default_rng(seed).normal(size=(400, 400, 3)).astype(np.float32)
+    spots = cv2.GaussianBlur(noise, (0, 0), width)
+    return spots / spots.std()
+
+
+def fine_part(picture: np.ndarray) -> np.ndarray:
+    grey = picture.mean(axis=2).astype(np.float32)
+    return (grey - cv2.GaussianBlur(grey, (0, 0), 2.0))[40:-40, 40:-40].ravel()
+
+
 def test_where_the_target_shows_something_new_the_new_swap_stands_alone() -> None:
     steady, before, after = SmoothedFace(0.9), texture(0), texture(1)
     steady(0, before, np.clip(before.astype(int) + 50, 0, 255).astype(np.uint8))

@@ -5,6 +5,9 @@ small changes of skin and brows of its own, which eq. 15 measures and the eye se
 the change R = Y - F_t of a frame is mixed with that of the frame before, carried along the
 target's optical flow; where the flow does not explain the target (a blink, a hand), the new one
 stands alone.
+
+What is carried is carried on again from frame to frame. Each time it must keep what is fine: a
+change that fades is the target's own lashes and pores in place of the source's.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from numpy.typing import NDArray
 
 from vidswap.choices import DEFAULT_TEMPORAL_SMOOTHING
 
-FLOW_SIZE = 128  # side at which the flow is found; half the crop's is as good and a quarter's work
 UNEXPLAINED = 9.0  # grey values that the warped target may be off, as a deviation
 
 Picture = NDArray[np.uint8]
@@ -65,19 +67,12 @@ class SmoothedFace:
 
     def _carried(self, crop: Picture, last: SmoothedMoment) -> tuple[Change, NDArray[np.float32]]:
         """The last change at the places where this crop's pixels came from, and the trust in it."""
-        small = [
-            cv2.resize(
-                cv2.cvtColor(c, cv2.COLOR_RGB2GRAY), (FLOW_SIZE, FLOW_SIZE),
-                interpolation=cv2.INTER_AREA,
-            )
-            for c in (crop, last.crop)
-        ]  # fmt: skip
-        flow = self._flow.calc(small[0], small[1], None)
+        grey = [cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in (crop, last.crop)]
+        flow = self._flow.calc(grey[0], grey[1], None)
         height, width = crop.shape[:2]
-        flow = cv2.resize(flow, (width, height)) * (width / FLOW_SIZE)
         x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         x, y = x + flow[:, :, 0], y + flow[:, :, 1]
-        carried = cv2.remap(last.change, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        carried = cv2.remap(last.change, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         before = cv2.remap(last.crop, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         red, green, blue = cv2.split(cv2.absdiff(crop, before))
         most = cv2.max(cv2.max(red, green), blue).astype(np.float32)
