@@ -60,6 +60,19 @@ def test_a_shut_eye_has_the_targets_lid_in_the_new_tone_and_an_open_one_is_left(
     np.testing.assert_array_equal(mixed[150:], answer[150:])
 
 
+def test_the_crease_and_lashes_of_open_eyes_do_not_frame_a_shut_lid() -> None:
+    landmarks = shut(turned_mesh(), mesh.RIGHT_EYE)
+    target, answer = (flat(skin, landmarks, skin) for skin in (TARGET_SKIN, NEW_SKIN))
+    (x, y), _ = middles(landmarks)
+    width = np.linalg.norm(landmarks[mesh.RIGHT_EYE[0]] - landmarks[mesh.RIGHT_EYE[8]])
+    axes = (round(0.55 * width), round(0.3 * width))
+    cv2.ellipse(answer, (int(x), int(y)), axes, 0, 180, 360, (30, 20, 15), 2)
+    mixed = with_shut_lids(answer, target, landmarks)
+    above = np.s_[y - axes[1] - 1 : y - axes[1] + 2, x - 4 : x + 5]
+    assert answer[above].mean() < 50
+    assert mixed[above].mean() > 0.8 * np.mean(NEW_SKIN)
+
+
 def test_open_eyes_are_the_generators() -> None:
     answer = flat(NEW_SKIN, turned_mesh(), GREY)
     target = flat(TARGET_SKIN, turned_mesh(), TARGET_SKIN)

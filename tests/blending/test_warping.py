@@ -15,11 +15,13 @@ from vidswap.blending.warping import (
     NEAR,
     FaceCrop,
     displacement,
+    eyes_alike,
     reference_view,
     smile_beyond,
     warped_onto,
 )
 from vidswap.faces import mesh
+from vidswap.faces.pose import eye_openings
 
 SOURCE_SKIN, TARGET_SKIN = (200, 150, 120), (90, 60, 50)
 
@@ -133,7 +135,7 @@ def test_a_reference_has_open_eyes_for_open_ones_and_none_for_a_blink() -> None:
 
     def shown(face: FaceCrop, frame: FaceCrop) -> list[int]:
         mask = reference_view(face, frame)[..., 3]
-        assert all(mask[row - 14, column] > 200 for column, row in places)  # the brow
+        assert all(mask[row - 20, column] > 200 for column, row in places)  # the brow
         return [int(mask[row, column]) for column, row in places]
 
     assert min(shown(over, frame)) > 200
@@ -154,6 +156,27 @@ def test_of_a_wink_only_the_open_eye_is_shown() -> None:
         for eye in (mesh.RIGHT_EYE, mesh.LEFT_EYE)
     )
     assert right > 200 and left < 40
+
+
+def test_lashes_and_creases_of_open_eyes_are_not_shown_over_shut_ones() -> None:
+    over, frame = face(SOURCE_SKIN, 40), face(TARGET_SKIN, 220)
+    corners = frame.landmarks[list(mesh.RIGHT_EYE_CORNERS)]
+    column, row = np.rint(corners.mean(axis=0)).astype(int)
+    lashes = row - round(0.3 * float(np.linalg.norm(corners[1] - corners[0])))
+    assert reference_view(over, frame)[lashes, column, 3] > 200
+    assert reference_view(over, opened(frame, 0.3))[lashes, column, 3] < 100
+
+
+def test_half_shut_eyes_are_shown_alike_though_their_meshes_differ() -> None:
+    awake = opened(face(SOURCE_SKIN, 40), 1.0)
+    squinting = opened(awake, 0.6)
+    lids = squinting.landmarks.copy()
+    middle = lids[list(mesh.LEFT_EYE), 1].mean()
+    lids[list(mesh.LEFT_EYE), 1] = middle + 0.7 * (lids[list(mesh.LEFT_EYE), 1] - middle)
+    right, left = eye_openings(lids)
+    assert 0.03 < right - left < 0.08
+    alike = eyes_alike(awake, replace(squinting, landmarks=lids))
+    assert alike[0] == pytest.approx(alike[1], abs=0.05) and 0.1 < alike[0] < 0.9
 
 
 def narrowed(shot: FaceCrop, share: float) -> FaceCrop:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vidswap.blending.warping import Picture, Points, eye_parts
-from vidswap.faces.pose import eye_openings
+from vidswap.blending.warping import LID_AXES, LID_SOFTNESS, Picture, Points, eye_parts
+from vidswap.faces.pose import paired_eye_openings
 
 SHUT, OPEN = 0.09, 0.14  # openings in widths of the eye, up to which lids are shut, and not at all
-AROUND = 9.0  # pixels of the crop over which the skin around an eye tells its tone
+AROUND = 14.0  # pixels of the crop over which the skin around an eye tells its tone
 _OFFSET = 8.0  # levels: keeps the ratio of two dark skins near one
 
 
@@ -22,16 +22,17 @@ def with_shut_lids(picture: Picture, target: Picture, landmarks: Points) -> Pict
 
     `landmarks` (478, 2) are the target's. The picture itself where both eyes are open.
     """
-    openings = np.array(eye_openings(landmarks))
+    openings = np.array(paired_eye_openings(landmarks))
     shut = np.clip((OPEN - openings) / (OPEN - SHUT), 0.0, 1.0)
     if not shut.any():
         return picture
-    lids = eye_parts(landmarks, shut)
+    lids = eye_parts(landmarks, shut, axes=LID_AXES, softness=LID_SOFTNESS)
     rows, columns = (np.flatnonzero(lids.max(axis=axis) > 0.0) for axis in (1, 0))
     margin = round(2.5 * AROUND)
     top, left = max(int(rows[0]) - margin, 0), max(int(columns[0]) - margin, 0)
     part = np.s_[top : int(rows[-1]) + margin + 1, left : int(columns[-1]) + margin + 1]
-    skin = 1.0 - eye_parts(landmarks, (shut > 0).astype(np.float64))[part] + np.float32(1e-3)
+    around = eye_parts(landmarks, (shut > 0).astype(np.float64), axes=LID_AXES)
+    skin = 1.0 - around[part] + np.float32(1e-3)
     own, wanted = picture[part].astype(np.float32), target[part].astype(np.float32)
     weight = cv2.GaussianBlur(skin, (0, 0), AROUND)[..., None]
     before, after = (

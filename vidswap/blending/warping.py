@@ -14,7 +14,7 @@ from vidswap.blending.detail import finest_band
 from vidswap.blending.irises import lead_by_irises
 from vidswap.blending.mask import FACE_FEATHER, FACE_MARGIN, face_mask, sixteenths
 from vidswap.faces import mesh
-from vidswap.faces.pose import eye_openings, iris_offsets
+from vidswap.faces.pose import iris_offsets, paired_eye_openings
 from vidswap.faces.skin import uncovered_part
 
 Picture = NDArray[np.uint8]  # (256, 256, 3) RGB
@@ -39,7 +39,9 @@ AVERTED = (0.08, 0.16)
 # beyond the corners, and so large.
 SMILE = (1.1, 1.35)
 FOLDS_BEYOND, FOLDS = 0.1, 0.2
-LEAST_EYE_HEIGHT = 0.44  # of the eye's width that keeps counting as the eye when it is shut
+EYE_AXES = (1.0, 0.44)  # in widths of the eye: what counts as the eye, open or shut
+# With lashes, crease and the corners' shade, which go where the lid goes, and how softly that ends.
+LID_AXES, LID_SOFTNESS = (1.3, 0.8), 4.0  # pixels of the crop
 _EYE_CORNERS = (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS)
 _PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
 _VALUES = np.repeat(np.arange(256, dtype=np.float32)[:, None], 3, axis=1)  # of each channel
@@ -233,15 +235,19 @@ def eyes_alike(face: FaceCrop, frame: FaceCrop) -> NDArray[np.float64]:
     """How far, 0 to 1, the right and the left eye of `face` can stand for those of `frame` (2,):
     not in a blink, and of a wink only the open one.
     """
-    own, wanted = (np.array(eye_openings(shot.landmarks)) for shot in (face, frame))
+    own, wanted = (np.array(paired_eye_openings(shot.landmarks)) for shot in (face, frame))
     shut, wide = EYES_AS_OPEN
     alike = np.clip((wanted / np.maximum(own, 1e-3) - shut) / (wide - shut), 0.0, 1.0)
     return np.asarray(alike * np.clip((own - SHUT) / SHUT, 0.0, 1.0))
 
 
 def unlike_eyes(face: FaceCrop, frame: FaceCrop, size: int = SIZE) -> NDArray[np.float32]:
-    """Where the frame's eyes are that `face` cannot stand for (size, size), 0 to 1."""
-    return eye_parts(frame.landmarks, 1.0 - eyes_alike(face, frame), size)
+    """Where the frame's eyes are that `face` cannot stand for (size, size), 0 to 1.
+
+    With the lashes and creases of open eyes, which would frame a shut one.
+    """
+    unlike = 1.0 - eyes_alike(face, frame)
+    return eye_parts(frame.landmarks, unlike, size, LID_AXES, LID_SOFTNESS)
 
 
 def averted_eyes(face: FaceCrop, frame: FaceCrop) -> NDArray[np.float64]:
@@ -258,14 +264,22 @@ def averted_eyes(face: FaceCrop, frame: FaceCrop) -> NDArray[np.float64]:
 
 
 def eye_parts(
-    landmarks: Points, shares: NDArray[np.float64], size: int = SIZE
+    landmarks: Points,
+    shares: NDArray[np.float64],
+    size: int = SIZE,
+    axes: tuple[float, float] = EYE_AXES,
+    softness: float = 1.5,
 ) -> NDArray[np.float32]:
-    """Where the right and the left eye are (size, size), as high as the share (2,) of each."""
+    """Where the right and the left eye are (size, size), as high as the share (2,) of each.
+
+    `axes` are those of the ellipses, in widths of the eye, and `softness` is the deviation of
+    their edge in pixels of the crop.
+    """
     eyes = np.zeros((size, size), np.float32)
     points = sixteenths(landmarks, size)
     for corners, share in zip(_EYE_CORNERS, shares, strict=True):
-        _draw_eye(eyes, points, corners, float(share))
-    return _softened(eyes, 1.5)
+        _draw_eye(eyes, points, corners, float(share), axes)
+    return _softened(eyes, softness)
 
 
 def smile_beyond(face: FaceCrop, frame: FaceCrop) -> float:
@@ -318,15 +332,19 @@ def draw_eyes(picture: Any, points: NDArray[np.int32], value: float) -> None:
 
 
 def _draw_eye(
-    picture: Any, points: NDArray[np.int32], corners: tuple[int, int], value: float
+    picture: Any,
+    points: NDArray[np.int32],
+    corners: tuple[int, int],
+    value: float,
+    axes: tuple[float, float] = EYE_AXES,
 ) -> None:
     right, left = corners
     across = points[left] - points[right]
-    axes = np.array([0.5, LEAST_EYE_HEIGHT / 2.0]) * np.linalg.norm(across)
+    half_axes = np.array(axes) / 2.0 * np.linalg.norm(across)
     angle = float(np.degrees(np.arctan2(across[1], across[0])))
     centre = (points[right] + points[left]) // 2
     cv2.ellipse(
-        picture, centre.tolist(), np.rint(axes).astype(int).tolist(), angle, 0, 360, value, -1,
+        picture, centre.tolist(), np.rint(half_axes).astype(int).tolist(), angle, 0, 360, value, -1,
         cv2.LINE_8, 4,
     )  # fmt: skip
 

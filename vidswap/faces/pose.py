@@ -28,6 +28,9 @@ _RIGHT_LIDS = np.array([(160, 144), (159, 145), (158, 153)])
 _LEFT_LIDS = np.array([(387, 373), (386, 374), (385, 380)])
 _LIPS = np.array([(82, 87), (13, 14), (312, 317)])  # inner contour
 _BETWEEN_BROWS, _CHIN = 168, 152
+# How much further, in eye widths, one eye may be open than the other in a mesh of a face whose
+# eyes shut together, and from which difference on it winks.
+BLINK, WINK = 0.08, 0.14
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,18 @@ def eye_openings(landmarks: NDArray[np.floating]) -> tuple[float, float]:
         _opening(landmarks, _RIGHT_LIDS, mesh.RIGHT_EYE_CORNERS),
         _opening(landmarks, _LEFT_LIDS, mesh.LEFT_EYE_CORNERS),
     )
+
+
+def paired_eye_openings(landmarks: NDArray[np.floating]) -> tuple[float, float]:
+    """`eye_openings` that only differ where one eye winks.
+
+    Eyes blink together, but meshes of half-shut ones do not: what is decided for each eye by its
+    own opening would make one of them squint.
+    """
+    right, left = eye_openings(landmarks)
+    mean = (right + left) / 2.0
+    winks = float(np.clip((abs(right - left) - BLINK) / (WINK - BLINK), 0.0, 1.0))
+    return mean + winks * (right - mean), mean + winks * (left - mean)
 
 
 def eye_opening(landmarks: NDArray[np.floating]) -> float:
