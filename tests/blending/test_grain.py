@@ -78,6 +78,23 @@ def test_pores_and_lashes_are_no_noise() -> None:
     assert with_grain(shown, target, 0) is shown.rgb
 
 
+@pytest.mark.parametrize("side", [np.s_[:, :LEFT], np.s_[:, RIGHT:]])
+def test_a_pattern_on_one_side_does_not_make_noise_of_pores(side: tuple[slice, slice]) -> None:
+    target = noisy(1)
+    target[:, LEFT:RIGHT] = noisy(4)[:, LEFT:RIGHT]
+    target[side] = noisy(8)[side]
+    shown = patch()
+    assert with_grain(shown, target, 0) is shown.rgb
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_black_or_white_side_does_not_hide_the_noise(level: int) -> None:
+    target = noisy(8)
+    target[:, :LEFT] = level
+    grainy = with_grain(patch(), target, 0)
+    assert residual(grainy).std() == pytest.approx(residual(target[:, LEFT:RIGHT]).std(), rel=0.15)
+
+
 def test_a_face_of_a_few_pixels_and_one_that_nothing_replaces_are_left() -> None:
     for frame, weight in ((noisy(8)[:12, :52], 1.0), (noisy(8), 0.0)):
         small = patch(frame, weight)
