@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.blending.gaze import with_averted_eyes
 from vidswap.blending.hairline import without_painted_hair
 from vidswap.blending.lids import with_shut_lids
 from vidswap.blending.reference import with_reference
@@ -21,10 +22,12 @@ def composed(
 ) -> Picture:
     """The answer (256, 256, 3) for `target`, whose mesh (478, 2) is `landmarks`.
 
-    A view of the source is laid over it as `with_reference` does; hair that the target has not is
-    taken out, and shut lids are the target's.
+    A view of the source is laid over it as `with_reference` does; eyeballs are the target's where
+    these look elsewhere. Hair that the target has not is taken out, and shut lids are the target's.
     """
     if view is not None and weight > 0.0:
         answer = with_reference(answer, view, weight, averted)
+        if averted is not None:
+            answer = with_averted_eyes(answer, target, landmarks, view, averted)
     answer = without_painted_hair(answer, target, landmarks)
     return with_shut_lids(answer, target, landmarks)
