@@ -70,7 +70,7 @@ def test_the_crease_and_lashes_of_open_eyes_do_not_frame_a_shut_lid() -> None:
     mixed = with_shut_lids(answer, target, landmarks)
     above = np.s_[y - axes[1] - 1 : y - axes[1] + 2, x - 4 : x + 5]
     assert answer[above].mean() < 50
-    assert mixed[above].mean() > 0.8 * np.mean(NEW_SKIN)
+    assert mixed[above].mean() > 0.7 * np.mean(NEW_SKIN)
 
 
 def test_open_eyes_are_the_generators() -> None:

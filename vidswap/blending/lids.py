@@ -13,7 +13,7 @@ from vidswap.blending.warping import LID_AXES, LID_SOFTNESS, Picture, Points, ey
 from vidswap.faces.pose import paired_eye_openings
 
 SHUT, OPEN = 0.09, 0.14  # openings in widths of the eye, up to which lids are shut, and not at all
-AROUND = 14.0  # pixels of the crop over which the skin around an eye tells its tone
+AROUND = 9.0  # pixels of the crop over which the skin around an eye tells its tone
 _OFFSET = 8.0  # levels: keeps the ratio of two dark skins near one
 
 
@@ -31,8 +31,7 @@ def with_shut_lids(picture: Picture, target: Picture, landmarks: Points) -> Pict
     margin = round(2.5 * AROUND)
     top, left = max(int(rows[0]) - margin, 0), max(int(columns[0]) - margin, 0)
     part = np.s_[top : int(rows[-1]) + margin + 1, left : int(columns[-1]) + margin + 1]
-    around = eye_parts(landmarks, (shut > 0).astype(np.float64), axes=LID_AXES)
-    skin = 1.0 - around[part] + np.float32(1e-3)
+    skin = 1.0 - eye_parts(landmarks, (shut > 0).astype(np.float64))[part] + np.float32(1e-3)
     own, wanted = picture[part].astype(np.float32), target[part].astype(np.float32)
     weight = cv2.GaussianBlur(skin, (0, 0), AROUND)[..., None]
     before, after = (
