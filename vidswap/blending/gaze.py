@@ -24,8 +24,8 @@ HIGHER = 1.1  # as high as the mesh's opening: lids have an edge
 SOFT, IRIS_SOFT = 0.8, 0.7  # pixels of the crop, deviation of the edges
 PUPIL = 0.4  # radii of the iris: what is dark in every eye keeps its tone
 TONE = (0.2, 0.6)  # of an iris's pixels, by brightness: neither pupil nor lids and reflections
-DARKER, LIGHTER = 80.0, 25.0  # levels by which an iris changes at most: a warped one has whites
-FROM, WHOLE = 0.2, 0.6  # of `averted`, from where on eyeballs are the target's, and all of them
+DARKER, LIGHTER = 80.0, 50.0  # levels by which an iris changes at most: a warped one has whites
+FROM, WHOLE = 0.5, 1.0  # of `averted`, from where on eyeballs are the target's, and all of them
 RED = (0.55, 0.85)  # of the lids' redness, from which on it is an edge of a lid, and all of it
 LEAST_RED = 12.0  # levels that the red of lids is above their blue: less tells nothing
 LEAST = 8  # pixels that tell a tone
@@ -81,7 +81,7 @@ class _Eye:
         inside = np.zeros((max(bottom - top, 0), max(right - left, 0)), np.float32)
         if inside.size == 0:  # beyond the crop
             return cls(middle, part, inside, inside, inside)
-        higher = middle + (outline - middle) * np.float32([1.0, HIGHER])
+        higher = middle + (outline - middle) * np.array([1.0, HIGHER], np.float32)
         cv2.fillPoly(inside, [sixteenths(higher - (left, top))], 1.0, cv2.LINE_8, 4)
         centre = landmarks[iris[0]]
         radius = max(float(np.linalg.norm(landmarks[iris[1:]] - centre, axis=1).mean()), 1.0)
