@@ -279,7 +279,7 @@ class IdGanTrainer(AdversarialTrainer[HoledFaces]):
         with torch.no_grad():
             y = F.normalize(second.net(real, views).float(), dim=1)
         x = F.normalize(second.net(filled, views).float(), dim=1)
-        total = BETA * (x - y).norm(dim=1).mean()
+        total: Tensor = BETA * (x - y).norm(dim=1).mean()
         centres = second.centres[rows].to(x.device)
         last = identity_term(self.config.identity, x, y, centres)
         return total if last is None else total + BETA * last
