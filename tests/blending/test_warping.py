@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.blending.heads import turned_mesh
+from tests.blending.heads import head, turned_mesh
 from tests.training.test_pairs import schematic_points
 from vidswap.blending.warping import (
     FAR,
@@ -19,6 +19,7 @@ from vidswap.blending.warping import (
     reference_view,
     smile_beyond,
     warped_onto,
+    warped_part,
 )
 from vidswap.faces import mesh
 from vidswap.faces.pose import eye_openings
@@ -287,3 +288,22 @@ def test_a_cheek_that_is_seen_from_the_side_is_not_shown() -> None:
     hidden = np.argwhere((whole > 200) & (shown < 50))
     assert len(hidden) > 100 and hidden[:, 1].min() > 128
     assert shown[120:160, 90:128].min() > 250
+
+
+def test_brown_eyes_of_a_reddish_face_stay_brown_on_a_pale_one() -> None:
+    def eyes(skin: tuple[int, int, int], iris: tuple[int, int, int]) -> FaceCrop:
+        plain = head(skin)
+        crop = plain.crop.copy()
+        for points in (mesh.RIGHT_IRIS, mesh.LEFT_IRIS):
+            centre = np.rint(plain.landmarks[points[0]]).astype(int).tolist()
+            cv2.circle(crop, centre, 5, iris, -1)
+        return replace(plain, crop=crop)
+
+    reddish, pale = eyes((200, 130, 105), (50, 28, 22)), eyes((140, 124, 116), (40, 40, 40))
+    warped, *_ = warped_part(reddish, pale, colour=0.9)
+    x, y = np.rint(pale.landmarks[mesh.RIGHT_IRIS[0]]).astype(int)
+    red, _, blue = warped[y - 2 : y + 3, x - 2 : x + 3].mean(axis=(0, 1))
+    assert red > blue + 5
+    x, y = np.rint(pale.landmarks[[50, 101]].mean(axis=0)).astype(int)
+    skin = warped[y - 2 : y + 3, x - 2 : x + 3].mean(axis=(0, 1))
+    np.testing.assert_allclose(skin, (140, 124, 116), atol=9)

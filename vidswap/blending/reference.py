@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vidswap.blending.darkness import DARKER, dark_end, own_dark_end, with_dark_end
 from vidswap.blending.detail import FINE, STEPS, gain_to, strength, warped_band
 from vidswap.blending.evening import evening_gain
+from vidswap.blending.lenses import without_dark_lenses
 from vidswap.blending.relighting import (
     CHANNEL_MEAN,
     fit_shading,
@@ -80,11 +81,13 @@ class ReferenceShot:
     @classmethod
     def single(cls, shot: FaceCrop) -> ReferenceShot:
         """The only shot of a source: nothing has to be known to choose it."""
-        return cls(without_background(shot), (0.0, 0.0), 0.0, 0.0, clarity(sharpness(shot.crop)))
+        shown = without_background(without_dark_lenses(shot))
+        return cls(shown, (0.0, 0.0), 0.0, 0.0, clarity(sharpness(shot.crop)))
 
     @classmethod
     def of(cls, shot: FaceCrop) -> ReferenceShot:
         """Measure a shot."""
+        shot = without_dark_lenses(shot)
         pose, covered = head_pose(shot.landmarks), 0.0
         if shot.visibility is not None:
             inner = covered_part(shot.landmarks, INNER_FACE, len(shot.visibility))

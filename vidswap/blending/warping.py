@@ -45,6 +45,7 @@ LID_AXES, LID_SOFTNESS = (1.3, 0.8), 4.0  # pixels of the crop
 _EYE_CORNERS = (mesh.RIGHT_EYE_CORNERS, mesh.LEFT_EYE_CORNERS)
 _PLACES = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
 _VALUES = np.repeat(np.arange(256, dtype=np.float32)[:, None], 3, axis=1)  # of each channel
+TINTED = 0.5  # of skin's mean: what is darker takes on less of the tint
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LIGHT_WIDTH = 24.0  # pixels: cheeks and brows in shade, not the features themselves
 _WIDE = (4.0, 0.05)  # how much wider than the near one the far kernel is, and its weight
@@ -191,9 +192,11 @@ def _warped(
     mean, deviation = face_colours(face)
     to_mean, to_deviation = face_colours(frame)
     gain = 1.0 + colour * (np.clip(to_deviation / deviation, 0.8, 1.25) - 1.0)
-    coloured = _VALUES.copy()
-    coloured *= gain
-    coloured += mean + colour * (to_mean - mean) - mean * gain
+    added = mean + colour * (to_mean - mean) - mean * gain
+    # On black a tint would be a colour of its own: brown eyes of a reddish face would be blue in a
+    # pale one.
+    tinted = np.minimum(_VALUES / np.maximum(TINTED * mean, 1.0), 1.0) ** 2
+    coloured = _VALUES * gain + added.mean() + tinted * (added - added.mean())
     return np.asarray(cv2.LUT(warped, coloured[None]), np.float32), field_
 
 
