@@ -22,7 +22,7 @@ REACH = 0.45
 # they do. Without glasses one face of a hundred has 0.15, with them half have a third.
 RIMS = (0.15, 0.23)
 # Likewise, from where on what is still seen are pieces of a lens.
-PIECES = (0.5, 0.6)
+PIECES = (0.52, 0.6)
 # Lightness of the eye and its surroundings over that of the cheek, up to which a lens is dark, and
 # from which on it is clear. Behind clear glasses the least of 61 faces is 0.6, behind sunglasses
 # the most of 7 is 0.42.
