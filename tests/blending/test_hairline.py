@@ -7,7 +7,7 @@ import pytest
 
 from tests.blending.test_warping import face
 from vidswap.blending.hairline import without_painted_hair
-from vidswap.blending.warping import FaceCrop
+from vidswap.blending.warping import REFERENCE_REACH, FaceCrop, covered_part
 from vidswap.faces import mesh
 
 SKIN = (200, 150, 120)
@@ -66,3 +66,41 @@ def test_a_smear_on_one_temple_goes_and_a_faint_hairline_on_both_stays(one_sided
     inner = cleaned[67:71, round(middle + 20) - 1 : round(middle + 20) + 2].astype(int)
     left_over = np.abs(inner - SKIN).mean() / np.abs(np.subtract((150, 108, 84), SKIN)).mean()
     assert left_over < 0.35 if one_sided else left_over > 0.9
+
+
+def view_of(shot: FaceCrop, hidden: bool, strength: int = 255) -> np.ndarray:
+    """A view that shows all of a face, or what is below the forehead."""
+    mask = (covered_part(shot.landmarks, REFERENCE_REACH) * strength).astype(np.uint8)
+    if hidden:
+        mask[:80] = 0
+    return np.dstack([shot.crop, mask])
+
+
+def test_a_forehead_that_no_photograph_shows_is_the_targets() -> None:
+    target = face(SKIN, 90)
+    painted = painted_on(target, (178, 130, 102))  # a faint smear
+    kept, cleaned = (
+        without_painted_hair(painted, target.crop, target.landmarks, view_of(target, hidden))
+        for hidden in (False, True)
+    )
+    np.testing.assert_array_equal(kept[FOREHEAD], painted[FOREHEAD])
+    apart = np.abs(cleaned[63:73, 115:125].astype(int) - target.crop[63:73, 115:125])
+    assert apart.max() <= 2
+    np.testing.assert_array_equal(cleaned[110:], painted[110:])
+
+
+def test_a_fringe_of_the_target_stays_painted_whatever_is_known() -> None:
+    target = face(SKIN, 90)
+    fringed = painted_on(target, HAIR)
+    painted = painted_on(target, (60, 50, 40))
+    cleaned = without_painted_hair(painted, fringed, target.landmarks, view_of(target, True))
+    apart = np.abs(cleaned[64:72, 116:124].astype(int) - painted[64:72, 116:124])
+    assert apart.max() <= 4
+
+
+def test_a_view_that_shows_nothing_tells_of_no_forehead() -> None:
+    target = face(SKIN, 90)
+    painted = painted_on(target, (178, 130, 102))
+    for view in (None, view_of(target, True, strength=30)):
+        cleaned = without_painted_hair(painted, target.crop, target.landmarks, view)
+        np.testing.assert_array_equal(cleaned, painted)

@@ -29,5 +29,5 @@ def composed(
         answer = with_reference(answer, view, weight, averted)
         if averted is not None:
             answer = with_averted_eyes(answer, target, landmarks, view, averted)
-    answer = without_painted_hair(answer, target, landmarks)
+    answer = without_painted_hair(answer, target, landmarks, view)
     return with_shut_lids(answer, target, landmarks)

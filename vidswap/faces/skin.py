@@ -15,6 +15,7 @@ SPREAD = np.array([25.0, 9.0, 12.0], np.float32)  # of skin's lightness, a and b
 # What a painted face is off more than the target at the same place: from the second on it is hair.
 NEW = (0.8, 1.4)
 LIKELY_NEW = (0.35, 0.8)  # likewise, of what is on one side of the face only
+GUESSED = (0.1, 0.25)  # likewise, of what no photograph shows
 OFF = 1.5  # spreads by which skin may be off; what is one more off is none
 # In distances of the eyes' middles: where brows end at least, temples begin, and reach down to.
 LEAST_BROW, TEMPLE, TEMPLE_LOW = 0.3, 0.85, -0.8
@@ -38,12 +39,16 @@ def uncovered_part(crop: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> 
 
 
 def newly_covered(
-    painted: NDArray[np.uint8], crop: NDArray[np.uint8], landmarks: NDArray[np.floating]
+    painted: NDArray[np.uint8],
+    crop: NDArray[np.uint8],
+    landmarks: NDArray[np.floating],
+    unknown: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where around brows and temples `painted` shows no skin and `crop` does (128, 128), 0 to 1,
     and how much lighter, redder and yellower the skin of `painted` is, in RGB (3,).
 
-    Both are (256, 256, 3) RGB and show the face of the mesh (478, 2).
+    Both are (256, 256, 3) RGB and show the face of the mesh (478, 2). unknown (128, 128), 0 to 1:
+    where `painted` is a guess, so that above the brows less and what is around it counts as hair.
     """
     before, after = _around_skin(crop, landmarks), _around_skin(painted, landmarks)
     if before is None or after is None:
@@ -60,6 +65,11 @@ def newly_covered(
     one_sided -= np.minimum(one_sided, other)
     new = np.maximum(bare * more, one_sided).astype(np.float32)
     new = cv2.dilate(new, np.ones((5, 5), np.uint8))
+    if unknown is not None:
+        low, high = GUESSED
+        faint = bare * unknown * np.clip((off - low) / (high - low), 0.0, 1.0)
+        wide = cv2.dilate(faint.astype(np.float32), np.ones((13, 13), np.uint8))
+        new = np.maximum(new, wide * bare * (before.above > 0.0) * unknown).astype(np.float32)
     return np.asarray(cv2.GaussianBlur(new, (0, 0), 2.0), np.float32), after.skin - before.skin
 
 
@@ -83,11 +93,12 @@ def _eyes(landmarks: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArra
 
 @dataclass(frozen=True, eq=False)
 class _AroundSkin:
-    """Where brows end and temples begin, 0 to 1, and how far each pixel is off the skin's colour,
-    in `SPREAD`s, (128, 128) each; and that colour in RGB (3,).
+    """Where brows end and temples begin, 0 to 1, the part of it above the brows, and how far each
+    pixel is off the skin's colour, in `SPREAD`s, (128, 128) each; and that colour in RGB (3,).
     """
 
     zone: NDArray[np.float32]
+    above: NDArray[np.float32]
     off: NDArray[np.float32]
     skin: NDArray[np.float32]
 
@@ -124,4 +135,4 @@ def _around_skin(crop: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> _A
     above = np.clip((height - max(float(brows.max()), LEAST_BROW)) / 0.1, 0.0, 1.0)
     beside = np.clip((side - TEMPLE) / 0.1, 0.0, 1.0) * (height > TEMPLE_LOW)
     colour = np.median(small[cheeks][::2], axis=0).astype(np.float32)
-    return _AroundSkin(np.maximum(above, beside), distances, colour)
+    return _AroundSkin(np.maximum(above, beside), above, distances, colour)
