@@ -85,7 +85,7 @@ def test_a_forehead_that_no_photograph_shows_is_the_targets() -> None:
     )
     np.testing.assert_array_equal(kept[FOREHEAD], painted[FOREHEAD])
     apart = np.abs(cleaned[63:73, 115:125].astype(int) - target.crop[63:73, 115:125])
-    assert apart.max() <= 2
+    assert apart.max() <= 5
     np.testing.assert_array_equal(cleaned[110:], painted[110:])
 
 
