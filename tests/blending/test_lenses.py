@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.blending.heads import head
+from tests.blending.test_darkness import with_brows
 from vidswap.blending.lenses import without_dark_lenses
 from vidswap.blending.reference import FusedReference, ReferenceShot
 from vidswap.blending.warping import FaceCrop
@@ -81,3 +82,26 @@ def test_a_generator_is_not_shown_sunglasses() -> None:
         view = FusedReference([shown])(0, target)
         assert max(view[y, x, 3] for x, y in middles(target)) < 10
     assert ReferenceShot.of(shot).flaws > ReferenceShot.of(glasses(None)).flaws
+
+
+def with_pupils(face: FaceCrop, shade: int) -> FaceCrop:
+    crop = face.crop.copy()
+    for middle in middles(face):
+        cv2.circle(crop, middle, 4, (shade,) * 3, -1)
+    return replace(face, crop=crop)
+
+
+@pytest.mark.parametrize("rims", [True, False])
+def test_pupils_that_a_lens_makes_pale_are_as_dark_as_the_targets(rims: bool) -> None:
+    pale = with_pupils(glasses(None) if rims else head(SKIN), 100)
+    # Brows are as dark as the target's, so that nothing but the eyes is pale.
+    source, target = (with_brows(face, 20) for face in (pale, with_pupils(head(SKIN, seed=1), 20)))
+    track = FusedReference([ReferenceShot.single(source)])
+    view = track(0, target)
+    shades = [float(view[y, x, :3].mean()) for x, y in middles(target)]
+    assert max(shades) < 60 if rims else min(shades) > 80
+    assert track.last is not None and (track.last.pupils is not None) == rims
+    if rims:
+        first = track.last.pupils
+        track(1, with_pupils(target, 100))  # a blink
+        assert track.last.pupils == pytest.approx(first, rel=0.1)

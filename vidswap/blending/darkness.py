@@ -2,7 +2,8 @@
 
 A face that takes on another's tone of skin takes all of it along: on the way from a dark face to a
 light one black pupils become grey. But what is dark in a face is dark in every light, and how dark
-the camera shows it can be seen in the target.
+the camera shows it can be seen in the target. Pupils have it to themselves, behind glasses above
+all: where brows and nostrils are dark enough, eyes can still be pale.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.blending.mask import sixteenths
 from vidswap.blending.relighting import CHANNEL_MEAN, Floats
+from vidswap.faces import mesh
 
 DARKEST = 1.5  # percent of the face's pixels
 DARKER = 0.35  # of matt skin's brightness, that it is moved by at the most
 LEAST_RANGE = 0.2  # likewise, from the dark end to matt skin
 LEAST_LEFT = 0.02  # likewise, of what is darkened
 FEWEST = 100  # pixels at half the crop's size
+PUPILS = 10.0  # percent of what is between the lids
+FEWEST_EYE = 30  # pixels of both eyes: less is shut
+EYE_SOFT = 2.0  # pixels, deviation of the edge of what is darkened around the lids
 
 
 def dark_end(picture: NDArray[np.generic], matt: Floats, face: Floats) -> float | None:
@@ -50,4 +56,35 @@ def with_dark_end(lit: Floats, matt: Floats, end: float, by: float) -> Floats:
     below = np.clip((1.0 - share) / max(1.0 - end, LEAST_RANGE), 0.0, 1.2)
     darker = np.maximum(share - np.float32(by) * below * below, LEAST_LEFT)
     lit *= (darker / np.maximum(share, LEAST_LEFT))[..., None]
+    return lit
+
+
+def between_lids(landmarks: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Where both eyes are (256, 256), one within the lids of a mesh (478, 2)."""
+    part = np.zeros((256, 256), np.uint8)
+    for lids in (mesh.RIGHT_EYE, mesh.LEFT_EYE):
+        cv2.fillPoly(part, [sixteenths(landmarks[list(lids)])], 1, cv2.LINE_8, 4)
+    return part
+
+
+def pupils_end(picture: NDArray[np.generic], matt: Floats, eyes: NDArray[np.uint8]) -> float | None:
+    """`dark_end` of the eyes alone, of `between_lids`; None where they are shut."""
+    seen = eyes > 0
+    if np.count_nonzero(seen) < FEWEST_EYE:
+        return None
+    return float(np.percentile(picture[seen].mean(axis=1) / matt[seen], PUPILS))
+
+
+def with_dark_pupils(
+    lit: Floats, matt: Floats, end: float, by: float, eyes: NDArray[np.uint8]
+) -> Floats:
+    """A relit picture, changed: `with_dark_end` of what is between the lids alone."""
+    rows, columns = (np.flatnonzero(eyes.any(axis=axis)) for axis in (1, 0))
+    margin = round(4.0 * EYE_SOFT)
+    top, left = max(int(rows[0]) - margin, 0), max(int(columns[0]) - margin, 0)
+    part = np.s_[top : int(rows[-1]) + margin + 1, left : int(columns[-1]) + margin + 1]
+    wide = cv2.dilate(eyes[part], np.ones((5, 5), np.uint8)).astype(np.float32)
+    share = cv2.GaussianBlur(wide, (0, 0), EYE_SOFT)[..., None]
+    darker = with_dark_end(lit[part].copy(), np.ascontiguousarray(matt[part]), end, by)
+    lit[part] += share * (darker - lit[part])
     return lit

@@ -41,7 +41,7 @@ def without_dark_lenses(shot: FaceCrop) -> FaceCrop:
     if shot.visibility is None:
         return shot
     near = _near_eyes(shot)
-    hidden = float(np.mean([1.0 - shot.visibility[part].mean() for part in near if part.any()]))
+    hidden = _hidden(shot, near)
     sure = _rising(hidden, RIMS) * (1.0 - _rising(_lightness(shot), DARK))
     sure = max(sure, _rising(hidden, PIECES))
     if sure == 0.0:
@@ -54,6 +54,17 @@ def without_dark_lenses(shot: FaceCrop) -> FaceCrop:
     lenses = np.asarray(cv2.GaussianBlur(lenses, (0, 0), 1.0), np.float32)
     seen = shot.visibility * (1.0 - np.float32(sure) * lenses)
     return replace(shot, visibility=np.asarray(seen, np.float32))
+
+
+def behind_glasses(shot: FaceCrop) -> float:
+    """How sure it is, 0 to 1, that the eyes of a shot are behind glasses."""
+    return 0.0 if shot.visibility is None else _rising(_hidden(shot, _near_eyes(shot)), RIMS)
+
+
+def _hidden(shot: FaceCrop, near: list[NDArray[np.bool_]]) -> float:
+    """The mean share of what is `near` the eyes that is hidden."""
+    assert shot.visibility is not None
+    return float(np.mean([1.0 - shot.visibility[part].mean() for part in near if part.any()]))
 
 
 def _rising(value: float, ends: tuple[float, float]) -> float:

@@ -15,10 +15,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.darkness import DARKER, dark_end, own_dark_end, with_dark_end
+from vidswap.blending.darkness import (
+    DARKER,
+    between_lids,
+    dark_end,
+    own_dark_end,
+    pupils_end,
+    with_dark_end,
+    with_dark_pupils,
+)
 from vidswap.blending.detail import FINE, STEPS, gain_to, strength, warped_band
 from vidswap.blending.evening import evening_gain
-from vidswap.blending.lenses import without_dark_lenses
+from vidswap.blending.lenses import behind_glasses, without_dark_lenses
 from vidswap.blending.relighting import (
     CHANNEL_MEAN,
     fit_shading,
@@ -101,6 +109,11 @@ class ReferenceShot:
         return cls(shown, (pose.yaw, pose.pitch), mouth, flaws, clarity(sharp))
 
     @cached_property
+    def glasses(self) -> float:
+        """What `behind_glasses` tells of the shot."""
+        return behind_glasses(self.shot)
+
+    @cached_property
     def darkness(self) -> tuple[float, float]:
         """What `own_dark_end` tells of the shot."""
         shot = self.shot
@@ -135,7 +148,8 @@ def clarity(sharp: float) -> float:
 @dataclass(frozen=True, eq=False)
 class ReferenceMoment:
     """What the next frame of a track goes on from: each shot's weight, the target's shading, the
-    strength of the detail, where there was any, and how much the shots' dark end was darkened.
+    strength of the detail, where there was any, and how much the shots' dark end was darkened, and
+    then that of their eyes.
     """
 
     index: int
@@ -143,6 +157,7 @@ class ReferenceMoment:
     shading: Floats  # (9, 3)
     detail: float | None = None
     darker: float | None = None
+    pupils: float | None = None
 
 
 class FusedReference:
@@ -181,7 +196,9 @@ class FusedReference:
             shading = mixed.astype(np.float32)
         self.last = ReferenceMoment(index, weights, shading)
         if last is not None:
-            self.last = replace(self.last, detail=last.detail, darker=last.darker)
+            self.last = replace(
+                self.last, detail=last.detail, darker=last.darker, pupils=last.pupils
+            )
         self.clarity = float(weights @ np.array([shot.clarity for shot in self.shots]))
         fused, part, shown, band = fused_shots(self.shots, weights, target, self._points)
         self.detail = None
@@ -200,6 +217,8 @@ class FusedReference:
             # Lighter skin does not lighten what is dark before it.
             natural = float(dark / max(bright, float(np.median(matt)), 1.0))
             fused = self._as_dark(fused, matt, shown, target, natural)
+            if glasses := float(weights @ np.array([shot.glasses for shot in self.shots])):
+                fused = self._with_pupils(fused, matt, target, glasses)
             if band is not None and target.band is not None:
                 self.detail = self._detail(band, gain, part, target)
             part *= np.float32(255.0)
@@ -228,6 +247,19 @@ class FusedReference:
             by = DARKNESS_MEMORY * before + (1.0 - DARKNESS_MEMORY) * by
         self.last = replace(self.last, darker=by)
         return with_dark_end(fused, matt, own, by) if by else fused
+
+    def _with_pupils(self, fused: Floats, matt: Floats, target: FaceCrop, glasses: float) -> Floats:
+        """The fused shots with pupils as dark as the target's, as far as `glasses` pale them."""
+        assert self.last is not None
+        eyes = between_lids(target.landmarks)
+        own, wanted = (pupils_end(picture, matt, eyes) for picture in (fused, target.crop))
+        if own is None or wanted is None:
+            return fused
+        by = glasses * float(np.clip(own - wanted, 0.0, DARKER))
+        if (before := self.last.pupils) is not None:
+            by = DARKNESS_MEMORY * before + (1.0 - DARKNESS_MEMORY) * by
+        self.last = replace(self.last, pupils=by)
+        return with_dark_pupils(fused, matt, own, by, eyes) if by else fused
 
     def _averted(self, weights: NDArray[np.float64], target: FaceCrop) -> Floats | None:
         """`averted`, the mean of the shots that are shown by their weights."""
