@@ -9,7 +9,8 @@ import pytest
 
 from tests.blending.heads import SCALE, head, turned_mesh
 from vidswap.blending.reference import ReferenceShot
-from vidswap.blending.reshaping import Reshaper, source_proportions
+from vidswap.blending.reshaping import Reshaper, reshaped, source_proportions
+from vidswap.blending.warping import FaceCrop
 from vidswap.faces import mesh
 from vidswap.faces.pose import eye_openings, lip_gap
 from vidswap.faces.shape import LIDS_AND_LIPS, ShapeModel, without_pose
@@ -131,3 +132,22 @@ def test_a_track_goes_on_from_what_it_remembers() -> None:
     second = Reshaper([source], 1.0, first.last)
     again = [second(i, head(SKIN, yaw)).landmarks for i, yaw in enumerate(poses[2:], 2)]
     assert np.array_equal(again, wanted[2:])
+
+
+def test_lips_and_lids_of_the_picture_part_as_far_as_the_meshes_do() -> None:
+    shut = turned_mesh()
+    crop = np.full((256, 256, 3), 150, np.uint8)
+    marks = (([13, 0], (250, 0, 0)), ([14, 17], (0, 0, 250)), ([159], (0, 250, 0)))
+    for points, colour in marks:
+        column, row = np.rint(shut[points].mean(axis=0)).astype(int)
+        crop[row - 1 : row + 2, column - 3 : column + 4] = colour
+    wanted = shut.copy()
+    wanted[[14, 17, 87, 317, 84, 314]] += np.float32([0.0, 9.0])
+    wanted[[158, 159, 160]] -= np.float32([0.0, 4.0])
+    moved = reshaped(FaceCrop(crop, shut), wanted)
+    assert moved.landmarks is wanted
+    for points, colour in marks:
+        channel = int(np.argmax(colour))
+        others = moved.crop[..., [c for c in range(3) if c != channel]].max(axis=2).astype(int)
+        found = np.argwhere(moved.crop[..., channel].astype(int) - others > 60)
+        assert found[:, 0].mean() == pytest.approx(wanted[points, 1].mean(), abs=1.2)

@@ -215,7 +215,7 @@ class FusedReference:
             fused = with_dimmed_shine(fused, matt)
             dark, bright = weights @ np.array([shot.darkness for shot in self.shots])
             # Lighter skin does not lighten what is dark before it.
-            natural = float(dark / max(bright, float(np.median(matt)), 1.0))
+            natural = float(dark / max(bright, float(np.median(matt[::4, ::4])), 1.0))
             fused = self._as_dark(fused, matt, shown, target, natural)
             if glasses := float(weights @ np.array([shot.glasses for shot in self.shots])):
                 fused = self._with_pupils(fused, matt, target, glasses)
