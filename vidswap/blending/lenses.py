@@ -18,7 +18,8 @@ from vidswap.faces.skin import reduced_lab
 HALF = SIZE // 2
 # Of the distance between the eyes, around each: rims and lenses are not further away.
 REACH = 0.45
-# Share of that which is hidden: up to the first one nobody wears glasses, from the second one on
+LENS = 0.6  # likewise, what a dark lens may cover
+# Share of the former that is hidden: up to the first one nobody wears glasses, from the second on
 # they do. Without glasses one face of a hundred has 0.15, with them half have a third.
 RIMS = (0.15, 0.23)
 # Likewise, from where on what is still seen are pieces of a lens.
@@ -47,7 +48,7 @@ def without_dark_lenses(shot: FaceCrop) -> FaceCrop:
     if sure == 0.0:
         return shot
     lenses = np.zeros((HALF, HALF), np.float32)
-    for part, eye in zip(near, _around_eyes(shot), strict=True):
+    for part, eye in zip(_near_eyes(shot, LENS), _around_eyes(shot), strict=True):
         found = np.argwhere(part & ((shot.visibility < 0.5) | eye))[:, ::-1]
         if len(found):
             cv2.fillConvexPoly(lenses, cv2.convexHull(found.astype(np.int32)), 1.0)
@@ -78,12 +79,12 @@ def _middles(shot: FaceCrop) -> NDArray[np.float64]:
     return np.asarray((np.array(corners) - 0.5) / 2.0, np.float64)
 
 
-def _near_eyes(shot: FaceCrop) -> list[NDArray[np.bool_]]:
-    """Where lenses can be, of the right and the left eye (128, 128)."""
+def _near_eyes(shot: FaceCrop, reach: float = REACH) -> list[NDArray[np.bool_]]:
+    """What is no further than `reach` from the right and the left eye (128, 128)."""
     right, left = middles = _middles(shot)
-    reach = REACH * float(np.linalg.norm(left - right))
+    radius = reach * float(np.linalg.norm(left - right))
     rows, columns = np.mgrid[:HALF, :HALF]
-    return [np.hypot(columns - x, rows - y) < reach for x, y in middles]
+    return [np.hypot(columns - x, rows - y) < radius for x, y in middles]
 
 
 def _around_eyes(shot: FaceCrop) -> list[NDArray[np.bool_]]:
