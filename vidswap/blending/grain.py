@@ -53,7 +53,8 @@ def with_grain(patch: Patch, frame: NDArray[np.uint8], moment: int) -> NDArray[n
     other = min(_level(np.cov(_clipped(side).T)) for side in sides)
     if other < levels:
         wanted, levels = wanted * (other / levels) ** 2, other
-    counts = _ramp(levels, LEVELS) * _ramp(levels / max(present, 1e-3), SHARES)
+    more = levels / max(present, 1e-3)
+    counts = float(np.interp(levels, LEVELS, (0.0, 1.0)) * np.interp(more, SHARES, (0.0, 1.0)))
     if counts == 0.0:
         return patch.rgb
     values, vectors = np.linalg.eigh(wanted - own)
@@ -62,10 +63,6 @@ def with_grain(patch: Patch, frame: NDArray[np.uint8], moment: int) -> NDArray[n
     noise = _noise(moment, weight.shape, width) @ mixing.T.astype(np.float32)
     grainy = patch.rgb + weight[..., None] * noise
     return np.asarray(np.clip(np.rint(grainy), 0, 255), np.uint8)
-
-
-def _ramp(value: float, limits: tuple[float, float]) -> float:
-    return float(np.clip((value - limits[0]) / (limits[1] - limits[0]), 0.0, 1.0))
 
 
 def _window(patch: Patch) -> tuple[slice, slice]:

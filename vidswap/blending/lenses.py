@@ -28,6 +28,7 @@ PIECES = (0.52, 0.6)
 # from which on it is clear. Behind clear glasses the least of 61 faces is 0.6, behind sunglasses
 # the most of 7 is 0.42.
 DARK = (0.45, 0.55)
+UP = (0.0, 1.0)
 LIGHT_PART = 75  # percentile: skin or white, not lashes or iris
 AROUND = (0.55, 0.4)  # of the eye's width: semi-axes of the eye and its surroundings
 CHEEK, CHEEK_SIZE = 0.55, 3  # of the way from an eye to the mouth's corner below; pixels around it
@@ -43,8 +44,8 @@ def without_dark_lenses(shot: FaceCrop) -> FaceCrop:
         return shot
     near = _near_eyes(shot)
     hidden = _hidden(shot, near)
-    sure = _rising(hidden, RIMS) * (1.0 - _rising(_lightness(shot), DARK))
-    sure = max(sure, _rising(hidden, PIECES))
+    dark = np.interp(_lightness(shot), DARK, (1.0, 0.0))
+    sure = float(max(np.interp(hidden, RIMS, UP) * dark, np.interp(hidden, PIECES, UP)))
     if sure == 0.0:
         return shot
     lenses = np.zeros((HALF, HALF), np.float32)
@@ -59,18 +60,15 @@ def without_dark_lenses(shot: FaceCrop) -> FaceCrop:
 
 def behind_glasses(shot: FaceCrop) -> float:
     """How sure it is, 0 to 1, that the eyes of a shot are behind glasses."""
-    return 0.0 if shot.visibility is None else _rising(_hidden(shot, _near_eyes(shot)), RIMS)
+    if shot.visibility is None:
+        return 0.0
+    return float(np.interp(_hidden(shot, _near_eyes(shot)), RIMS, UP))
 
 
 def _hidden(shot: FaceCrop, near: list[NDArray[np.bool_]]) -> float:
     """The mean share of what is `near` the eyes that is hidden."""
     assert shot.visibility is not None
     return float(np.mean([1.0 - shot.visibility[part].mean() for part in near if part.any()]))
-
-
-def _rising(value: float, ends: tuple[float, float]) -> float:
-    """0 up to the first of `ends`, 1 from the second one on."""
-    return float(np.clip((value - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0))
 
 
 def _middles(shot: FaceCrop) -> NDArray[np.float64]:
