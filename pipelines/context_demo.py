@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.inpaint_demo import Image, in_rows
 from vidswap.animation.clip import find_face, load_portrait, portrait_names, portrait_path
@@ -82,13 +83,18 @@ def lights_at_night(size: int) -> Image:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), size / 200).clip(0, 255), np.uint8)
 
 
-def _aligned(portrait: str) -> tuple[Image, Image]:
-    """A portrait as `vidswap context` aligns it, and what the net is given of it."""
+def aligned_portrait(portrait: str) -> tuple[Image, NDArray[np.float32]]:
+    """A portrait as `vidswap context` aligns it (256, 256, 3), and its mesh (478, 2) in that."""
     photo = load_portrait(portrait)
     landmarks = find_face(photo).landmarks
     affine = face_affine(landmarks)
-    crop = align_face(photo, affine)
-    hull = face_hull(warp_points(affine, landmarks), CROP_SIZE)
+    return align_face(photo, affine), np.asarray(warp_points(affine, landmarks), np.float32)
+
+
+def _aligned(portrait: str) -> tuple[Image, Image]:
+    """A portrait, aligned, and what the net is given of it."""
+    crop, landmarks = aligned_portrait(portrait)
+    hull = face_hull(landmarks, CROP_SIZE)
     return crop, np.where(hull[..., None], crop, 0).astype(np.uint8)
 
 

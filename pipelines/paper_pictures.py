@@ -9,7 +9,6 @@ The portraits show people who do not exist.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,20 +19,21 @@ from numpy.typing import NDArray
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
 
+from pipelines.context_demo import aligned_portrait
 from pipelines.inpaint_demo import Image
 from pipelines.table_rows import named_rows
 from pipelines.tables import load_inpainter
-from vidswap.animation.clip import find_face, load_portrait, portrait_names
-from vidswap.errors import BadOptionError, MissingLibraryError, VidswapError
+from vidswap.animation.clip import portrait_names
+from vidswap.errors import BadOptionError, VidswapError
 from vidswap.evaluation.context import by_net, nothing_around
 from vidswap.evaluation.inpainting import by_model, by_opencv, occluded
-from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.inpainting.context_gan import ContextNet
 from vidswap.inpainting.hallucination import face_hull
 from vidswap.inpainting.masks import Mask, random_block, region_mask
 from vidswap.media.marks import synthetic_metadata
+from vidswap.media.output import writing_errors
 from vidswap.media.picture import write_picture
-from vidswap.training.records import LOG_FILE
+from vidswap.training.records import LOG_FILE, blank_figure, read_log
 from vidswap.version import __version__
 
 SIZE = 128  # pixels of the papers' crops
@@ -86,21 +86,12 @@ def write_rows(shown: Shown, output: Path) -> None:
 def write_curves(runs: Rows, measure: str, output: Path) -> None:
     """Draw a column of the logs of several runs into one plot, averaged over a few lines.
 
-    Raises BadOptionError for a run without it, MissingLibraryError without matplotlib.
+    Raises BadOptionError for a run without it, InputNotFoundError for none, MissingLibraryError.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingLibraryError(
-            "curves need matplotlib: pip install 'vidswap[training]'"
-        ) from error
-    figure = Figure(figsize=(7, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank_figure(7, 3.4)
     plot = figure.add_subplot()
     for name, run in runs.items():
-        lines = [json.loads(text) for text in (run / LOG_FILE).read_text().splitlines()]
-        known = [(line["images"], line[measure]) for line in lines if measure in line]
+        known = [(line["images"], line[measure]) for line in read_log(run) if measure in line]
         if len(known) < WINDOW:
             raise BadOptionError(f"{run / LOG_FILE}: {len(known)} lines have {measure!r}")
         images, values = np.array(known).T
@@ -113,19 +104,17 @@ def write_curves(runs: Rows, measure: str, output: Path) -> None:
     plot.set_ylabel(measure.replace("_", " "))
     plot.grid(alpha=0.3)
     plot.legend()
-    figure.savefig(output, dpi=100)
+    with writing_errors(output):
+        figure.savefig(output, dpi=100)
 
 
 def _portraits() -> tuple[list[Image], list[NDArray[np.float32]]]:
     """The packaged portraits, aligned at 128 pixels, and their meshes at 256."""
     crops, meshes = [], []
     for name in portrait_names():
-        photo = load_portrait(name)
-        landmarks = find_face(photo).landmarks
-        affine = face_affine(landmarks)
-        whole = align_face(photo, affine)
+        whole, mesh = aligned_portrait(name)
         crops.append(np.asarray(cv2.resize(whole, (SIZE, SIZE), interpolation=cv2.INTER_AREA)))
-        meshes.append(np.asarray(warp_points(affine, landmarks), np.float32))
+        meshes.append(mesh)
     return crops, meshes
 
 

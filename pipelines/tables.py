@@ -144,7 +144,8 @@ def idgan_table(given: Report, show: Callable[[str], None]) -> None:
     fills: dict[str, Fill | None] = {
         "Telea": by_opencv(cv2.INPAINT_TELEA), "Navier-Stokes": by_opencv(cv2.INPAINT_NS),
     }  # fmt: skip
-    for name, path in named_checkpoints(given, "idgan").items():
+    checkpoints = named_checkpoints(given, "idgan")
+    for name, path in checkpoints.items():
         fills[name] = by_model(load_inpainter(path))
     faces = read_holes(given["faces"], given["pairs"], blocks=given["blocks"])
     judges = recognisers(given["second_encoder"], given["judge"])
@@ -167,14 +168,13 @@ def idgan_table(given: Report, show: Callable[[str], None]) -> None:
              "regained": regained_by}
         )  # fmt: skip
     write_lines(given["run"] / "idgan.jsonl", lines)
-    models = [name for name in rows if name in fills and fills[name] is not None][2:]
-    for name in models[1:]:
+    first, *others = checkpoints
+    for name in others:
         parts = [
-            f"{judge.stated} {_points(rows[name].drawn[judge.stated] - of)}"
-            for judge in judges
-            for of in [rows[models[0]].drawn[judge.stated]]
+            f"{judge} {_points(rows[name].drawn[judge] - own)}"
+            for judge, own in rows[first].drawn.items()
         ]
-        show(f"{name} over {models[0]}, points of accuracy: {', '.join(parts)}")
+        show(f"{name} over {first}, points of accuracy: {', '.join(parts)}")
 
 
 def _percents(share: Interval) -> str:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from pipelines.paper_pictures import NAMES, SIZE, contexts, fillings, main
 from vidswap.animation.clip import portrait_names
-from vidswap.errors import BadOptionError
+from vidswap.errors import BadOptionError, InputNotFoundError
 from vidswap.inpainting.id_gan import IdGanConfig, InpaintingNet
 from vidswap.inpainting.inpainter import save_inpainter
 from vidswap.media.marks import read_marks
@@ -67,3 +67,6 @@ def test_curves_of_a_measure_that_no_run_has_are_refused(tmp_path: Path) -> None
     assert CliRunner().invoke(main, arguments).exit_code == 0 and plot.stat().st_size > 5000
     told = CliRunner().invoke(main, [*arguments, "--measure", "loss"])
     assert told.exit_code == 2 and "0 lines have 'loss'" in told.stderr
+    nowhere = ["curves", "-o", str(plot), "--row", f"one={tmp_path / 'none'}"]
+    told = CliRunner().invoke(main, nowhere)
+    assert told.exit_code == InputNotFoundError.exit_code and "no such file" in told.stderr

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.mask import sixteenths
+from vidswap.blending.mask import part_around, sixteenths
 from vidswap.blending.relighting import CHANNEL_MEAN, Floats
 from vidswap.faces import mesh
 
@@ -79,10 +79,7 @@ def with_dark_pupils(
     lit: Floats, matt: Floats, end: float, by: float, eyes: NDArray[np.uint8]
 ) -> Floats:
     """A relit picture, changed: `with_dark_end` of what is between the lids alone."""
-    rows, columns = (np.flatnonzero(eyes.any(axis=axis)) for axis in (1, 0))
-    margin = round(4.0 * EYE_SOFT)
-    top, left = max(int(rows[0]) - margin, 0), max(int(columns[0]) - margin, 0)
-    part = np.s_[top : int(rows[-1]) + margin + 1, left : int(columns[-1]) + margin + 1]
+    part = part_around(eyes, round(4.0 * EYE_SOFT))
     wide = cv2.dilate(eyes[part], np.ones((5, 5), np.uint8)).astype(np.float32)
     share = cv2.GaussianBlur(wide, (0, 0), EYE_SOFT)[..., None]
     darker = with_dark_end(lit[part].copy(), np.ascontiguousarray(matt[part]), end, by)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from vidswap.blending.mask import part_around
 from vidswap.blending.warping import LID_AXES, LID_SOFTNESS, Picture, Points, eye_parts
 from vidswap.faces.pose import paired_eye_openings
 
@@ -27,10 +28,7 @@ def with_shut_lids(picture: Picture, target: Picture, landmarks: Points) -> Pict
     if not shut.any():
         return picture
     lids = eye_parts(landmarks, shut, axes=LID_AXES, softness=LID_SOFTNESS)
-    rows, columns = (np.flatnonzero(lids.max(axis=axis) > 0.0) for axis in (1, 0))
-    margin = round(2.5 * AROUND)
-    top, left = max(int(rows[0]) - margin, 0), max(int(columns[0]) - margin, 0)
-    part = np.s_[top : int(rows[-1]) + margin + 1, left : int(columns[-1]) + margin + 1]
+    part = part_around(lids, round(2.5 * AROUND))
     skin = 1.0 - eye_parts(landmarks, (shut > 0).astype(np.float64))[part] + np.float32(1e-3)
     own, wanted = picture[part].astype(np.float32), target[part].astype(np.float32)
     weight = cv2.GaussianBlur(skin, (0, 0), AROUND)[..., None]

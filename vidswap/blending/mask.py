@@ -1,5 +1,7 @@
 """The mirrored-sigmoid blending mask (AP-GAN, III.D, eq. 12, Fig. 5)."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -53,3 +55,10 @@ def mirrored_sigmoid_mask(
     square = np.maximum(distance[:, None], distance[None, :])
     mask: NDArray[np.float64] = 1.0 / (1.0 + np.exp(alpha * (square - gamma * mid)))
     return mask.astype(np.float32)
+
+
+def part_around(mask: NDArray[Any], margin: int) -> tuple[slice, slice]:
+    """Rows and columns of what is above zero in a mask (H, W), not empty, with a margin."""
+    rows, columns = (np.flatnonzero((mask > 0).any(axis=axis)) for axis in (1, 0))
+    top, left = max(int(rows[0]) - margin, 0), max(int(columns[0]) - margin, 0)
+    return slice(top, int(rows[-1]) + margin + 1), slice(left, int(columns[-1]) + margin + 1)

@@ -194,11 +194,10 @@ class FusedReference:
             weights = WEIGHT_MEMORY * last.weights + (1.0 - WEIGHT_MEMORY) * weights
             mixed = SHADING_MEMORY * last.shading + (1.0 - SHADING_MEMORY) * shading
             shading = mixed.astype(np.float32)
-        self.last = ReferenceMoment(index, weights, shading)
-        if last is not None:
-            self.last = replace(
-                self.last, detail=last.detail, darker=last.darker, pupils=last.pupils
-            )
+        if last is None:
+            self.last = ReferenceMoment(index, weights, shading)
+        else:
+            self.last = replace(last, index=index, weights=weights, shading=shading)
         self.clarity = float(weights @ np.array([shot.clarity for shot in self.shots]))
         fused, part, shown, band = fused_shots(self.shots, weights, target, self._points)
         self.detail = None
@@ -243,8 +242,7 @@ class FusedReference:
         if own is None or wanted is None:
             return fused
         by = float(np.clip(own - max(wanted, natural), 0.0, DARKER))
-        if (before := self.last.darker) is not None:
-            by = DARKNESS_MEMORY * before + (1.0 - DARKNESS_MEMORY) * by
+        by = _remembered(self.last.darker, by, DARKNESS_MEMORY)
         self.last = replace(self.last, darker=by)
         return with_dark_end(fused, matt, own, by) if by else fused
 
@@ -256,8 +254,7 @@ class FusedReference:
         if own is None or wanted is None:
             return fused
         by = glasses * float(np.clip(own - wanted, 0.0, DARKER))
-        if (before := self.last.pupils) is not None:
-            by = DARKNESS_MEMORY * before + (1.0 - DARKNESS_MEMORY) * by
+        by = _remembered(self.last.pupils, by, DARKNESS_MEMORY)
         self.last = replace(self.last, pupils=by)
         return with_dark_pupils(fused, matt, own, by, eyes) if by else fused
 
@@ -278,13 +275,17 @@ class FusedReference:
         inner = covered_part(target.landmarks, INNER_FACE, len(part))
         wanted = strength(target.band, inner) / STEPS
         factor = gain_to(wanted, strength(lit, inner * (part > 0.5)))
-        if (before := self.last.detail) is not None:
-            factor = SHADING_MEMORY * before + (1.0 - SHADING_MEMORY) * factor
+        factor = _remembered(self.last.detail, factor, SHADING_MEMORY)
         self.last = replace(self.last, detail=factor)
         mask = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
         lit *= mask
         lit *= np.float32(factor)
         return np.asarray(lit, np.float32)
+
+
+def _remembered(before: float | None, now: float, memory: float) -> float:
+    """A value that goes on from the frame before, if there was one, by a share of `memory`."""
+    return now if before is None else memory * before + (1.0 - memory) * now
 
 
 def reference_shots(shots: Sequence[FaceCrop]) -> tuple[ReferenceShot, ...]:

@@ -17,7 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidswap.errors import CheckpointError, DiskFullError, MissingLibraryError
+from vidswap.errors import (
+    CheckpointError,
+    DiskFullError,
+    InputNotFoundError,
+    MissingLibraryError,
+)
 from vidswap.models.checkpoint import load_generator
 from vidswap.training.guarded_trainer import GuardedTrainer
 
@@ -63,15 +68,21 @@ class RunFolder:
 
         Raises MissingLibraryError without matplotlib.
         """
-        path = self.path / LOG_FILE
-        if path.is_file():
-            lines = [json.loads(text) for text in path.read_text().splitlines()]
-            draw_curves(lines, self.path / CURVES_FILE)
+        if (self.path / LOG_FILE).is_file():
+            draw_curves(read_log(self.path), self.path / CURVES_FILE)
 
     def write_sheet(self, sheet: NDArray[np.uint8], images: int) -> None:
         """Write a sheet of pictures (H, W, 3) uint8 RGB as PNG, named after the images seen."""
         path = self.path / f"sheet-{images:08d}.png"
         cv2.imwrite(str(path), np.ascontiguousarray(sheet[:, :, ::-1]))
+
+
+def read_log(run: Path) -> list[dict[str, float]]:
+    """The lines of a run's log. Raises InputNotFoundError where the run has none."""
+    path = run / LOG_FILE
+    if not path.is_file():
+        raise InputNotFoundError(f"{path}: no such file; give the folder of a training run")
+    return [json.loads(text) for text in path.read_text().splitlines()]
 
 
 def write_state(state: dict[str, Any], path: Path) -> None:
@@ -134,8 +145,8 @@ def rows_of_pictures(rows: Sequence[Tensor]) -> NDArray[np.uint8]:
     return np.concatenate(drawn, axis=0).astype(np.uint8)
 
 
-def draw_curves(lines: list[dict[str, float]], path: Path) -> None:
-    """Every column of a log over images seen, one small plot each, into a PNG."""
+def blank_figure(width: float, height: float) -> Any:
+    """A figure to plot in, its sides in inches. Raises MissingLibraryError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -143,10 +154,16 @@ def draw_curves(lines: list[dict[str, float]], path: Path) -> None:
         raise MissingLibraryError(
             "loss curves need matplotlib: pip install 'vidswap[training]'"
         ) from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def draw_curves(lines: list[dict[str, float]], path: Path) -> None:
+    """Every column of a log over images seen, one small plot each, into a PNG."""
     names = list(dict.fromkeys(n for line in lines for n in line if n not in _LOG_COLUMNS_APART))
     n_rows = -(-len(names) // 3)
-    figure = Figure(figsize=(12, 2.4 * n_rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank_figure(12, 2.4 * n_rows)
     for index, name in enumerate(names):
         shown = [line for line in lines if name in line]
         plot = figure.add_subplot(n_rows, 3, index + 1)
