@@ -9,6 +9,7 @@ from vidswap.blending.gaze import with_averted_eyes
 from vidswap.blending.hairline import without_painted_hair
 from vidswap.blending.lids import with_shut_lids
 from vidswap.blending.reference import with_reference
+from vidswap.blending.relief import in_targets_relief
 from vidswap.blending.warping import Picture, Points
 
 
@@ -23,11 +24,13 @@ def composed(
     """The answer (256, 256, 3) for `target`, whose mesh (478, 2) is `landmarks`.
 
     A view of the source is laid over it as `with_reference` does; eyeballs are the target's where
-    these look elsewhere. Hair that the target has not is taken out, and shut lids are the target's.
+    these look elsewhere. Hair that the target has not is taken out, relief and tint that its light
+    would not leave are weakened, and shut lids are the target's.
     """
     if view is not None and weight > 0.0:
         answer = with_reference(answer, view, weight, averted)
         if averted is not None:
             answer = with_averted_eyes(answer, target, landmarks, view, averted)
     answer = without_painted_hair(answer, target, landmarks, view)
+    answer = in_targets_relief(answer, target, landmarks, view)
     return with_shut_lids(answer, target, landmarks)
