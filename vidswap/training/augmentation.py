@@ -112,14 +112,18 @@ def _warmer(picture: Image, shift: float) -> Image:
 
 def _motion_blurred(picture: Image, length: float, random: np.random.Generator) -> Image:
     """Smeared along a line of `length` pixels in a random direction."""
+    return np.asarray(cv2.filter2D(picture, -1, motion_kernel(length, random)), np.uint8)
+
+
+def motion_kernel(length: float, random: np.random.Generator) -> NDArray[np.float32]:
+    """A line of `length` pixels in a random direction (n, n), with a sum of 1."""
     n = 2 * int(np.ceil(length / 2)) + 1
     angle = random.uniform(0, np.pi)
     half = np.array([np.cos(angle), np.sin(angle)]) * length / 2
     ends = np.rint((n // 2 + np.stack([-half, half])) * 16).astype(np.int32)
     kernel = np.zeros((n, n), np.uint8)
     cv2.line(kernel, ends[0].tolist(), ends[1].tolist(), 255, 1, cv2.LINE_AA, 4)
-    weights = kernel.astype(np.float32) / max(float(kernel.sum()), 1.0)
-    return np.asarray(cv2.filter2D(picture, -1, weights), np.uint8)
+    return kernel.astype(np.float32) / max(float(kernel.sum()), 1.0)
 
 
 def _rescaled(picture: Image, factor: float, random: np.random.Generator) -> Image:

@@ -26,8 +26,9 @@ from vidswap.training.occluders.layer import (
     smooth_noise,
 )
 
+Frames = tuple[tuple[tuple[int, int, int], tuple[float, float], float], ...]
 # (colour, thickness in eye distances from and to, gloss): horn and plastic thick, wire thin.
-FRAMES = (
+FRAMES: Frames = (
     ((18, 18, 20), (0.04, 0.10), 50.0),
     ((60, 38, 24), (0.05, 0.10), 45.0),
     ((105, 70, 40), (0.05, 0.10), 45.0),
@@ -39,6 +40,15 @@ FRAMES = (
     ((200, 190, 180), (0.05, 0.09), 40.0),
 )
 TORTOISESHELL = 2
+# Likewise, wires alone, down to less than a pixel, and in the colours of skin too.
+WIRES: Frames = (
+    ((190, 190, 195), (0.012, 0.03), 70.0),
+    ((175, 140, 80), (0.012, 0.03), 70.0),
+    ((40, 40, 44), (0.012, 0.03), 60.0),
+    ((120, 110, 105), (0.012, 0.03), 60.0),
+    ((170, 130, 105), (0.012, 0.03), 60.0),
+    ((90, 75, 65), (0.012, 0.03), 50.0),
+)
 # Lower halves of browline glasses, and clear frames: wire, horn, plastic that skin shines through.
 LOWER_COLOURS = ((195, 175, 140), (210, 205, 200), (165, 115, 65), (130, 130, 135), (90, 60, 40))
 CLEAR_COLOURS = ((215, 205, 195), (205, 165, 120), (200, 175, 170), (170, 185, 195))
@@ -57,15 +67,22 @@ def glasses(scene: Scene, random: np.random.Generator) -> list[Layer]:
     return _glasses(scene, random, dark=False)
 
 
+def wire_glasses(scene: Scene, random: np.random.Generator) -> list[Layer]:
+    """Glasses with thin rims of wire; the last layer is the frame."""
+    return _glasses(scene, random, dark=False, frames=WIRES)
+
+
 def sunglasses(scene: Scene, random: np.random.Generator) -> list[Layer]:
     """Frames with dark lenses, even or graded, that reflect the surroundings."""
     return _glasses(scene, random, dark=True)
 
 
-def _glasses(scene: Scene, random: np.random.Generator, dark: bool) -> list[Layer]:
+def _glasses(
+    scene: Scene, random: np.random.Generator, dark: bool, frames: Frames = FRAMES
+) -> list[Layer]:
     u = scene.unit
-    style = int(random.integers(len(FRAMES)))
-    rgb, thicknesses, gloss = FRAMES[style]
+    style = int(random.integers(len(frames)))
+    rgb, thicknesses, gloss = frames[style]
     thickness = u * random.uniform(*thicknesses)
     colour = np.array(rgb) * random.uniform(0.7, 1.3) + random.normal(0, 6, 3)
     colour = np.clip(colour * scene.exposure, 5, 240).astype(np.float32)
@@ -80,7 +97,7 @@ def _glasses(scene: Scene, random: np.random.Generator, dark: bool) -> list[Laye
         frame *= np.clip(0.5 - (area.along(rims[0].mean(axis=0), scene.down)) / (0.1 * u), 0, 1)
     frame = np.maximum(frame, area.filled(*bands)) * (1.0 - lens)
     painted = _glossy(frame, colour, gloss, area, u)
-    if style == TORTOISESHELL:
+    if frames is FRAMES and style == TORTOISESHELL:
         painted = brightened(painted, smooth_noise(random, area, 0.08 * u), 28.0)
     if not dark:
         frame, painted = _two_toned(frame, painted, area, rims, scene, gloss, random)
