@@ -130,7 +130,7 @@ def nets() -> dict[str, tuple[Callable[[], Any], Callable[[], list[Tensor]], Ans
             load_selfie_segmentation, lambda: [photos(256)], lambda net, given: net(*given),
         ),
         "occlusion": (
-            _occlusion, lambda: [2.0 * photos(128) - 1.0], lambda net, given: net(*given),
+            _occlusion, lambda: [2.0 * photos(256) - 1.0], lambda net, given: net(*given),
         ),
         "identity": (
             IdentityEncoder, lambda: [2.0 * photos(256) - 1.0],

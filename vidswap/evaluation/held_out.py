@@ -27,7 +27,7 @@ from vidswap.evaluation.pairs import held_out_pairs
 from vidswap.faces.boundary_map import draw_boundary_map
 from vidswap.faces.detection import Face
 from vidswap.faces.mesh import FACE_OVAL
-from vidswap.faces.occlusion import GLASSES, occlusions, visibility_maps
+from vidswap.faces.occlusion import GLASSES, occlusions, target_visibility, visibility_maps
 from vidswap.faces.quality import sharpness
 from vidswap.identity.encoder import IdentityEncoder
 from vidswap.metrics.faults import face_regions, sharpness_ratio
@@ -184,7 +184,7 @@ def swap_held_out(
             faces.targets,
             outputs,
             faces.landmarks,
-            visibility_maps(faces.targets, faces.landmarks),
+            target_visibility(faces.targets, faces.landmarks)[1],
             strict=True,
         )
     ]
@@ -208,7 +208,7 @@ def targets_and_views(
             (
                 faces.targets[part],
                 faces.landmarks[part],
-                visibility_maps(faces.targets[part], faces.landmarks[part]),
+                target_visibility(faces.targets[part], faces.landmarks[part])[0],
             ),
         )
     )

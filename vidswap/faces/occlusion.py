@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -21,11 +22,14 @@ from vidswap.models.skip_net import SkipNet, conv_block
 from vidswap.runtime.processor import cpu_computes_bf16
 
 WEIGHTS = Path(__file__).with_name("occlusion.safetensors")
-SIZE = 128  # side of what is read and answered: half the crop's
-WIDTHS = (8, 24, 40, 64, 64)  # at 128, 64, 32, 16 and 8 pixels
+READ = 256  # side of what is read and answered: wires of glasses are a pixel or two of it
+FOLDED = 2  # pixels across and down that the net takes as channels of one
+SIZE = READ // FOLDED  # side of the maps of visibility
+WIDTHS = (16, 24, 40, 64, 64)  # at 128, 64, 32, 16 and 8 pixels
 GLASSES, OTHER = 0, 1  # the channels of the answer
 # How sure of something before the face one has to be to leave nothing of it out, and all.
 OCCLUDED = (0.25, 0.6)
+RIM = (3, 3)  # pixels of 256 that a swap leaves around one of a rim, and over which it fades in
 # The brows, the outer corners of the eyes below them, and how wide a stripe beside them is theirs.
 BROWS = ((70, 63, 105, 66, 46, 53, 52, 65), (300, 293, 334, 296, 276, 283, 282, 295))
 CORNERS = ((33, 246, 161, 160, 7), (263, 466, 388, 387, 249))
@@ -40,13 +44,14 @@ ALIKE, AROUND, LEAST_PIXELS = (0.38, 0.48), 13, 6
 class OcclusionNet(SkipNet):
     """A U-Net that tells of every pixel of an aligned face what lies before it.
 
-    `pipelines/fitting/occlusion.py` makes its weights from photographs of bare faces and drawn
-    occluders.
+    Wires of glasses are seen in all its pixels, and these are taken four at a time: a net of as
+    many levels costs little more than at half the size. `pipelines/fitting/occlusion.py` makes its
+    weights from photographs of bare faces with occluders drawn before them, and of hands.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = conv_block(3, WIDTHS[0])
+        self.stem = conv_block(3 * FOLDED**2, WIDTHS[0])
         self.down = nn.ModuleList(
             nn.Sequential(conv_block(fine, coarse, 2), conv_block(coarse, coarse))
             for fine, coarse in pairwise(WIDTHS)
@@ -54,7 +59,11 @@ class OcclusionNet(SkipNet):
         self.up = nn.ModuleList(
             conv_block(fine + coarse, fine) for fine, coarse in pairwise(WIDTHS)
         )
-        self.answer = nn.Conv2d(WIDTHS[0], 2, 1)
+        self.answer = nn.Conv2d(WIDTHS[0], 2 * FOLDED**2, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Logits (B, 2, 256, 256) of pictures (B, 3, 256, 256) in [-1, 1]."""
+        return F.pixel_shuffle(super().forward(F.pixel_unshuffle(pictures, FOLDED)), FOLDED)
 
 
 @cache
@@ -72,15 +81,16 @@ def packaged() -> OcclusionNet:
 
 
 def as_read(crops: list[NDArray[np.uint8]]) -> Tensor:
-    """Crops (S, S, 3) uint8 RGB as the net reads them, (B, 3, 128, 128) in [-1, 1]."""
-    small = [cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for crop in crops]
-    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    """Crops (S, S, 3) uint8 RGB as the net reads them, (B, 3, 256, 256) in [-1, 1]."""
+    sides = (READ, READ)
+    read = [cv2.resize(crop, sides, interpolation=cv2.INTER_AREA) for crop in crops]
+    return torch.from_numpy(np.stack(read)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def occlusions(crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """How much of each pixel of aligned faces is glasses, and other things: (B, 2, 128, 128)."""
+    """How much of each pixel of aligned faces is glasses, and other things: (B, 2, 256, 256)."""
     if not crops:
-        return np.zeros((0, 2, SIZE, SIZE), np.float32)
+        return np.zeros((0, 2, READ, READ), np.float32)
     with torch.inference_mode():
         net = packaged()
         given = as_read(crops).to(net.answer.weight.dtype, memory_format=torch.channels_last)
@@ -88,21 +98,45 @@ def occlusions(crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
     return answer
 
 
-def visibility_maps(
-    crops: list[NDArray[np.uint8]], meshes: Sequence[NDArray[np.floating]] | None = None
-) -> NDArray[np.float32]:
-    """Where nothing lies before aligned faces (B, 128, 128), 0 to 1, with a pixel to spare.
+def visibility_maps(crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Where nothing lies before aligned faces (B, 128, 128), 0 to 1, with a pixel to spare."""
+    seen = [
+        np.minimum(_halved(visibility_of(found[GLASSES])), visibility_of(_halved(found[OTHER])))
+        for found in occlusions(crops)
+    ]
+    return np.array(seen, np.float32).reshape(-1, SIZE, SIZE)
 
-    meshes: of each crop (S, S, 3), (478, 2) in the pixels of one of 256; with them the ends of
-    brows that touch the hair are no hair, as a target wants it; of a source a strand
-    of hair over a brow is better left out with the brow's end.
+
+def target_visibility(
+    crops: list[NDArray[np.uint8]], meshes: Sequence[NDArray[np.floating]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where nothing lies before targets (B, 128, 128), and the same in full (B, 256, 256), 0 to 1.
+
+    meshes: of each crop (S, S, 3), (478, 2) in the pixels of one of 256. The ends of brows that
+    touch the hair are no hair; of a source a strand of hair over a brow is better left out with the
+    brow's end. Around rims of glasses a pixel of 256 is spared: more beside a wire would be the
+    target's own skin, whereas of a source's rims more is better than a ghost of them.
     """
-    found = occlusions(crops)
-    if meshes is not None:
-        for part, crop, points in zip(found, crops, meshes, strict=True):
-            part[OTHER] = without_brows(part[OTHER], crop, points)
-    either = np.maximum(found[:, 0], found[:, 1])
-    return np.array([visibility_of(part) for part in either], np.float32).reshape(-1, SIZE, SIZE)
+    maps, fine = [], []
+    for found, crop, points in zip(occlusions(crops), crops, meshes, strict=True):
+        other = without_brows(_halved(found[OTHER]), crop, points)
+        beside_rims, beside_other = 1.0 - _rims(found[GLASSES]), visibility_of(other)
+        maps.append(np.minimum(_halved(beside_rims), beside_other))
+        whole = cv2.resize(beside_other, (READ, READ), interpolation=cv2.INTER_LINEAR)
+        fine.append(np.minimum(beside_rims, whole))
+    return (
+        np.array(maps, np.float32).reshape(-1, SIZE, SIZE),
+        np.array(fine, np.float32).reshape(-1, READ, READ),
+    )
+
+
+def _rims(glasses: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What of a face (256, 256) rims of glasses cover, with a pixel to spare and softly."""
+    return np.asarray(cv2.blur(cv2.dilate(_sure(glasses), np.ones(RIM, np.uint8)), RIM), np.float32)
+
+
+def _halved(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(plane, (SIZE, SIZE), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def without_brows(
@@ -153,7 +187,10 @@ def _hull(points: NDArray[np.floating]) -> NDArray[np.float32]:
 
 def visibility_of(found: NDArray[np.float32]) -> NDArray[np.float32]:
     """Where what was found or drawn before a face (S, S) is not, with a pixel of 128 to spare."""
-    least, most = OCCLUDED
     wide = 2 * (len(found) // SIZE) + 1
-    sure = np.clip((found - least) / (most - least), 0.0, 1.0)
-    return np.asarray(1.0 - cv2.dilate(sure, np.ones((wide, wide), np.uint8)), np.float32)
+    return np.asarray(1.0 - cv2.dilate(_sure(found), np.ones((wide, wide), np.uint8)), np.float32)
+
+
+def _sure(found: NDArray[np.float32]) -> NDArray[np.float32]:
+    least, most = OCCLUDED
+    return np.asarray(np.clip((found - least) / (most - least), 0.0, 1.0), np.float32)

@@ -90,11 +90,11 @@ class AlignedFace:
     person's number in the clip; `aims` are who and how; `exposure` is how the crop was
     brightened by; `reference` (256, 256, 4) uint8 is the source's face warped onto it, where the
     generator takes one, and `clarity` how sharp that is, 0 to 1, and `averted` (128, 128)
-    where its eyes look elsewhere; `visibility` (128, 128) is as
-    `visibility_maps` has it. Where the features were moved, crop, mesh and boundary map show them
-    so, and `moved_visibility` is what came along; `visibility` stays that of the frame. `detail`
-    (512, 512) is what the source shows finer than the crop, in levels of brightness. `hole`
-    (256, 256) bool is the part to fill, where a model fills faces.
+    where its eyes look elsewhere; `visibility` (128, 128) and `fine_visibility` (256, 256) are as
+    `target_visibility` has them. Where the features were moved, crop, mesh and boundary map show
+    them so, and `moved_visibility` is what came along; the other two stay those of the frame.
+    `detail` (512, 512) is what the source shows finer than the crop, in levels of brightness.
+    `hole` (256, 256) bool is the part to fill, where a model fills faces.
     """
 
     affine: NDArray[np.float64]
@@ -109,6 +109,7 @@ class AlignedFace:
     clarity: float = 0.0
     averted: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
+    fine_visibility: NDArray[np.float32] | None = None
     moved_visibility: NDArray[np.float32] | None = None
     detail: NDArray[np.float32] | None = None
     hole: NDArray[np.bool_] | None = None
@@ -120,7 +121,7 @@ class AlignedFace:
 
     def swapped_part(self, mask: MaskName) -> NDArray[np.float32]:
         """How much of the crop is replaced (256, 256), in [0, 1]."""
-        return swapped_part(self.landmarks, mask, self.visibility)
+        return swapped_part(self.landmarks, mask, self.fine_visibility)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -143,9 +142,9 @@ def _face_layers(
             _places(face.affine), (own[0], own[1]), _light_of_view(still, seen), weight,
             float(1 + face.track), matte[part], raw[part], uv[part], identity[part],
         )  # fmt: skip
-        if face.visibility is not None:
+        if face.fine_visibility is not None:
             outline = face.swapped_part("outline")
-            hidden = on_frame(outline * _full(1.0 - face.visibility), face.affine, own)
+            hidden = on_frame(outline * (1.0 - face.fine_visibility), face.affine, own)
             occlusion[part] = np.maximum(occlusion[part], hidden)
     matte = matte.astype(np.float16).astype(np.float32)  # what is computed from it fits the file
     identity[matte == 0] = 0
@@ -155,11 +154,6 @@ def _face_layers(
     return FaceLayers(
         box, target, final, face_layer, raw, matte, np.clip(occlusion, 0, 1), uv, identity
     )
-
-
-def _full(visibility: NDArray[np.float32]) -> NDArray[np.float32]:
-    resized = cv2.resize(visibility, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, np.float32)
 
 
 def _places(affine: NDArray[np.floating]) -> NDArray[np.float32]:

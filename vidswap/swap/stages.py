@@ -29,7 +29,7 @@ from vidswap.blending.toning import toned_like
 from vidswap.blending.warping import FaceCrop
 from vidswap.faces.align import align_face, face_affine, warp_points
 from vidswap.faces.boundary_map import draw_boundary_map
-from vidswap.faces.occlusion import visibility_maps
+from vidswap.faces.occlusion import target_visibility
 from vidswap.faces.tracking import FaceTracker, TrackedFace
 from vidswap.media.frame import Frame
 from vidswap.nets import Nets, half_the_cores, one_core
@@ -155,11 +155,13 @@ def find_occlusions(items: Iterable[FrameFaces], clock: StageClock) -> Iterator[
     """Detect what lies before every face."""
     for item in items:
         with clock("occlusion"), one_core():
-            visibility = visibility_maps(
+            maps = target_visibility(
                 [face.crop for face in item.faces], [face.landmarks for face in item.faces]
             )
-            pairs = zip(item.faces, visibility, strict=True)
-            faces = [replace(face, visibility=part) for face, part in pairs]
+            faces = [
+                replace(face, visibility=part, fine_visibility=fine)
+                for face, part, fine in zip(item.faces, *maps, strict=True)
+            ]
         yield replace(item, faces=faces)
 
 

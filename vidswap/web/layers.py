@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.choices import MaskName
-from vidswap.faces.align import CROP_SIZE, invert_affine, warp_points
+from vidswap.faces.align import invert_affine, warp_points
 from vidswap.swap.faces import AlignedFace, FrameFaces
 
 Layer = NDArray[np.uint8]  # (H, W, 4) RGBA, as large as the frame
@@ -51,11 +51,10 @@ def _reference(face: AlignedFace, mask: MaskName) -> Layer | None:
 
 
 def _occlusion(face: AlignedFace, mask: MaskName) -> Layer | None:
-    if face.visibility is None:
+    if face.fine_visibility is None:
         return None
-    seen = cv2.resize(face.visibility, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR)
     # Only within the face: what lies beside it hides nothing.
-    hidden = (1.0 - seen) * face.swapped_part("outline")
+    hidden = (1.0 - face.fine_visibility) * face.swapped_part("outline")
     return _tinted(np.where(hidden < _FAINTEST, 0.0, hidden), _OCCLUSION_COLOUR)
 
 
