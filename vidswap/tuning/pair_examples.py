@@ -23,13 +23,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidswap.blending.fields import displaced
 from vidswap.blending.mask import face_mask, sixteenths
 from vidswap.blending.warping import (
     SIZE,
     FaceCrop,
     Picture,
     Points,
-    displaced,
     face_colours,
     reference_view,
     warped_onto,
