@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from vidswap.blending.gaze import with_averted_eyes
 from vidswap.blending.hairline import without_painted_hair
 from vidswap.blending.lids import with_shut_lids
+from vidswap.blending.mouths import with_own_mouth
 from vidswap.blending.reference import with_reference
 from vidswap.blending.relief import in_targets_relief
 from vidswap.blending.warping import Picture, Points
@@ -25,7 +26,7 @@ def composed(
 
     A view of the source is laid over it as `with_reference` does; eyeballs are the target's where
     these look elsewhere. Hair that the target has not is taken out, relief and tint that its light
-    would not leave are weakened, and shut lids are the target's.
+    would not leave are weakened; what shows between the lips is the target's, and so are shut lids.
     """
     if view is not None and weight > 0.0:
         answer = with_reference(answer, view, weight, averted)
@@ -33,4 +34,5 @@ def composed(
             answer = with_averted_eyes(answer, target, landmarks, view, averted)
     answer = without_painted_hair(answer, target, landmarks, view)
     answer = in_targets_relief(answer, target, landmarks, view)
+    answer = with_own_mouth(answer, target, landmarks)
     return with_shut_lids(answer, target, landmarks)

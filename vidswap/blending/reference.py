@@ -27,6 +27,7 @@ from vidswap.blending.darkness import (
 from vidswap.blending.detail import FINE, STEPS, gain_to, strength, warped_band
 from vidswap.blending.evening import evening_gain
 from vidswap.blending.lenses import behind_glasses, without_dark_lenses
+from vidswap.blending.lip_tone import lips_gain, lips_part, lips_tone, with_dimmed_lips
 from vidswap.blending.relighting import (
     CHANNEL_MEAN,
     fit_shading,
@@ -114,6 +115,12 @@ class ReferenceShot:
         return behind_glasses(self.shot)
 
     @cached_property
+    def lips(self) -> Floats:
+        """The colour (3,) of the shot's lips; zero where they hardly show."""
+        tone = lips_tone(self.shot.crop, lips_part(self.shot.landmarks))
+        return np.zeros(3, np.float32) if tone is None else tone
+
+    @cached_property
     def darkness(self) -> tuple[float, float]:
         """What `own_dark_end` tells of the shot."""
         shot = self.shot
@@ -148,8 +155,8 @@ def clarity(sharp: float) -> float:
 @dataclass(frozen=True, eq=False)
 class ReferenceMoment:
     """What the next frame of a track goes on from: each shot's weight, the target's shading, the
-    strength of the detail, where there was any, and how much the shots' dark end was darkened, and
-    then that of their eyes.
+    strength of the detail, where there was any, how much the shots' dark end was darkened, and then
+    that of their eyes, and what their lips were multiplied by (3,).
     """
 
     index: int
@@ -158,6 +165,7 @@ class ReferenceMoment:
     detail: float | None = None
     darker: float | None = None
     pupils: float | None = None
+    lips: Floats | None = None
 
 
 class FusedReference:
@@ -216,6 +224,7 @@ class FusedReference:
             # Lighter skin does not lighten what is dark before it.
             natural = float(dark / max(bright, float(np.median(matt[::4, ::4])), 1.0))
             fused = self._as_dark(fused, matt, shown, target, natural)
+            fused = self._with_lips(fused, matt, target, weights, float(bright))
             if glasses := float(weights @ np.array([shot.glasses for shot in self.shots])):
                 fused = self._with_pupils(fused, matt, target, glasses)
             if band is not None and target.band is not None:
@@ -245,6 +254,32 @@ class FusedReference:
         by = _remembered(self.last.darker, by, DARKNESS_MEMORY)
         self.last = replace(self.last, darker=by)
         return with_dark_end(fused, matt, own, by) if by else fused
+
+    def _with_lips(
+        self,
+        fused: Floats,
+        matt: Floats,
+        target: FaceCrop,
+        weights: NDArray[np.float64],
+        bright: float,
+    ) -> Floats:
+        """The fused shots with lips no brighter than the target's, or than they were on skin that
+        is `bright`.
+        """
+        assert self.last is not None
+        lips = lips_part(target.landmarks)
+        own, wanted = (lips_tone(picture, lips) for picture in (fused, target.crop))
+        if own is None or wanted is None:
+            return fused
+        natural = np.sum(
+            [w * shot.lips for w, shot in zip(weights, self.shots, strict=True)], axis=0
+        )
+        darker = min(float(np.median(matt[::4, ::4])) / max(bright, 1.0), 1.0)
+        gain = lips_gain(own, wanted, darker * natural)
+        if self.last.lips is not None:
+            gain = DARKNESS_MEMORY * self.last.lips + (1.0 - DARKNESS_MEMORY) * gain
+        self.last = replace(self.last, lips=np.asarray(gain, np.float32))
+        return with_dimmed_lips(fused, lips, gain) if gain.min() < 1.0 else fused
 
     def _with_pupils(self, fused: Floats, matt: Floats, target: FaceCrop, glasses: float) -> Floats:
         """The fused shots with pupils as dark as the target's, as far as `glasses` pale them."""
