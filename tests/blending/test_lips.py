@@ -44,7 +44,7 @@ def painted(points: np.ndarray) -> np.ndarray:
 def warped(opened: float, onto: float) -> np.ndarray:
     """A painted mouth on one that is opened so far."""
     source, target = mouth(opened), mouth(onto)
-    field = displacement(target, source, np.isin(np.arange(478), mesh.OUTER_LIPS))
+    field = displacement(target, source, np.isin(np.arange(478), mesh.OUTER_LIPS), rounds=1)
     part_lips(field, target, source)
     return displaced(painted(source), field)
 
@@ -76,7 +76,7 @@ def test_lips_and_teeth_lie_where_the_targets_are(opened: float, onto: float) ->
 
 def test_nothing_but_the_lips_is_changed() -> None:
     source, target = mouth(14.0), mouth(0.0)
-    field = displacement(target, source, np.isin(np.arange(478), mesh.OUTER_LIPS))
+    field = displacement(target, source, np.isin(np.arange(478), mesh.OUTER_LIPS), rounds=1)
     before = field.copy()
     part_lips(field, target, source)
     lips = np.zeros((256, 256), np.uint8)

@@ -24,36 +24,32 @@ def displacement(
     to: Points,
     exact: NDArray[np.bool_] | None = None,
     width: float = 6.0,
-    size: tuple[int, int] = (SIZE, SIZE),
+    rounds: int = 2,
 ) -> Floats:
     """A smooth field (256, 256, 2), x then y, that is about `to - at` at the points `at`.
 
     The Gaussian mean (Nadaraya and Watson) of the differences, `width` pixels wide near the points
     and wider where there are none, as on cheeks of a mesh of contours; zero far from all points.
-    What it misses at the points marked `exact` is added, `_EXACT` pixels wide. `size` are the rows
-    and columns of the field, multiples of eight.
+    What it misses at the points marked `exact` is added in so many rounds, `_EXACT` pixels wide.
     """
-    rows, columns = size
-    half, eighth = (columns // 2, rows // 2), (columns // 8, rows // 8)  # the field is smooth
+    half = SIZE // 2  # the field is smooth
     differences = to - at
     sums = _scattered(at, differences, half)
     wider, share = _WIDE
     near = np.asarray(cv2.GaussianBlur(sums, (0, 0), width / 2.0), np.float32)
-    far = cv2.resize(sums, eighth, interpolation=cv2.INTER_AREA)
+    far = cv2.resize(sums, (SIZE // 8, SIZE // 8), interpolation=cv2.INTER_AREA)
     far = cv2.GaussianBlur(far, (0, 0), wider * width / 8.0)
-    sums = near + share * cv2.resize(far, half, interpolation=cv2.INTER_LINEAR)
+    sums = near + share * cv2.resize(far, (half, half), interpolation=cv2.INTER_LINEAR)
     smooth = _means(sums, 4e-6)  # four pixels have become one
     if exact is not None and exact.any():
         points, wanted = at[exact], differences[exact]
         x, y = ((points - 0.5) / 2.0).T[:, None].astype(np.float32)
-        for _ in range(2):
+        for _ in range(rounds):
             found = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
             sums = _scattered(points, wanted - found, half)
             sums = np.asarray(cv2.GaussianBlur(sums, (0, 0), _EXACT / 2.0), np.float32)
             smooth += _means(sums, 2e-3)
-    return np.asarray(
-        cv2.resize(smooth, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32
-    )
+    return np.asarray(cv2.resize(smooth, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def displaced(picture: Picture, field: Floats, corner: tuple[int, int] = (0, 0)) -> Picture:
@@ -75,10 +71,9 @@ def _means(sums: Floats, least: float) -> Floats:
     return np.asarray(cv2.merge((sums[..., 0] / weights, sums[..., 1] / weights)), np.float32)
 
 
-def _scattered(at: Points, values: Points, half: tuple[int, int]) -> Floats:
-    """Sums at half the size (columns, rows): the values of points, and their number."""
-    width, height = half
-    columns, rows = np.clip(np.rint((at - 0.5) / 2.0).astype(int), 0, (width - 1, height - 1)).T
-    sums = np.zeros((height, width, 3), np.float32)
+def _scattered(at: Points, values: Points, half: int) -> Floats:
+    """Sums (half, half, 3) at half the crop's size: the values of points, and their number."""
+    rows, columns = np.clip(np.rint((at - 0.5) / 2.0).astype(int), 0, half - 1)[:, ::-1].T
+    sums = np.zeros((half, half, 3), np.float32)
     np.add.at(sums, (rows, columns), np.column_stack([values, np.ones(len(at))]).astype(np.float32))
     return sums

@@ -18,7 +18,6 @@ from vidswap.blending.fields import Floats, Picture, Points, displaced
 from vidswap.blending.mask import sixteenths
 from vidswap.blending.slits import Edge, lead_by_edges, part_around, rows_of
 from vidswap.faces import mesh
-from vidswap.faces.pose import eye_openings
 
 _ALL_OF_IT = 1.15  # radii of the iris that go along whole
 _SOFT = 0.7  # pixels, deviation of the edge at the lids
@@ -27,6 +26,7 @@ _LARGER = (0.75, 1.33)  # times as large as the target's a source's eye may be
 _LEAST = 4.0  # pixels, of an eye's width
 _LID = 0.3  # widths of the eye, how far from its edge a lid goes where that goes
 _FURTHER, _MOST = 0.25, 0.4  # of the difference of two openings, and of an opening at most
+_UPPER, _LOWER = [3, 4, 5], [13, 12, 11]  # of an outline, the lids above each other
 _EYES = (
     (mesh.RIGHT_EYE, mesh.RIGHT_EYE_CORNERS, mesh.RIGHT_IRIS),
     (mesh.LEFT_EYE, mesh.LEFT_EYE_CORNERS, mesh.LEFT_IRIS),
@@ -60,15 +60,23 @@ def with_lids_as_read(at: Points, to: Points) -> Points:
     that what lies between exact lids looks more like the photograph's opening than it is.
     """
     moved = at.copy()
-    for (lids, corners, _), own, wanted in zip(
-        _EYES, eye_openings(to), eye_openings(at), strict=True
-    ):
-        scale = 1.0 + np.clip(_FURTHER * (wanted - own) / max(wanted, 1e-3), -_MOST, _MOST)
-        start, along = at[corners[0]], at[corners[1]] - at[corners[0]]
-        square = np.array([-along[1], along[0]]) / max(float(np.linalg.norm(along)), 1e-3)
-        height = (at[list(lids)] - start) @ square
-        moved[list(lids)] += ((scale - 1.0) * height)[:, None] * square
+    for lids, corners, _ in _EYES:
+        outline = list(lids)
+        (own, _), (wanted, raised) = (_opening(one, outline, corners) for one in (to, at))
+        further = np.clip(_FURTHER * (wanted - own) / max(wanted, 1e-3), -_MOST, _MOST)
+        moved[outline] += np.float32(further) * raised
     return moved
+
+
+def _opening(landmarks: Points, lids: list[int], corners: tuple[int, int]) -> tuple[float, Points]:
+    """How far an eye is open, in its widths, and how far each point of the lids (16, 2) is from
+    the line between its corners.
+    """
+    start, along = landmarks[corners[0]], landmarks[corners[1]] - landmarks[corners[0]]
+    square = np.array([-along[1], along[0]], np.float32)
+    height = (landmarks[lids] - start) @ square / max(float(along @ along), 1e-6)
+    opening = abs(float((height[_LOWER] - height[_UPPER]).mean()))
+    return opening, np.asarray(height[:, None] * square, np.float32)
 
 
 @dataclass(frozen=True, eq=False)

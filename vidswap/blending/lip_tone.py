@@ -14,6 +14,7 @@ from vidswap.blending.mask import part_around, sixteenths
 from vidswap.blending.relighting import Floats
 from vidswap.faces import mesh
 
+BRIGHTER = 1.15  # times as bright as both, that lips are left alone
 DARKEST = 0.5  # of their brightness, that lips are left at least
 SOFT = 1.5  # pixels, deviation of the edge of what is dimmed
 FEWEST = 60  # pixels of lips that tell their tone
@@ -41,7 +42,7 @@ def lips_gain(own: Floats, wanted: Floats, natural: Floats) -> Floats:
     `wanted` is the tone of the target's, `natural` that of the photograph's, in its own light or in
     the target's, whichever is darker.
     """
-    most = np.maximum(wanted, natural)
+    most = BRIGHTER * np.maximum(wanted, natural)
     return np.asarray(np.clip(most / np.maximum(own, 1.0), DARKEST, 1.0), np.float32)
 
 

@@ -184,7 +184,8 @@ def _warped(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The face as it lies on the frame (256, 256, 3), and the field that brought it there."""
     known = _BUT_IRISES if points is None else np.intersect1d(points, _BUT_IRISES)
-    field_ = displacement(frame.landmarks[known], face.landmarks[known], _OUTER_LIPS[known])
+    exact = _OUTER_LIPS[known]
+    field_ = displacement(frame.landmarks[known], face.landmarks[known], exact, rounds=1)
     part_lips(field_, frame.landmarks, face.landmarks)
     warped = warped_by_irises(face.crop, field_, frame.landmarks, face.landmarks)
     mean, deviation = face_colours(face)
