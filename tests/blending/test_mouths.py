@@ -8,7 +8,7 @@ import pytest
 
 from tests.blending.heads import head
 from tests.blending.test_lips import MIDDLE, mouth
-from vidswap.blending.lip_tone import BRIGHTER, lips_gain, lips_part, lips_tone, with_dimmed_lips
+from vidswap.blending.lip_tone import lips_gain, lips_part, lips_tone, with_dimmed_lips
 from vidswap.blending.mouths import with_own_mouth
 from vidswap.blending.reference import FusedReference, ReferenceShot
 from vidswap.blending.warping import FaceCrop
@@ -57,12 +57,10 @@ def test_a_shut_mouth_is_left() -> None:
 
 def test_lips_keep_what_is_no_brighter_than_the_targets_or_their_own() -> None:
     own, wanted = np.float32([240, 100, 200]), np.float32([170, 110, 100])
-    assert lips_gain(own, wanted, np.zeros(3, np.float32)) == pytest.approx(
-        [BRIGHTER * 170 / 240, 1.0, BRIGHTER * 0.5]
-    )
-    assert lips_gain(own, wanted, np.float32([240, 80, 160])) == pytest.approx(
-        [1.0, 1.0, BRIGHTER * 0.8]
-    )
+    none = np.zeros(3, np.float32)
+    assert lips_gain(own, wanted, none, 2.0) == pytest.approx([170 / 240, 1.0, 0.5])
+    assert lips_gain(own, wanted, np.float32([240, 80, 160]), 2.0) == pytest.approx([1.0, 1.0, 0.8])
+    assert lips_gain(own, wanted, none, 1.1) == pytest.approx([1.0, 1.0, 1.0])  # skin as it was
 
 
 def test_lips_alone_are_dimmed() -> None:
@@ -91,7 +89,7 @@ def test_pink_lips_of_a_dark_face_do_not_shine_on_a_pale_one() -> None:
     view = FusedReference([ReferenceShot.of(dark)])(0, pale)
     tone = lips_tone(view[..., :3], lips)
     assert tone is not None
-    assert (tone <= BRIGHTER * np.array([190, 110, 150]) + 12).all()  # the target's, or their own
+    assert (tone <= np.array([190, 110, 150]) + 12).all()  # the target's, or their own
     # Their own where they are darker than the target's.
     deep = with_lips((215, 175, 155), (120, 40, 50))
     kept = lips_tone(FusedReference([ReferenceShot.of(deep)])(0, pale)[..., :3], lips)

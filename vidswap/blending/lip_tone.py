@@ -1,7 +1,7 @@
-"""Lips that do not glow: no brighter on the new face than on the target's or in the photograph.
+"""Lips that do not glow on a lighter skin: no brighter than the target's or in the photograph.
 
-A photograph that takes on another tone of skin takes its lips along: pink lips of a dark face shine
-on a light one. Lips of light and of dark faces differ less than their skin does.
+A dark face that takes on a light tone of skin takes its lips along, and pink ones shine. Lips of
+light and of dark faces differ less than their skin does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vidswap.blending.mask import part_around, sixteenths
 from vidswap.blending.relighting import Floats
 from vidswap.faces import mesh
 
-BRIGHTER = 1.15  # times as bright as both, that lips are left alone
+LIGHTER = (1.15, 1.5)  # times as bright as in the photograph, from where on skin counts as lighter
 DARKEST = 0.5  # of their brightness, that lips are left at least
 SOFT = 1.5  # pixels, deviation of the edge of what is dimmed
 FEWEST = 60  # pixels of lips that tell their tone
@@ -36,14 +36,16 @@ def lips_tone(picture: NDArray[np.generic], lips: NDArray[np.uint8]) -> Floats |
     return np.asarray(picture[seen].mean(axis=0), np.float32)
 
 
-def lips_gain(own: Floats, wanted: Floats, natural: Floats) -> Floats:
+def lips_gain(own: Floats, wanted: Floats, natural: Floats, lighter: float) -> Floats:
     """What lips of tone `own` are multiplied by (3,): never above one.
 
-    `wanted` is the tone of the target's, `natural` that of the photograph's, in its own light or in
-    the target's, whichever is darker.
+    `wanted` is the tone of the target's, `natural` that of the photograph's; `lighter` is how many
+    times as bright as in the photograph skin has become.
     """
-    most = BRIGHTER * np.maximum(wanted, natural)
-    return np.asarray(np.clip(most / np.maximum(own, 1.0), DARKEST, 1.0), np.float32)
+    least, most = LIGHTER
+    share = np.clip((lighter - least) / (most - least), 0.0, 1.0)
+    gain = np.clip(np.maximum(wanted, natural) / np.maximum(own, 1.0), DARKEST, 1.0)
+    return np.asarray(1.0 - share * (1.0 - gain), np.float32)
 
 
 def with_dimmed_lips(lit: Floats, lips: NDArray[np.uint8], gain: Floats) -> Floats:

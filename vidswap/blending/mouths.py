@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vidswap.blending.fields import Floats, Picture, Points
 from vidswap.blending.mask import sixteenths
@@ -32,22 +33,23 @@ def with_own_mouth(picture: Picture, target: Picture, landmarks: Points) -> Pict
         return picture
     corner = (part[1].start, part[0].start)
     wanted, own = target[part].astype(np.float32), picture[part].astype(np.float32)
-    lips, inside = (np.zeros(wanted.shape[:2], np.float32) for _ in range(2))
+    lips = np.zeros(wanted.shape[:2], np.float32)
+    between = np.zeros_like(lips)
     for mask, outline, value in (
-        (lips, mesh.OUTER_LIPS, 1.0), (lips, mesh.INNER_LIPS, 0.0), (inside, mesh.INNER_LIPS, 1.0),
+        (lips, mesh.OUTER_LIPS, 1.0), (lips, mesh.INNER_LIPS, 0.0), (between, mesh.INNER_LIPS, 1.0),
     ):  # fmt: skip
         points = sixteenths(landmarks[list(outline)] - corner)
         cv2.fillPoly(mask, [points], value, cv2.LINE_8, 4)
     if not lips.any():
         return picture
-    inside = cv2.GaussianBlur(cv2.erode(inside, np.ones((3, 3), np.uint8)), (0, 0), SOFT)
+    inside = cv2.GaussianBlur(cv2.erode(between, np.ones((3, 3), np.uint8)), (0, 0), SOFT)
     shown = cv2.GaussianBlur(inside * _no_lip(wanted, lips > 0.0), (0, 0), LIP_SOFT)[..., None]
     mixed = picture.copy()
     mixed[part] = np.rint(own + shown * (wanted - own)).astype(np.uint8)
     return mixed
 
 
-def _no_lip(part: Floats, lips: np.ndarray) -> Floats:
+def _no_lip(part: Floats, lips: NDArray[np.bool_]) -> Floats:
     """Where a part (h, w, 3) with a mouth shows no lip, 0 to 1: a mesh is a few pixels off."""
     brightness = part.mean(axis=2)
     redness = part[..., 0] - brightness

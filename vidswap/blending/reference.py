@@ -263,9 +263,7 @@ class FusedReference:
         weights: NDArray[np.float64],
         bright: float,
     ) -> Floats:
-        """The fused shots with lips no brighter than the target's, or than they were on skin that
-        is `bright`.
-        """
+        """The fused shots with lips that do not glow on skin that was only so `bright`."""
         assert self.last is not None
         lips = lips_part(target.landmarks)
         own, wanted = (lips_tone(picture, lips) for picture in (fused, target.crop))
@@ -274,8 +272,8 @@ class FusedReference:
         natural = np.sum(
             [w * shot.lips for w, shot in zip(weights, self.shots, strict=True)], axis=0
         )
-        darker = min(float(np.median(matt[::4, ::4])) / max(bright, 1.0), 1.0)
-        gain = lips_gain(own, wanted, darker * natural)
+        lighter = float(np.median(matt[::4, ::4])) / max(bright, 1.0)
+        gain = lips_gain(own, wanted, natural, lighter)
         if self.last.lips is not None:
             gain = DARKNESS_MEMORY * self.last.lips + (1.0 - DARKNESS_MEMORY) * gain
         self.last = replace(self.last, lips=np.asarray(gain, np.float32))
