@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tests.blending.heads import head, turned_mesh
-from vidswap.blending.irises import warped_by_irises
+from vidswap.blending.irises import warped_by_irises, with_lids_as_read
 from vidswap.blending.reference import FusedReference, ReferenceShot, with_reference
 from vidswap.blending.warping import FaceCrop, averted_eyes
 from vidswap.faces import mesh
+from vidswap.faces.pose import eye_openings
 
 SKIN = (170, 130, 110)
 EYES = (
@@ -116,7 +117,20 @@ def test_lids_cover_an_iris_and_do_not_squeeze_it(share: float) -> None:
     lit[y - 1 : y + 2, x - 1 : x + 2] = 255
     field[:] = 0
     shown = warped_by_irises(lit, field, target, source.landmarks)
-    assert (shown[y - 3 : y + 4, x].min(axis=1) > 128).sum() == 3
+    assert (shown[y - 2 : y + 3, x].min(axis=1) > 128).sum() == 3
+
+
+def test_lids_are_four_tenths_further_from_the_photographs_than_asked() -> None:
+    source = looking().landmarks
+    assert with_lids_as_read(source, source) == pytest.approx(source, abs=1e-4)
+    own = eye_openings(source)[0]
+    for share in (0.8, 1.2):
+        wanted = narrowed(looking(), share)
+        moved = with_lids_as_read(wanted, source)
+        further = own * (share + 0.4 * (share - 1.0))
+        assert eye_openings(moved) == pytest.approx((further, further), abs=0.01)
+    others = np.setdiff1d(np.arange(478), [*mesh.RIGHT_EYE, *mesh.LEFT_EYE])
+    assert (moved[others] == wanted[others]).all()
 
 
 def test_no_bright_rim_is_left_beside_an_iris_in_the_corner() -> None:

@@ -25,7 +25,7 @@ _NEAREST = 0.25  # of an opening, from a lid to the height that both eyes are la
 _LARGER = (0.75, 1.33)  # times as large as the target's a source's eye may be
 _LEAST = 4.0  # pixels, of an eye's width
 _LID = 0.3  # widths of the eye, how far from its edge a lid goes where that goes
-_FURTHER, _MOST = 0.25, 0.4  # of the difference of two openings, and of an opening at most
+_FURTHER, _MOST = 0.4, 0.5  # of the difference of two openings, and of an opening at most
 _UPPER, _LOWER = [3, 4, 5], [13, 12, 11]  # of an outline, the lids above each other
 _EYES = (
     (mesh.RIGHT_EYE, mesh.RIGHT_EYE_CORNERS, mesh.RIGHT_IRIS),

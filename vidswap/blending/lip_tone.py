@@ -14,7 +14,7 @@ from vidswap.blending.mask import part_around, sixteenths
 from vidswap.blending.relighting import Floats
 from vidswap.faces import mesh
 
-LIGHTER = (1.15, 1.5)  # times as bright as in the photograph, from where on skin counts as lighter
+LIGHTER = (1.3, 1.8)  # times as bright as in the photograph, from where on skin counts as lighter
 DARKEST = 0.5  # of their brightness, that lips are left at least
 SOFT = 1.5  # pixels, deviation of the edge of what is dimmed
 FEWEST = 60  # pixels of lips that tell their tone
