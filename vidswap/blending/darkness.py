@@ -35,7 +35,8 @@ def dark_end(picture: NDArray[np.generic], matt: Floats, face: Floats) -> float 
     seen = face > 0.5
     if np.count_nonzero(seen) < FEWEST:
         return None
-    shares = picture[::2, ::2][seen].mean(axis=1) / matt[::2, ::2][seen]
+    grey = cv2.transform(np.ascontiguousarray(picture[::2, ::2], np.float32), CHANNEL_MEAN)
+    shares = grey[seen] / matt[::2, ::2][seen]
     return float(np.percentile(shares, DARKEST))
 
 

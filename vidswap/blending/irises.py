@@ -187,8 +187,9 @@ def _across(
     """The same square to it, at the openings there: the upper and the lower lid of each eye."""
     (upper, lower), (own_upper, own_lower) = shown, own
     near, own_near = _NEAREST * (lower - upper), _NEAREST * (own_lower - own_upper)
-    level = np.clip(0.0, upper + near, lower - near)
-    own_level = np.clip(larger * level, own_upper + own_near, own_lower - own_near)
+    level = np.minimum(np.maximum(upper + near, 0.0), lower - near)
+    own_level = np.maximum(larger * level, own_upper + own_near)
+    own_level = np.minimum(own_level, own_lower - own_near)
     above = np.minimum(larger, (own_level - own_upper) / np.maximum(level - upper, 1e-3))
     below = np.minimum(larger, (own_lower - own_level) / np.maximum(lower - level, 1e-3))
     from_level = v - level

@@ -30,10 +30,10 @@ def lips_part(landmarks: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 def lips_tone(picture: NDArray[np.generic], lips: NDArray[np.uint8]) -> Floats | None:
     """The mean colour (3,) of a picture (256, 256, 3) at its lips; None where they hardly show."""
-    seen = lips > 0
-    if np.count_nonzero(seen) < FEWEST:
+    if cv2.countNonZero(lips) < FEWEST:
         return None
-    return np.asarray(picture[seen].mean(axis=0), np.float32)
+    part = part_around(lips, 0)
+    return np.array(cv2.mean(np.ascontiguousarray(picture[part]), lips[part])[:3], np.float32)
 
 
 def lips_gain(own: Floats, wanted: Floats, natural: Floats, lighter: float) -> Floats:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from vidswap.blending.fields import Floats, Points
-from vidswap.blending.slits import Edge, part_around, rows_of
+from vidswap.blending.slits import Edge, clipped, part_around, rows_of
 from vidswap.faces import mesh
 
 SHUT = 1.5  # pixels, of a gap between the lips that counts as none; one twice as wide is whole
@@ -45,9 +45,9 @@ def part_lips(field: Floats, at: Points, to: Points) -> None:
     moved = np.broadcast_to(edges[0].moved, own.shape)
     for n, (before, after) in enumerate(pairwise(edges)):
         thick = np.maximum(rows[n + 1] - rows[n], 1e-3)
-        place = np.clip((y - rows[n]) / thick, 0.0, 1.0)[..., None]
+        place = clipped((y - rows[n]) / thick)[..., None]
         moved = moved + place * (after.moved - before.moved)
     # Within the outer edges, to which the field is exact.
     upper, lower = edges[0].rows, edges[-1].rows
-    share = edges[1].share * np.clip(np.minimum(y - upper, lower - y), 0.0, 1.0)
+    share = edges[1].share * clipped(np.minimum(y - upper, lower - y))
     own += share[..., None] * (moved - own)

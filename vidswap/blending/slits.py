@@ -7,9 +7,11 @@ it open differently far. So either edge has a field of its own, and they meet be
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, floor
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vidswap.blending.fields import SIZE, Floats, Points
 
@@ -47,7 +49,7 @@ class Edge:
         x = np.arange(columns.start, columns.stop, dtype=np.float64)
         moved = np.stack([np.interp(x, at[:, 0], axis) for axis in (to - at).T], axis=1)
         within = np.minimum(x - at[0, 0], at[-1, 0] - x) + beyond
-        share = np.clip(within / max(beyond, 1.0), 0.0, 1.0)
+        share = clipped(within / max(beyond, 1.0))
         height = np.interp(x, at[:, 0], at[:, 1]) - rows.start
         return cls(*(one.astype(np.float32) for one in (height, moved, share)))
 
@@ -58,13 +60,19 @@ class Edge:
         return np.asarray(self.share[:, None] * (self.moved - found), np.float32)
 
 
+def clipped(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Values between zero and one: of small arrays in a third of the time of `numpy.clip`."""
+    return np.minimum(np.maximum(values, 0.0), 1.0)
+
+
 def part_around(outline: Points, margin: int) -> tuple[slice, slice] | None:
     """Rows and columns of the crop around an outline (n, 2); None where hardly any are in it."""
-    left, top = np.clip(np.floor(outline.min(axis=0)).astype(int) - margin, 0, SIZE)
-    right, bottom = np.clip(np.ceil(outline.max(axis=0)).astype(int) + margin + 1, 0, SIZE)
-    if right - left < _LEAST or bottom - top < _LEAST:
+    (left, top), (right, bottom) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
+    rows = slice(max(floor(top) - margin, 0), min(ceil(bottom) + margin + 1, SIZE))
+    columns = slice(max(floor(left) - margin, 0), min(ceil(right) + margin + 1, SIZE))
+    if columns.stop - columns.start < _LEAST or rows.stop - rows.start < _LEAST:
         return None
-    return slice(int(top), int(bottom)), slice(int(left), int(right))
+    return rows, columns
 
 
 def rows_of(part: Floats) -> Floats:
@@ -79,5 +87,5 @@ def lead_by_edges(field: Floats, upper: Edge, lower: Edge, reach: float) -> None
     y = rows_of(field)
     above = y < (upper.rows + lower.rows) / 2.0
     beyond = np.where(above, upper.rows - y, y - lower.rows)
-    share = np.clip(1.0 - beyond / reach, 0.0, 1.0)[..., None].astype(np.float32)
+    share = clipped(1.0 - beyond / np.float32(reach))[..., None]
     field += share * np.where(above[..., None], upper.missing(field), lower.missing(field))
