@@ -13,6 +13,16 @@ from vidswap.blending.reference import with_reference
 from vidswap.blending.relief import in_targets_relief
 from vidswap.blending.warping import Picture, Points
 
+# Of the weight of the photographs, over the answer of a generator that has composed it of them.
+COMPOSED = 0.6
+
+
+def overlay_weight(weight: float, composes: bool) -> float:
+    """How far the photographs are laid over an answer, for `--reference-weight`: less where the
+    generator composes. It softens what it lays over itself.
+    """
+    return weight * COMPOSED if composes else weight
+
 
 def composed(
     answer: Picture,

@@ -116,8 +116,10 @@ def smudges(
     clean = clean_skin(crop, inner)
     counts = whole * clean + np.float32(1e-4)
     apart = cv2.transform(face - target, CHANNEL_MEAN)
-    around = cv2.GaussianBlur(apart * counts, (0, 0), SMUDGE_WIDE)
-    around /= cv2.GaussianBlur(counts, (0, 0), SMUDGE_WIDE)
+    wide, weight = (
+        cv2.GaussianBlur(plane, (0, 0), SMUDGE_WIDE) for plane in (apart * counts, counts)
+    )
+    around = wide / weight
     lift = np.maximum(around - apart - SMUDGE, 0.0) * clean * whole * (1.0 - inner) * unshown
     return np.asarray(lift, np.float32)
 
@@ -143,10 +145,10 @@ def in_targets_tint(face: Floats, target: Floats, skin: Floats) -> Floats:
     labs = [cv2.cvtColor(p * np.float32(1 / 255), cv2.COLOR_RGB2LAB) for p in (face, target)]
     apart = np.ascontiguousarray((labs[0] - labs[1])[..., 1:]) * skin[..., None]
     around = cv2.GaussianBlur(skin, (0, 0), TINT_WIDTH)[..., None] + np.float32(1e-4)
-    tint = cv2.GaussianBlur(apart, (0, 0), TINT_WIDTH) / around
-    tint -= apart.sum(axis=(0, 1)) / skin.sum()
+    wide = cv2.GaussianBlur(apart, (0, 0), TINT_WIDTH) / around
+    tint = wide - apart.sum(axis=(0, 1)) / skin.sum()
     far = np.hypot(tint[..., 0], tint[..., 1]) / TINT
     inside = cv2.GaussianBlur(skin, (0, 0), 1.0)
     labs[0][..., 1:] += tint * (inside * (1.0 / np.sqrt(1.0 + far * far) - 1.0))[..., None]
     rgb = 255.0 * cv2.cvtColor(labs[0], cv2.COLOR_LAB2RGB)
-    return np.clip(rgb, 0.0, 255.0)
+    return np.asarray(np.clip(rgb, 0.0, 255.0), np.float32)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from vidswap.blending.colour import DEFAULT_COLOUR_MATCH, matched_colour
-from vidswap.blending.composing import composed
+from vidswap.blending.composing import composed, overlay_weight
 from vidswap.blending.mask import face_mask
 from vidswap.blending.paste import MaskName, paste_face, swapped_part
 from vidswap.blending.reference import FusedReference, ReferenceShot, clarity
@@ -170,8 +170,7 @@ def swap_held_out(
         batch = swap_crops(nets, [face.crop for face in shown], maps, identity, views)
         seconds.append((time.perf_counter() - began) / len(batch))
         none = [None] * len(batch)
-        # A net that composes has laid the view over itself.
-        weight = 0.0 if nets.generator.net.composes else reference_weight
+        weight = overlay_weight(reference_weight, nets.generator.net.composes)
         outputs += [
             composed(y, face.crop, face.landmarks, view, weight * clarity(sharpness(source)), own)
             for y, face, view, own, source in zip(

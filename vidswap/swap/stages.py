@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.blending.colour import matched_colour
-from vidswap.blending.composing import composed
+from vidswap.blending.composing import composed, overlay_weight
 from vidswap.blending.detail import fine_crop, with_detail
 from vidswap.blending.exposure import exposure_of
 from vidswap.blending.focus import focused_like
@@ -281,15 +281,17 @@ def compose(
 
     The photographs show the skin, the lips and the eyes of the source better than a net repaints
     them; what they do not show is the net's, but for hair that it paints where the target has
-    none, and for lids of shut eyes. composes: the run's generator has laid it over itself.
+    none, and for lids of shut eyes. composes: the run's generator has laid it over itself too.
     """
 
     def weight_of(face: AlignedFace) -> float:
         look = face.aims.look
         generator = None if look is None else look.generator
-        if face.reference is None or (composes if generator is None else generator.net.composes):
+        if face.reference is None:
             return 0.0
-        return (weight if look is None else look.reference_weight) * face.clarity
+        wanted = weight if look is None else look.reference_weight
+        itself = composes if generator is None else generator.net.composes
+        return overlay_weight(wanted, itself) * face.clarity
 
     for item in items:
         with clock("compose"):
