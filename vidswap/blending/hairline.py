@@ -43,9 +43,16 @@ def hidden_in(
     """Where a view (256, 256, 4) leaves out what its outline takes in (128, 128), 0 to 1; None of a
     view that shows nothing.
     """
-    mask = cv2.resize(view[..., 3], (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    most = float(mask.max())
-    if most < LEAST_SHOWN * 255.0:
+    if (shown := shown_part(view, SIZE)) is None:
         return None
     inside = covered_part(landmarks, REFERENCE_REACH, SIZE)
-    return np.asarray(np.clip(inside - mask / most, 0.0, 1.0), np.float32)
+    return np.asarray(np.clip(inside - shown, 0.0, 1.0), np.float32)
+
+
+def shown_part(view: NDArray[np.uint8], size: int) -> NDArray[np.float32] | None:
+    """Where a view (256, 256, 4) shows the source (size, size), 1 where it does most; None of a
+    view that shows nothing.
+    """
+    mask = cv2.resize(view[..., 3], (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
+    most = float(mask.max())
+    return None if most < LEAST_SHOWN * 255.0 else np.asarray(mask / most, np.float32)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.blending.hairline import shown_part
 from vidswap.blending.relighting import CHANNEL_MEAN, OFFSET, SIZE, skin_part
 from vidswap.blending.warping import REFERENCE_REACH, Picture, Points, covered_part
 from vidswap.faces.skin import SPREAD, reduced_lab
@@ -32,7 +33,6 @@ TINT_WIDTH, TINT = 3.0, 2.5  # pixels of the maps; how far red and yellow may di
 SMUDGE_WIDE, SMUDGE = 2.0, 4.0
 RIM, CLEAN = 0.72, 1.0
 UNSHOWN = (0.15, 0.5)  # share of the view's mask that is missing
-LEAST_SHOWN = 0.2  # of a view's mask at its strongest: below, it shows nothing at all
 
 
 def in_targets_relief(
@@ -56,7 +56,8 @@ def in_targets_relief(
     )
     gain = relief_gain(small, own, skin)
     lit = (small + OFFSET) * gain - OFFSET
-    if (shown := shown_part(view)) is not None:
+    shown = None if view is None else shown_part(view, SIZE)
+    if shown is not None:
         lit += smudges(lit, own, target, landmarks, shown)[..., None]
     tinted = in_targets_tint(np.clip(lit, 0.0, 255.0), own, skin)
     change = (tinted + OFFSET) / (small + OFFSET)
@@ -64,17 +65,6 @@ def in_targets_relief(
     changed = cv2.multiply(face, factor, dtype=cv2.CV_32F)
     cv2.addWeighted(changed, 1.0, factor, OFFSET, -OFFSET, dst=changed)
     return np.asarray(cv2.convertScaleAbs(np.maximum(changed, 0.0, out=changed)), np.uint8)
-
-
-def shown_part(view: NDArray[np.uint8] | None) -> Floats | None:
-    """Where a view (256, 256, 4) shows the source (64, 64), 1 where it does most; None of a view
-    that shows nothing.
-    """
-    if view is None:
-        return None
-    mask = cv2.resize(view[..., 3], (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    most = float(mask.max())
-    return None if most < LEAST_SHOWN * 255.0 else np.asarray(mask / most, np.float32)
 
 
 def relief_gain(face: Floats, target: Floats, skin: Floats) -> Floats:
