@@ -78,6 +78,18 @@ def test_it_answers_as_the_plain_net(
 
 
 @needs_form
+@pytest.mark.parametrize("reference", [True, False])
+def test_a_net_that_composes_does_so_in_this_form_too(reference: bool) -> None:
+    net = generator(replace(CONFIG, gate=True))
+    fast = net.for_inference()
+    assert isinstance(fast, InferenceGenerator) and fast.composes
+    batch = faces(3, reference)
+    if batch.references is not None:
+        batch.references[1] = 0.0  # a face that nothing is shown of
+    torch.testing.assert_close(fast.swap(batch), net.swap(batch), atol=1e-4, rtol=0.0)
+
+
+@needs_form
 def test_the_last_source_is_not_mistaken_for_another(
     net: Generator, fast: InferenceGenerator
 ) -> None:
@@ -104,7 +116,6 @@ def test_in_bf16_it_is_no_farther_from_fp32_than_the_plain_net(net: Generator) -
     "change",
     [
         {"size": 128},
-        {"gate": True},
         {"pe_blocks": False},
         {"reference": False},
     ],

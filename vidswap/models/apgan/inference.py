@@ -38,7 +38,7 @@ from vidswap.runtime.processor import cpu_computes_bf16
 def has_inference_form(net: Generator) -> bool:
     """Whether `InferenceGenerator` does what this net does, on its device and in its format."""
     weight, config = net.stem.weight, net.config
-    fits = config.size == 256 and config.reference and config.pe_blocks and not config.gate
+    fits = config.size == 256 and config.reference and config.pe_blocks
     formats = (torch.float32, torch.bfloat16) if cpu_computes_bf16() else (torch.float32,)
     return (
         fits
@@ -114,6 +114,11 @@ class InferenceGenerator(FaceNet):
         """As the plain form."""
         return self.plain.takes
 
+    @property
+    def composes(self) -> bool:
+        """As the plain form."""
+        return self.plain.composes
+
     @torch.no_grad()
     def swap(self, batch: FaceBatch) -> Tensor:
         """Y of a batch, which must have boundary maps and an identity."""
@@ -128,13 +133,19 @@ class InferenceGenerator(FaceNet):
         affines = self._affines(batch.identity)
         faces = [slice(n, n + 1) for n in range(len(batch))]
         entered = [self._enter(targets[n], references[n]) for n in faces]
-        skips_128 = torch.cat([skip for skip, _ in entered])
+        skips_128 = torch.cat([skip for skip, _, _ in entered])
         x_64 = self._core(skips_128, affines)
         pictures = torch.empty(len(batch), self.size, self.size, 3)
-        for n, (_, skip_256) in zip(faces, entered, strict=True):
+        for n, (_, skip_256, shown) in zip(faces, entered, strict=True):
             affine = affines["up.128"].of(n)
-            coarse, fine = self._leave(x_64[n], skips_128[n], skip_256, maps[n], affine)
+            stages = self._leave(x_64[n], skips_128[n], skip_256, maps[n], affine)
+            coarse, fine = self._paint_128(stages[0]), self._paint_256(stages[1])
             inference_kernels.paint(pixels(coarse), pixels(fine), pictures[n].numpy())
+            # Where nothing is shown there is nothing to choose.
+            if self.composes and bool((mask := references[n, 3:]).any()):
+                gate = torch.sigmoid(self.plain.gate(stages, mask))
+                painted = pictures[n].permute(0, 3, 1, 2)
+                painted.copy_(torch.lerp(shown[:, :3].float(), painted, gate))
         return pictures.permute(0, 3, 1, 2)
 
     def _affines(self, identity: IdEmbedding) -> dict[str, Affine]:
@@ -151,13 +162,13 @@ class InferenceGenerator(FaceNet):
             self._last = rows, affines
         return affines
 
-    def _enter(self, target: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-        """The maps of a face at 128 and at 256 pixels."""
+    def _enter(self, target: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The maps of a face at 128 and at 256 pixels, and the seven channels that they are of."""
         shown = empty_map(1, 7, self.size, target.dtype)
         inference_kernels.lay_in(pixels(target), pixels(reference), pixels(shown))
         x_256 = self._stem_256(shown)
         x_128 = self._stem_128(halved(shown)).add_(self._down_128(x_256))
-        return F.leaky_relu_(x_128, SLOPE), x_256
+        return F.leaky_relu_(x_128, SLOPE), x_256, shown
 
     def _core(self, x: Tensor, affines: dict[str, Affine]) -> Tensor:
         """Down to 4 pixels and up to 64, all faces together."""
@@ -175,12 +186,10 @@ class InferenceGenerator(FaceNet):
 
     def _leave(
         self, x_64: Tensor, skip_128: Tensor, skip_256: Tensor, maps: Tensor, affine: Affine
-    ) -> tuple[Tensor, Tensor]:
-        """What a face's two finest levels paint."""
+    ) -> list[Tensor]:
+        """The features of a face's two finest levels, which paint it, the coarser first."""
         x, sums = self._up[128](x_64, skip_128)
         x = self._norms["up.128"].scale_shift(x, affine, sums)
         x = self._norm_128.modulate(self._pe_128(x), self._maps_128(halved(maps)))
-        coarse = self._paint_128(x)
-        x, sums = self._pe_256(x, skip_256)
-        x = self._norm_256.modulate(x, self._maps_256(maps), sums)
-        return coarse, self._paint_256(x)
+        finest, sums = self._pe_256(x, skip_256)
+        return [x, self._norm_256.modulate(finest, self._maps_256(maps), sums)]
