@@ -38,21 +38,14 @@ def without_painted_hair(
 
 
 def hidden_in(
-    view: NDArray[np.uint8], landmarks: NDArray[np.float32]
+    view: NDArray[np.uint8], landmarks: NDArray[np.float32], size: int = SIZE
 ) -> NDArray[np.float32] | None:
-    """Where a view (256, 256, 4) leaves out what its outline takes in (128, 128), 0 to 1; None of a
-    view that shows nothing.
-    """
-    if (shown := shown_part(view, SIZE)) is None:
-        return None
-    inside = covered_part(landmarks, REFERENCE_REACH, SIZE)
-    return np.asarray(np.clip(inside - shown, 0.0, 1.0), np.float32)
-
-
-def shown_part(view: NDArray[np.uint8], size: int) -> NDArray[np.float32] | None:
-    """Where a view (256, 256, 4) shows the source (size, size), 1 where it does most; None of a
-    view that shows nothing.
+    """Where a view (256, 256, 4) leaves out what its outline takes in (size, size), 0 to 1; None of
+    a view that shows nothing.
     """
     mask = cv2.resize(view[..., 3], (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
     most = float(mask.max())
-    return None if most < LEAST_SHOWN * 255.0 else np.asarray(mask / most, np.float32)
+    if most < LEAST_SHOWN * 255.0:
+        return None
+    inside = covered_part(landmarks, REFERENCE_REACH, size)
+    return np.asarray(np.clip(inside - mask / most, 0.0, 1.0), np.float32)

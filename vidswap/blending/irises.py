@@ -16,7 +16,7 @@ import numpy as np
 
 from vidswap.blending.fields import Floats, Picture, Points, displaced
 from vidswap.blending.mask import sixteenths
-from vidswap.blending.slits import Edge, lead_by_edges, part_around, rows_of
+from vidswap.blending.slits import Edge, lead_by_edges, part_of_outline, rows_of
 from vidswap.faces import mesh
 
 _ALL_OF_IT = 1.15  # radii of the iris that go along whole
@@ -126,7 +126,7 @@ class _Eye:
 def _lead_lids(field: Floats, meshes: tuple[Points, Points], shown: _Eye) -> None:
     """Change a field between two meshes, the first of which is shown, in place around an eye."""
     reach = _LID * shown.width
-    part = part_around(shown.outline, round(reach) + 2)
+    part = part_of_outline(shown.outline, round(reach) + 2)
     if part is not None:
         upper, lower = (Edge.of(lid, meshes, part, reach) for lid in (shown.upper, shown.lower))
         lead_by_edges(field[part], upper, lower, reach)
@@ -141,7 +141,7 @@ def _lay_ball(
 ) -> None:
     """`larger`: how many times as large as the shown eye its own ball is, along and across."""
     shown, own = eyes
-    part = part_around(shown.outline, 3)
+    part = part_of_outline(shown.outline, 3)
     if part is None:
         return
     top, left = part[0].start, part[1].start

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from vidswap.blending.fields import Floats, Points
-from vidswap.blending.slits import Edge, clipped, part_around, rows_of
+from vidswap.blending.slits import Edge, clipped, part_of_outline, rows_of
 from vidswap.faces import mesh
 
 SHUT = 1.5  # pixels, of a gap between the lips that counts as none; one twice as wide is whole
@@ -32,7 +32,7 @@ def part_lips(field: Floats, at: Points, to: Points) -> None:
 
     Each lip and what is between them comes from what it is there, evenly from edge to edge.
     """
-    part = part_around(at[list(mesh.OUTER_LIPS)], _MARGIN)
+    part = part_of_outline(at[list(mesh.OUTER_LIPS)], _MARGIN)
     if part is None:
         return
     beside = np.abs(at[list(_CORNERS), 0] - at[list(_OUTER_CORNERS), 0]).mean()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vidswap.blending.fields import Floats, Picture, Points
 from vidswap.blending.mask import sixteenths
-from vidswap.blending.slits import part_around
+from vidswap.blending.slits import part_of_outline
 from vidswap.faces import mesh
 from vidswap.faces.pose import lip_gap
 
@@ -28,7 +28,7 @@ def with_own_mouth(picture: Picture, target: Picture, landmarks: Points) -> Pict
 
     `landmarks` (478, 2) are the target's. The picture itself where its mouth is shut.
     """
-    part = part_around(landmarks[list(mesh.OUTER_LIPS)], 2)
+    part = part_of_outline(landmarks[list(mesh.OUTER_LIPS)], 2)
     if part is None or lip_gap(landmarks) < LEAST_GAP:
         return picture
     corner = (part[1].start, part[0].start)

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.blending.hairline import shown_part
+from vidswap.blending.hairline import hidden_in
 from vidswap.blending.relighting import CHANNEL_MEAN, OFFSET, SIZE, skin_part
-from vidswap.blending.warping import REFERENCE_REACH, Picture, Points, covered_part
+from vidswap.blending.warping import Picture, Points, covered_part
 from vidswap.faces.skin import SPREAD, reduced_lab
 
 Floats = NDArray[np.float32]
@@ -56,10 +56,11 @@ def in_targets_relief(
     )
     gain = relief_gain(small, own, skin)
     lit = (small + OFFSET) * gain - OFFSET
-    shown = None if view is None else shown_part(view, SIZE)
-    if shown is not None:
-        lit += smudges(lit, own, target, landmarks, shown)[..., None]
-    tinted = in_targets_tint(np.clip(lit, 0.0, 255.0), own, skin)
+    lab = reduced_lab(target, SIZE)
+    hidden = None if view is None else hidden_in(view, landmarks, SIZE)
+    if hidden is not None:
+        lit += smudges(lit, own, lab, landmarks, hidden)[..., None]
+    tinted = in_targets_tint(np.clip(lit, 0.0, 255.0), lab, skin)
     change = (tinted + OFFSET) / (small + OFFSET)
     factor = cv2.resize(change, face.shape[:2], interpolation=cv2.INTER_LINEAR)
     changed = cv2.multiply(face, factor, dtype=cv2.CV_32F)
@@ -90,20 +91,17 @@ def relief_gain(face: Floats, target: Floats, skin: Floats) -> Floats:
     return np.asarray(cv2.exp(np.float32(left - 1.0) * skin[..., None] * own), np.float32)
 
 
-def smudges(
-    face: Floats, target: Floats, crop: Picture, landmarks: Points, shown: Floats
-) -> Floats:
-    """By how many levels (64, 64) dark smudges are to be lifted, at the rim of a face where it is
-    not `shown` (64, 64) and the target's skin is clean.
+def smudges(face: Floats, target: Floats, lab: Floats, landmarks: Points, hidden: Floats) -> Floats:
+    """By how many levels (64, 64) dark smudges are to be lifted, at the rim of a face where the
+    source is `hidden` (64, 64) and the target's skin is clean.
 
-    Pictures (64, 64, 3) in [0, 255]; `crop` is the target as a whole.
+    Pictures (64, 64, 3) in [0, 255]; `lab` is the target in CIELAB.
     """
     whole, inner = (covered_part(landmarks, reach, SIZE) for reach in (1.0, RIM))
-    unshown = np.clip(covered_part(landmarks, REFERENCE_REACH, SIZE) - shown, 0.0, 1.0)
     least, most = UNSHOWN
-    unshown = np.clip((unshown - least) / (most - least), 0.0, 1.0).astype(np.float32)
+    unshown = np.clip((hidden - least) / (most - least), 0.0, 1.0).astype(np.float32)
     unshown = cv2.GaussianBlur(cv2.dilate(unshown, _CROSS), (0, 0), 0.5)
-    clean = clean_skin(crop, inner)
+    clean = clean_skin(lab, inner)
     counts = whole * clean + np.float32(1e-4)
     apart = cv2.transform(face - target, CHANNEL_MEAN)
     wide, weight = (
@@ -117,9 +115,8 @@ def smudges(
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
-def clean_skin(crop: Picture, inner: Floats) -> Floats:
-    """Where a crop has the colour of the skin of its `inner` face (64, 64), 0 to 1."""
-    lab = reduced_lab(crop, SIZE)
+def clean_skin(lab: Floats, inner: Floats) -> Floats:
+    """Where a face in CIELAB has the colour of its `inner` skin (64, 64), 0 to 1."""
     chosen = inner > 0.5
     middle = np.median(lab[chosen], axis=0) if chosen.any() else lab.mean(axis=(0, 1))
     off = (lab - middle) / SPREAD
@@ -129,16 +126,16 @@ def clean_skin(crop: Picture, inner: Floats) -> Floats:
 
 
 def in_targets_tint(face: Floats, target: Floats, skin: Floats) -> Floats:
-    """A face (64, 64, 3) in [0, 255] whose red and yellow differ from the target's, over more than
-    features, by about the same everywhere.
+    """A face (64, 64, 3) in [0, 255] whose red and yellow differ from those of the target, which is
+    in CIELAB, by about the same everywhere, over more than features.
     """
-    labs = [cv2.cvtColor(p * np.float32(1 / 255), cv2.COLOR_RGB2LAB) for p in (face, target)]
-    apart = np.ascontiguousarray((labs[0] - labs[1])[..., 1:]) * skin[..., None]
+    lab = cv2.cvtColor(face * np.float32(1 / 255), cv2.COLOR_RGB2LAB)
+    apart = np.ascontiguousarray((lab - target)[..., 1:]) * skin[..., None]
     around = cv2.GaussianBlur(skin, (0, 0), TINT_WIDTH)[..., None] + np.float32(1e-4)
     wide = cv2.GaussianBlur(apart, (0, 0), TINT_WIDTH) / around
     tint = wide - apart.sum(axis=(0, 1)) / skin.sum()
     far = np.hypot(tint[..., 0], tint[..., 1]) / TINT
     inside = cv2.GaussianBlur(skin, (0, 0), 1.0)
-    labs[0][..., 1:] += tint * (inside * (1.0 / np.sqrt(1.0 + far * far) - 1.0))[..., None]
-    rgb = 255.0 * cv2.cvtColor(labs[0], cv2.COLOR_LAB2RGB)
+    lab[..., 1:] += tint * (inside * (1.0 / np.sqrt(1.0 + far * far) - 1.0))[..., None]
+    rgb = 255.0 * cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
     return np.asarray(np.clip(rgb, 0.0, 255.0), np.float32)

@@ -65,7 +65,7 @@ def clipped(values: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.asarray(np.minimum(np.maximum(values, 0.0), 1.0))
 
 
-def part_around(outline: Points, margin: int) -> tuple[slice, slice] | None:
+def part_of_outline(outline: Points, margin: int) -> tuple[slice, slice] | None:
     """Rows and columns of the crop around an outline (n, 2); None where hardly any are in it."""
     (left, top), (right, bottom) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
     rows = slice(max(floor(top) - margin, 0), min(ceil(bottom) + margin + 1, SIZE))
